@@ -1,0 +1,1 @@
+"""The bus: where ingest puts batches and the pipeline takes them, as files on disk, in memory, or in Kafka."""

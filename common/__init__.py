@@ -1,0 +1,1 @@
+"""Small leaves that every part may use: configuration, errors, clock, metrics, logs."""

@@ -1,0 +1,134 @@
+"""Configuration: typed models with a sentence per field, read from YAML and the environment.
+
+In: a YAML file (or none) and variables NEPHRITE_SECTION__FIELD. Out: `Settings`, or a ConfigError with every fault at once, each
+with its place. An unknown key is a fault. Refuses to know what the settings do.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from common.errors import ConfigError
+
+_PREFIX: Final = "NEPHRITE_"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Listener(_Section):
+    """One UDP socket; every protocol is detected per datagram."""
+
+    host: str = Field("0.0.0.0", description="Address to listen on.")
+    port: int = Field(9999, ge=0, le=65535, description="UDP port; 0 takes a free one.")
+    receive_buffer_bytes: int = Field(16 << 20, ge=0, description="SO_RCVBUF to ask for; 0 leaves the kernel's default.")
+
+
+class Ingest(_Section):
+    """Taking export packets and making batches of them."""
+
+    collector: str = Field("", description="Name of this collector in batch identities; empty takes the host's name.")
+    location: str = Field("Default", description="Location given to flows of this collector.")
+    listeners: tuple[Listener, ...] = Field((Listener(),), description="Sockets to listen on.")
+    batch_interval_ms: int = Field(250, ge=10, le=10_000, description="A batch closes when it is this old.")
+    batch_flows: int = Field(65_536, ge=1, description="A batch closes at this many flows.")
+    batch_bytes: int = Field(768 << 10, ge=4096, description="A batch closes at about this many octets.")
+    codec: Literal["none", "lz4", "zstd"] = Field("none", description="Compression of a batch's columns.")
+    template_timeout_s: int = Field(1800, ge=1, description="A template that is not used for this long is forgotten.")
+    templates_per_exporter: int = Field(4096, ge=1, description="More templates push out the longest unused.")
+    parked_bytes: int = Field(32 << 20, ge=0, description="Data waiting for its template, in octets over all exporters.")
+    parked_s: int = Field(600, ge=0, description="Data waits for its template this long.")
+    exporters: int = Field(65_536, ge=1, description="Exporters with state; more push out the longest silent.")
+    active_timeout_s: int | None = Field(None, ge=1, description="Active timeout of exporters that do not say theirs.")
+    inactive_timeout_s: int | None = Field(None, ge=1, description="Inactive timeout of exporters that do not say theirs.")
+    sampling_interval: int | None = Field(None, ge=1, description="Sampling interval of exporters that do not say theirs.")
+    state_file: str = Field("ingest-state.bin", description="Templates and samplers over a restart; relative to data_dir.")
+
+
+class Bus(_Section):
+    """Where batches go between ingest and pipeline."""
+
+    url: str = Field("spool:", description="spool: (in data_dir), spool:/path, or kafka://host:9092,host:9092/topic.")
+    lanes: int = Field(16, ge=1, le=4096, description="Lanes of the deployment; fixed for its life.")
+    spool_bytes: int = Field(8 << 30, ge=1 << 20, description="The spool takes no more than this.")
+    segment_bytes: int = Field(64 << 20, ge=1 << 16, description="A spool segment is closed at this size.")
+    fsync: bool = Field(True, description="Write spool entries through to the disk before they count as taken.")
+
+
+class Pipeline(_Section):
+    """Windows, aggregates and raw documents."""
+
+    run_interval_ms: int = Field(1000, ge=50, le=60_000, description="The embedded pipeline starts a run this often.")
+    run_bytes: int = Field(64 << 20, ge=1 << 20, description="One run takes about this many octets of batches.")
+    top_k: int = Field(10, ge=1, le=1000, description="Items kept per group; the rest is Other.")
+    with_dscp: bool = Field(False, description="Also aggregate per interface and DSCP.")
+    both_sides: bool = Field(False, description="Count an ingress flow as out-traffic of its output interface, too.")
+    candidates_young: int = Field(256, ge=16, description="Items kept per group while a window is young.")
+    candidates_old: int = Field(64, ge=16, description="Items kept per group later; at least 2 x top_k is kept.")
+    raw: bool = Field(True, description="Keep raw flow records, too.")
+
+
+class Store(_Section):
+    """Where documents are kept."""
+
+    raw_days: float = Field(7, gt=0, description="Raw flow records are kept this many days.")
+    aggregate_days: float = Field(365, gt=0, description="Aggregates are kept this many days.")
+    max_bytes: int = Field(50 << 30, ge=1 << 20, description="Oldest raw files go first when the store is larger.")
+
+
+class Settings(_Section):
+    """Everything that can be set."""
+
+    data_dir: str = Field("nephrite-data", description="Folder of spool, manifest and Parquet files.")
+    ingest: Ingest = Ingest()
+    bus: Bus = Bus()
+    pipeline: Pipeline = Pipeline()
+    store: Store = Store()
+
+
+def load_settings(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Settings of a YAML file with the environment on top; raises ConfigError with all faults."""
+    tree = {} if path is None else _read(path)
+    where = "configuration" if path is None else str(path)
+    for name, value in sorted(environment.items()):
+        if name.startswith(_PREFIX) and "__" in name:
+            _put(tree, name.removeprefix(_PREFIX).lower().split("__"), yaml.safe_load(value))
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError([f"{where}: {_describe(fault)}" for fault in error.errors()]) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError([f"{path}: not YAML: {' '.join(str(error).split())}"]) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: cannot be read: {error}"]) from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError([f"{path}: the top level must be a mapping, not {type(tree).__name__}"])
+    return tree
+
+
+def _put(tree: dict[str, Any], keys: list[str], value: Annotated[object, "any YAML value"]) -> None:
+    for key in keys[:-1]:
+        below = tree.setdefault(key, {})
+        if not isinstance(below, dict):
+            raise ConfigError([f"environment: {'.'.join(keys)} is below a value"])
+        tree = below
+    tree[keys[-1]] = value
+
+
+def _describe(fault: Any) -> str:
+    place = ".".join(str(part) for part in fault["loc"]) or "top level"
+    if fault["type"] == "extra_forbidden":
+        return f"{place}: no such setting"
+    return f"{place}: {fault['msg'][:1].lower()}{fault['msg'][1:]} (got {fault['input']!r})"

@@ -1,0 +1,76 @@
+"""The one table of counters: name, labels, help; and the counters of a process.
+
+In: increments from any part. Out: exact totals per (name, labels), for tests, for /metrics and for the ledger. Refuses names and
+labels that are not in the table, so that nothing is counted that nobody documents.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One row of the table; label values come from closed sets, except `exporter`."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    kind: str = "counter"
+
+
+METRICS: Final[tuple[Metric, ...]] = (
+    Metric("ingest_datagrams_total", "datagrams taken from a socket or file", ("protocol",)),
+    Metric("ingest_datagram_bytes_total", "their payload octets", ("protocol",)),
+    Metric("ingest_flows_total", "flows decoded", ("protocol",)),
+    Metric("ingest_option_records_total", "options data records decoded", ("protocol",)),
+    Metric("ingest_problems_total", "sets, records and datagrams that cost themselves", ("reason",)),
+    Metric("ingest_socket_drops_total", "datagrams that the kernel dropped before they were read", ()),
+    Metric("ingest_batches_total", "batches given to the bus", ()),
+    Metric("ingest_batch_bytes_total", "their octets", ()),
+    Metric("ingest_bus_errors_total", "failed attempts to give batches to the bus", ()),
+    Metric("pipeline_batches_total", "batches read from the bus", ()),
+    Metric("pipeline_batches_dropped_total", "batches not used", ("reason",)),
+    Metric("pipeline_flows_total", "flows read", ()),
+    Metric("pipeline_flows_judged_total", "flows whose interval was repaired or refused", ("reason",)),
+    Metric("pipeline_clipped_bytes_total", "octets moved to the horizon", ()),
+    Metric("pipeline_rows_total", "shares given to lane state", ()),
+    Metric("pipeline_documents_total", "aggregate documents written", ()),
+    Metric("pipeline_raw_documents_total", "raw documents written", ()),
+    Metric("pipeline_runs_total", "micro-batch runs committed", ()),
+)
+BY_NAME: Final = {metric.name: metric for metric in METRICS}
+
+Key = tuple[str, tuple[tuple[str, str], ...]]
+
+
+@dataclass(slots=True)
+class Counters:
+    """Totals of one process, or of one test."""
+
+    totals: dict[Key, int] = field(default_factory=dict)
+
+    def add(self, name: str, amount: int = 1, **labels: str) -> None:
+        """Count `amount`; raises KeyError for a name, ValueError for labels, that the table does not have."""
+        if set(labels) != set(BY_NAME[name].labels):
+            raise ValueError(f"{name} has labels {BY_NAME[name].labels}, not {tuple(labels)}")
+        if amount:
+            key = (name, tuple(sorted(labels.items())))
+            self.totals[key] = self.totals.get(key, 0) + amount
+
+    def value(self, name: str, **labels: str) -> int:
+        """Total under exactly these labels."""
+        return self.totals.get((name, tuple(sorted(labels.items()))), 0)
+
+    def sum(self, name: str) -> int:
+        """Total over all labels."""
+        return sum(total for (key, _), total in self.totals.items() if key == name)
+
+    def as_map(self) -> Mapping[str, int]:
+        """All totals as `name{label="value"}`, for exact comparison."""
+        return {_render(key): total for key, total in sorted(self.totals.items())}
+
+
+def _render(key: Key) -> str:
+    name, labels = key
+    return name + ("{" + ",".join(f'{k}="{v}"' for k, v in labels) + "}" if labels else "")
