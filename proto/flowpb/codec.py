@@ -85,8 +85,10 @@ def decode_records(records: bytes) -> pa.RecordBatch:
     try:
         with pa.ipc.open_stream(records) as reader:
             batches: Sequence[pa.RecordBatch] = list(reader)
-    except (pa.ArrowInvalid, OSError, EOFError) as error:
-        raise ContractError(f"records are no Arrow stream: {error}") from error
+        for batch in batches:
+            batch.validate(full=True)
+    except (pa.ArrowException, OSError, EOFError, ValueError, KeyError) as error:
+        raise ContractError(f"records are no Arrow stream: {' '.join(str(error).split())}") from error
     if len(batches) != 1:
         raise ContractError(f"{len(batches)} record batches in one entry, expected 1")
     _check(batches[0].schema)
