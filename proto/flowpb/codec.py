@@ -87,11 +87,13 @@ def decode_records(records: bytes) -> pa.RecordBatch:
             batches: Sequence[pa.RecordBatch] = list(reader)
         for batch in batches:
             batch.validate(full=True)
+            _check(batch.schema)
+    except ContractError:
+        raise
     except (pa.ArrowException, OSError, EOFError, ValueError, KeyError) as error:
         raise ContractError(f"records are no Arrow stream: {' '.join(str(error).split())}") from error
     if len(batches) != 1:
         raise ContractError(f"{len(batches)} record batches in one entry, expected 1")
-    _check(batches[0].schema)
     return batches[0]
 
 
