@@ -47,6 +47,12 @@ class Ingest(_Section):
     active_timeout_s: int | None = Field(None, ge=1, description="Active timeout of exporters that do not say theirs.")
     inactive_timeout_s: int | None = Field(None, ge=1, description="Inactive timeout of exporters that do not say theirs.")
     sampling_interval: int | None = Field(None, ge=1, description="Sampling interval of exporters that do not say theirs.")
+    queue_bytes: int = Field(
+        64 << 20, ge=1 << 20, description="Datagrams that wait for the decoder, in octets; what comes beyond is dropped and counted."
+    )
+    outbox_bytes: int = Field(
+        64 << 20, ge=1 << 20, description="Closed batches that wait for the bus, in octets; beyond, no datagrams are taken."
+    )
     state_file: str = Field("ingest-state.bin", description="Templates and samplers over a restart; relative to data_dir.")
 
 
@@ -57,6 +63,9 @@ class Bus(_Section):
     lanes: int = Field(16, ge=1, le=4096, description="Lanes of the deployment; fixed for its life.")
     spool_bytes: int = Field(8 << 30, ge=1 << 20, description="The spool takes no more than this.")
     segment_bytes: int = Field(64 << 20, ge=1 << 16, description="A spool segment is closed at this size.")
+    spool_when_full: Literal["refuse", "drop_oldest", "drop_newest"] = Field(
+        "refuse", description="A full spool refuses batches with an error, or drops some and counts them."
+    )
     fsync: bool = Field(True, description="Write spool entries through to the disk before they count as taken.")
 
 
