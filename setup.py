@@ -5,7 +5,7 @@
 
 from setuptools import find_packages, setup
 
-ROOMS = ("common", "bus", "ingest", "columns", "transforms", "stores", "pipelines", "query", "flink")
+ROOMS = ("common", "bus", "ingest", "columns", "transforms", "stores", "pipelines", "query", "flink", "bench")
 
 RUNTIME = [
     "apache-beam==2.77.0",
