@@ -1,0 +1,58 @@
+"""`nephrite config`: check, dump and document the configuration."""
+
+import json
+from typing import Annotated
+
+import typer
+import yaml
+from pydantic import BaseModel
+
+from common.config import Settings
+from common.options import ConfigFile, DataDir, settings_of
+
+config_app = typer.Typer(help="Check, show and document the configuration.", no_args_is_help=True)
+
+
+def app_commands(app: typer.Typer) -> None:
+    """Registers `config`."""
+    app.add_typer(config_app, name="config")
+
+
+@config_app.command()
+def check(config: ConfigFile = None, data_dir: DataDir = None) -> None:
+    """Read the configuration and say whether it can be used; all faults at once."""
+    settings_of(config, data_dir)
+    typer.echo("configuration is usable")
+
+
+@config_app.command()
+def dump(config: ConfigFile = None, data_dir: DataDir = None) -> None:
+    """Print the configuration in force, defaults included, as YAML."""
+    typer.echo(yaml.safe_dump(settings_of(config, data_dir).model_dump(mode="json"), sort_keys=False), nl=False)
+
+
+@config_app.command()
+def docs(section: Annotated[str, typer.Argument(help="Only this section.")] = "") -> None:
+    """Print every setting with its default and meaning, as Markdown."""
+    typer.echo(document(Settings, ""), nl=False) if not section else typer.echo(
+        document(_section(section), section + "."), nl=False
+    )
+
+
+def document(model: type[BaseModel], prefix: str) -> str:
+    """A Markdown table of one model's plain fields, followed by those of the models below it."""
+    rows, below = [], []
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            below.append(document(field.annotation, f"{prefix}{name}."))
+        else:
+            default = json.dumps(model().model_dump(mode="json")[name])
+            rows.append(f"| `{prefix}{name}` | `{default if '!!' not in default else 'one on port 9999'}` | {field.description} |")
+    return "\n".join(["| setting | default | meaning |", "|---|---|---|", *rows, ""]) + "\n" + "".join(below)
+
+
+def _section(name: str) -> type[BaseModel]:
+    field = Settings.model_fields.get(name)
+    if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+        raise typer.BadParameter(f"no section {name!r}", param_hint="SECTION")
+    return field.annotation

@@ -1,0 +1,21 @@
+"""The options that every command has: where the configuration and the data are."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from common.config import Settings, load_settings
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", "-c", metavar="FILE", help="YAML file with settings (see `nephrite config docs`).")
+]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", "-d", metavar="DIR", help="Folder of spool, manifest and Parquet files.")
+]
+
+
+def settings_of(config: Path | None, data_dir: Path | None) -> Settings:
+    """Settings of the file, the environment, and the option on top; raises ConfigError."""
+    settings = load_settings(config)
+    return settings if data_dir is None else settings.model_copy(update={"data_dir": str(data_dir)})

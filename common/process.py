@@ -1,0 +1,33 @@
+"""How a service stops: on a signal, or when the process that started it is gone."""
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Final
+
+WITH_PARENT: Final = "NEPHRITE_WITH_PARENT"
+"""Set in the environment of a child whose standard input is a pipe that its parent holds open."""
+
+
+def stop_event() -> threading.Event:
+    """An event that SIGTERM, SIGINT, or the death of a parent that asked for it, sets. A second signal ends the process at once."""
+    stopped = threading.Event()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if stopped.is_set():
+            os._exit(128 + number)
+        stopped.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    if os.environ.get(WITH_PARENT):
+        threading.Thread(target=_stop_at_end_of_input, args=(stopped,), daemon=True, name="parent-watch").start()
+    return stopped
+
+
+def _stop_at_end_of_input(stopped: threading.Event) -> None:
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    stopped.set()

@@ -1,0 +1,98 @@
+"""The pipeline as a diagram, over one micro-batch run on the in-process runner.
+
+lanes -> accepted batches -> enriched flows -> raw files
+                                          \\-> parts -> by (lane, window) -> lane state -> aggregate files
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import apache_beam as beam
+import pyarrow as pa
+
+from columns.enrich import Enricher
+from columns.lane import Limits
+from pipelines.handover import look, take
+from stores.parquet.writer import write_aggregates, write_raw
+from transforms.carried_state import AbsorbRun, Stepped
+from transforms.flows import AcceptedBatch, Enrich, LayOut
+from transforms.keys import pack_key
+
+
+class WriteRaw(beam.DoFn):
+    """Enriched batches -> one Parquet file of raw flows per bundle, listed in the run."""
+
+    def __init__(self, token: str, folder: Path) -> None:
+        self._token, self._folder = token, folder
+        self._flows: list[AcceptedBatch] = []
+
+    def start_bundle(self) -> None:
+        """A bundle starts empty, also when the last one failed."""
+        self._flows = []
+
+    def process(self, batch: AcceptedBatch) -> None:
+        """Keeps the flows until the bundle ends."""
+        self._flows.append(batch)
+
+    def finish_bundle(self) -> None:
+        """Writes them."""
+        if self._flows:
+            rows = [(b.collector, b.epoch, b.lane, b.seq, b.flows) for b in self._flows]
+            take(self._token).files.append(write_raw(self._folder, rows))
+
+
+class WriteAggregates(beam.DoFn):
+    """Stepped -> the run's list of steps, and one Parquet file of all their documents."""
+
+    def __init__(self, token: str, folder: Path) -> None:
+        self._token, self._folder = token, folder
+        self._tables: list[pa.Table] = []
+
+    def start_bundle(self) -> None:
+        """A bundle starts empty, also when the last one failed."""
+        self._tables = []
+
+    def process(self, stepped: Stepped) -> None:
+        """Notes the step and keeps its documents until the bundle ends."""
+        take(self._token).stepped.append(stepped)
+        self._tables.extend(stepped.documents)
+
+    def finish_bundle(self) -> None:
+        """Writes them."""
+        if self._tables:
+            take(self._token).files.append(write_aggregates(self._folder, pa.concat_tables(self._tables)))
+
+
+def read_lane(token: str, lane: int) -> Iterable[AcceptedBatch]:
+    """The batches that the driver accepted for a lane, in order."""
+    return take(token).accepted[lane]
+
+
+def due_keys(token: str) -> Iterator[tuple[bytes, bytes]]:
+    """Keys of windows that a mark is due for, with an empty part: they may get no flows in this run."""
+    return ((pack_key(lane, window_start_ms), b"") for lane, window_start_ms in take(token).due)
+
+
+def build_run(pipeline: beam.Pipeline, token: str, folder: Path, enricher: Enricher, limits: Limits, raw: bool) -> None:
+    """Adds one run's transforms to `pipeline`; its files go to `folder`."""
+    flows = (
+        pipeline
+        | "Lanes" >> beam.Create(sorted(take(token).accepted), reshuffle=False)
+        | "Read" >> beam.FlatMap(lambda lane: read_lane(token, lane))
+        | "Enrich" >> beam.ParDo(Enrich(enricher))
+    )
+    if raw:
+        flows | "Raw documents" >> beam.ParDo(WriteRaw(token, folder))
+    parts = flows | "Lay out" >> beam.ParDo(LayOut(limits)).with_output_types(tuple[bytes, bytes])
+    due = (
+        pipeline
+        | "Marks" >> beam.Create([token], reshuffle=False)
+        | "Due" >> beam.FlatMap(due_keys).with_output_types(tuple[bytes, bytes])
+    )
+    (
+        (parts, due)
+        | beam.Flatten()
+        | "By lane and window" >> beam.GroupByKey()
+        | "Lane state" >> beam.ParDo(AbsorbRun(look, token, limits))
+        | "Documents" >> beam.ParDo(WriteAggregates(token, folder))
+    )

@@ -1,0 +1,113 @@
+"""`nephrite pipeline` and `nephrite up`: the pipeline as a service, and everything on one machine."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from common.config import Settings
+from common.errors import NephriteError
+from common.options import ConfigFile, DataDir, settings_of
+from common.process import WITH_PARENT, stop_event
+
+_SERVICES: Final = ("ingest", "pipeline")
+_STOP_S: Final = 20.0
+_RESTART_S: Final = (1.0, 30.0)
+
+
+def app_commands(app: typer.Typer) -> None:
+    """Registers `pipeline` and `up`."""
+    app.command()(pipeline)
+    app.command()(up)
+
+
+def pipeline(config: ConfigFile = None, data_dir: DataDir = None) -> None:
+    """Run the embedded pipeline: bus -> windows, aggregates and raw flows -> Parquet."""
+    settings = settings_of(config, data_dir)
+    stopped = stop_event()
+    serve(settings, stopped)
+
+
+def serve(settings: Settings, stopped: threading.Event) -> None:
+    """Micro-batches until `stopped`, with the store's upkeep between them."""
+    from pipelines.embedded import open_embedded
+
+    with open_embedded(settings) as embedded:
+        typer.echo("pipeline ready", err=True)
+        embedded.run_until(stopped)
+
+
+def up(
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Listen here instead of as configured.")] = "",
+) -> None:
+    """Run everything on this machine: ingest and pipeline on the embedded default."""
+    settings = settings_of(config, data_dir)
+    Path(settings.data_dir).mkdir(parents=True, exist_ok=True)
+    arguments = [*(["--config", str(config)] if config else []), "--data-dir", settings.data_dir]
+    stopped = stop_event()
+    children = {
+        name: Child([name, *arguments, *(["--listen", listen] if listen and name == "ingest" else [])]) for name in _SERVICES
+    }
+    try:
+        while not stopped.wait(0.2):
+            for child in children.values():
+                child.keep_running()
+    finally:
+        for child in reversed(list(children.values())):
+            child.stop()
+
+
+class Child:
+    """One service in a process of its own; it stops when this process is gone, however that happened."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self._arguments = arguments
+        self._delay_s = _RESTART_S[0]
+        self._started = 0.0
+        self._due = 0.0
+        self._process: subprocess.Popen[bytes] | None = None
+        self.keep_running()
+
+    def keep_running(self) -> None:
+        """Starts the service where it does not run; after a failure with growing delay, after bad configuration not at all."""
+        now = time.monotonic()
+        if self._process is None:
+            if now >= self._due:
+                self._start(now)
+            return
+        code = self._process.poll()
+        if code is None:
+            return
+        if code == NephriteError.exit_code + 1:
+            raise NephriteError(f"{self._arguments[0]} cannot start, see above")
+        self._process = None
+        self._delay_s = _RESTART_S[0] if now - self._started > 60 else min(self._delay_s * 2, _RESTART_S[1])
+        self._due = now + self._delay_s
+        typer.echo(f"{self._arguments[0]} ended with code {code}; starting it again in {self._delay_s:.0f} s", err=True)
+
+    def stop(self) -> None:
+        """Asks the service to finish what it has; ends it when it takes too long."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            typer.echo(f"{self._arguments[0]} did not stop within {_STOP_S:.0f} s and was ended", err=True)
+            self._process.kill()
+
+    def _start(self, now: float) -> None:
+        self._started = now
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "nephrite", *self._arguments],
+            stdin=subprocess.PIPE,
+            env={**os.environ, WITH_PARENT: "1"},
+            start_new_session=True,
+        )

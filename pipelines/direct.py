@@ -1,0 +1,162 @@
+"""The pipeline on one machine: bounded micro-batches on Beam's in-process runner, with carried state.
+
+In: new entries of the bus. Out: Parquet files and one transaction of the manifest per run, which holds offsets, lane logs,
+window state and the list of files together: a crash anywhere repeats the run harmlessly. Refuses to know how a window is
+computed. The runner is named explicitly: Beam's switching DirectRunner would look for another one, and on endless input never
+gives anything.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from threading import Event
+from typing import Final
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from bus.contract import Source
+from columns.enrich import Enricher
+from columns.lane import Limits, mark_times
+from columns.log import pack_log, unpack_log
+from flowpb.groupings import FINAL_DELAY_MS, HORIZON_MS, WINDOW_MS
+from pipelines.aggregate import build_run
+from pipelines.handover import Run, Window, handed_over
+from pipelines.intake import Intake, frontiers
+from stores.parquet.manifest import Commit, Manifest, WindowState
+from transforms.carried_state import CarriedWindow, Stepped
+from transforms.flows import NAMESPACE
+
+_RUNNER: Final = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+_SMALL_READ: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What one run did; nothing was committed when there was nothing to do."""
+
+    committed: bool
+    octets: int = 0
+    flows: int = 0
+    documents: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What every run does alike."""
+
+    enricher: Enricher
+    limits: Limits
+    lanes: int
+    run_bytes: int = 64 << 20
+    raw: bool = True
+
+
+class MicroBatches:
+    """Drives runs over one bus into one manifest. Not thread-safe; one driver per manifest."""
+
+    def __init__(self, source: Source, manifest: Manifest, work: Work) -> None:
+        self._source, self._manifest, self._work = source, manifest, work
+        carried = manifest.load()
+        self._positions = dict(carried.positions)
+        self._logs = {lane: unpack_log(data) for lane, data in carried.lanes.items()}
+        self._windows = {(w.lane, w.window_start_ms): CarriedWindow(w.next_mark, w.base, w.parts) for w in carried.windows}
+
+    def run_once(self, wait_s: float = 0.0) -> RunReport:
+        """Takes what the bus has (waiting up to `wait_s` when it has nothing), runs it, commits it."""
+        intake = Intake(dict(self._logs), self._work.lanes)
+        positions, octets = self._take(intake, wait_s)
+        if not positions:
+            return RunReport(committed=False)
+        now = frontiers(intake.logs)
+        run = Run(intake.accepted, self._windows, now, list(self._due(now)))
+        counted = self._execute(run)
+        self._manifest.commit(_commit_of(intake, positions, run, counted))
+        self._logs = intake.logs
+        self._positions.update(positions)
+        for stepped in run.stepped:
+            self._remember(stepped)
+        for partition, offset in positions.items():
+            self._source.release(partition, offset)
+        documents = sum(table.num_rows for stepped in run.stepped for table in stepped.documents)
+        return RunReport(True, octets, counted.get("pipeline_flows_total", 0), documents)
+
+    def run_until(self, stopped: Event, interval_s: float) -> None:
+        """Runs every `interval_s`, and at once while the bus has more than a run takes."""
+        while not stopped.is_set():
+            started = time.monotonic()
+            report = self.run_once(interval_s)
+            if report.octets < self._work.run_bytes // 2:
+                stopped.wait(max(0.0, started + interval_s - time.monotonic()))
+
+    def drain(self) -> int:
+        """Runs until the bus has nothing more; returns the number of flows."""
+        flows = 0
+        while (report := self.run_once()).committed:
+            flows += report.flows
+        return flows
+
+    def _take(self, intake: Intake, wait_s: float) -> tuple[dict[int, int], int]:
+        positions: dict[int, int] = {}
+        octets = 0
+        partitions = self._source.partitions
+        share = max(_SMALL_READ, self._work.run_bytes // partitions)
+        for partition in range(partitions):
+            offset = self._positions.get(partition)
+            offset = self._source.begin(partition) if offset is None else offset
+            entries = self._source.read(partition, offset, share, 0.0 if positions else wait_s / partitions)
+            if entries:
+                intake.take(entries)
+                positions[partition] = entries[-1].offset + 1
+                octets += sum(len(entry.value) for entry in entries)
+        return positions, octets
+
+    def _due(self, now: Mapping[int, int]) -> Iterator[Window]:
+        for (lane, window_start_ms), carried in self._windows.items():
+            if mark_times(window_start_ms)[carried.next_mark] <= now.get(lane, 0):
+                yield lane, window_start_ms
+
+    def _execute(self, run: Run) -> dict[str, int]:
+        with handed_over(run) as token:
+            pipeline = beam.Pipeline(_RUNNER, options=PipelineOptions([]))
+            build_run(pipeline, token, self._manifest.pending_dir, self._work.enricher, self._work.limits, self._work.raw)
+            result = pipeline.run()
+            result.wait_until_finish()
+        counters = result.metrics().query()["counters"]
+        return {c.key.metric.name: c.committed for c in counters if c.key.metric.namespace == NAMESPACE and c.committed}
+
+    def _remember(self, stepped: Stepped) -> None:
+        key = (stepped.lane, stepped.window_start_ms)
+        if stepped.closed:
+            self._windows.pop(key, None)
+        elif stepped.rewritten is not None:
+            self._windows[key] = stepped.rewritten
+        elif stepped.appended:
+            old = self._windows.get(key, CarriedWindow())
+            self._windows[key] = CarriedWindow(old.next_mark, old.base, (*old.parts, *stepped.appended))
+
+
+def final_through(now: Mapping[int, int]) -> int | None:
+    """Windows that end here or earlier have their last documents in every lane that was heard of; None before the first."""
+    return (min(now.values()) - HORIZON_MS - FINAL_DELAY_MS) // WINDOW_MS * WINDOW_MS if now else None
+
+
+def _commit_of(intake: Intake, positions: Mapping[int, int], run: Run, counted: Mapping[str, int]) -> Commit:
+    counters = {**counted, **intake.counters.as_map(), "pipeline_runs_total": 1}
+    for kind, name in (("aggregate", "pipeline_documents_total"), ("raw", "pipeline_raw_documents_total")):
+        counters[name] = sum(file.rows for file in run.files if file.kind == kind)
+    return Commit(
+        positions=positions,
+        lanes={lane: pack_log(intake.logs[lane]) for lane in intake.touched},
+        frontiers=run.frontiers,
+        appended=[(s.lane, s.window_start_ms, part) for s in run.stepped for part in s.appended],
+        rewritten=[
+            WindowState(s.lane, s.window_start_ms, s.rewritten.next_mark, s.rewritten.base, s.rewritten.parts)
+            for s in run.stepped
+            if s.rewritten
+        ],
+        closed=[(s.lane, s.window_start_ms) for s in run.stepped if s.closed],
+        files=run.files,
+        counters=counters,
+        final_through_ms=final_through(run.frontiers),
+    )

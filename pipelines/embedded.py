@@ -1,0 +1,58 @@
+"""The embedded pipeline put together from settings: bus, manifest, rules, driver and the store's upkeep."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from bus.contract import Source
+from bus.open import open_source
+from columns.enrich import Enricher
+from columns.lane import Limits
+from common.config import Pipeline, Settings
+from pipelines.direct import MicroBatches, Work
+from stores.parquet.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A driver with its manifest."""
+
+    driver: MicroBatches
+    manifest: Manifest
+    settings: Settings
+
+    def run_until(self, stopped: Event) -> None:
+        """Runs and upkeep until `stopped`."""
+        self.driver.run_until(stopped, self.settings.pipeline.run_interval_ms / 1000)
+
+
+def limits_of(settings: Pipeline) -> Limits:
+    """Bounds of lane state as configured; at least twice the ranked items are kept as candidates."""
+    return Limits(
+        top_k=settings.top_k,
+        young=max(settings.candidates_young, 2 * settings.top_k),
+        old=max(settings.candidates_old, 2 * settings.top_k),
+        with_dscp=settings.with_dscp,
+        both_sides=settings.both_sides,
+    )
+
+
+def work_of(settings: Settings) -> Work:
+    """What every run does, as configured."""
+    pipeline = settings.pipeline
+    return Work(Enricher.default(), limits_of(pipeline), settings.bus.lanes, pipeline.run_bytes, pipeline.raw)
+
+
+@contextmanager
+def open_embedded(settings: Settings, source: Source | None = None) -> Iterator[Embedded]:
+    """Opens what the settings name (or reads from `source`) and closes it again; raises BusError, StoreError, ConfigError."""
+    data_dir = Path(settings.data_dir)
+    with Manifest.open(data_dir, writer=True) as manifest:
+        reading = source or open_source(settings.bus, data_dir)
+        try:
+            yield Embedded(MicroBatches(reading, manifest, work_of(settings)), manifest, settings)
+        finally:
+            if source is None:
+                reading.close()

@@ -1,0 +1,56 @@
+"""Hands the data of one micro-batch run to its transforms through this module.
+
+Beam pickles whatever is given to `Create`; batches and carried state are far too large for that, and live in this process anyway.
+Runs are told apart by a token, so that nothing of a failed run is mistaken for the next one's.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from stores.parquet.manifest import PendingFile
+from transforms.carried_state import CarriedWindow, Look, Stepped
+from transforms.flows import AcceptedBatch
+
+Window = tuple[int, int]
+_NEVER: Final = CarriedWindow()
+
+
+@dataclass(slots=True)
+class Run:
+    """What one run reads and what it leaves behind."""
+
+    accepted: Mapping[int, Sequence[AcceptedBatch]]
+    windows: Mapping[Window, CarriedWindow]
+    frontiers: Mapping[int, int]
+    due: Sequence[Window]
+    stepped: list[Stepped] = field(default_factory=list)
+    files: list[PendingFile] = field(default_factory=list)
+
+
+_RUNS: dict[str, Run] = {}
+_NUMBERS: Final = itertools.count(1)
+
+
+@contextmanager
+def handed_over(run: Run) -> Iterator[str]:
+    """The token under which the transforms of this process find the run."""
+    token = f"run-{next(_NUMBERS)}"
+    _RUNS[token] = run
+    try:
+        yield token
+    finally:
+        del _RUNS[token]
+
+
+def take(token: str) -> Run:
+    """The run behind a token."""
+    return _RUNS[token]
+
+
+def look(token: str) -> Look:
+    """Carried state and frontier of the run's windows, as transforms.carried_state wants them."""
+    run = _RUNS[token]
+    return lambda lane, window_start_ms: (run.windows.get((lane, window_start_ms), _NEVER), run.frontiers[lane])

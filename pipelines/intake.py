@@ -1,0 +1,58 @@
+"""From entries of the bus to batches that their lane's log accepts: the first hop of every runner.
+
+In: bus entries in order, and the logs of their lanes. Out: accepted batches, each with the mark and frontier that it is judged by;
+what is refused is counted by reason. Refuses to know who keeps the logs and who reads the bus.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from bus.contract import Entry
+from columns.log import LaneLog, advance
+from common.metrics import Counters
+from flowpb.codec import ContractError, decode
+from transforms.flows import AcceptedBatch
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Intake:
+    """Batches accepted so far, and the lane logs after them."""
+
+    logs: dict[int, LaneLog]
+    lanes: int
+    accepted: dict[int, list[AcceptedBatch]] = field(default_factory=dict)
+    touched: set[int] = field(default_factory=set)
+    counters: Counters = field(default_factory=Counters)
+
+    def take(self, entries: Iterable[Entry]) -> None:
+        """Judges entries in the order of the bus."""
+        for entry in entries:
+            self._judge(entry)
+
+    def _judge(self, entry: Entry) -> None:
+        self.counters.add("pipeline_batches_total")
+        try:
+            header, flows = decode(entry.value)
+            if header.lanes != self.lanes:
+                raise ContractError(f"batch of a deployment with {header.lanes} lanes, this one has {self.lanes}")
+        except ContractError as error:
+            log.warning("partition %d offset %d: batch not used: %s", entry.partition, entry.offset, error)
+            self.counters.add("pipeline_batches_dropped_total", reason="contract")
+            return
+        lane = header.lane
+        self.logs[lane], verdict = advance(self.logs.get(lane, LaneLog()), header, entry.append_ms)
+        if not verdict.accepted:
+            self.counters.add("pipeline_batches_dropped_total", reason="repeat")
+            return
+        self.touched.add(lane)
+        self.accepted.setdefault(lane, []).append(
+            AcceptedBatch(lane, header.collector, header.epoch, header.seq, verdict.mark_ms, verdict.frontier_ms, flows)
+        )
+
+
+def frontiers(logs: Mapping[int, LaneLog]) -> dict[int, int]:
+    """Frontier of each lane that has one."""
+    return {lane: known.frontier_ms for lane, known in logs.items() if known.frontier_ms is not None}

@@ -1,0 +1,1 @@
+"""One thin transform per algorithm of `columns/`: wiring, state, timers and counters, and no arithmetic."""

@@ -1,0 +1,80 @@
+"""Lane state in the micro-batch form: the state of every window is carried from run to run by the driver.
+
+In: KV[(lane, window), parts of this run], grouped; the carried state and the frontiers, handed over by the caller's look-up.
+Out: `Stepped`, what has to be written. Refuses to know who commits it. The stateful form for streaming runners is lane_state.py;
+both call the same functions of columns.lane.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+import apache_beam as beam
+import pyarrow as pa
+
+from columns.lane import Limits, absorb, emit, mark_times
+from transforms.keys import unpack_key
+
+LOG_BYTES: Final = 4 << 20
+"""Parts are absorbed into the base when they are this large together, or at a mark."""
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedWindow:
+    """State of one (lane, window): absorbed `base`, `parts` not absorbed yet, and the mark that comes next (0, 1, 2)."""
+
+    next_mark: int = 0
+    base: bytes | None = None
+    parts: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """What one run does to one window: parts to append, or a new state, or its end; and documents to write."""
+
+    lane: int
+    window_start_ms: int
+    appended: tuple[bytes, ...] = ()
+    rewritten: CarriedWindow | None = None
+    closed: bool = False
+    documents: tuple[pa.Table, ...] = field(default=())
+
+
+def step(
+    lane: int, window_start_ms: int, carried: CarriedWindow, parts: tuple[bytes, ...], frontier_ms: int, limits: Limits
+) -> Stepped:
+    """Adds `parts` to a window and fires the marks that `frontier_ms` has reached; several at once write once, as the last."""
+    marks = mark_times(window_start_ms)
+    reached = sum(1 for time in marks if time <= frontier_ms)
+    log = (*carried.parts, *parts)
+    if reached <= carried.next_mark and sum(map(len, log)) < LOG_BYTES:
+        return Stepped(lane, window_start_ms, appended=parts)
+    base = absorb(carried.base, log, limits, carried.next_mark == 0) if log else carried.base
+    if reached <= carried.next_mark:
+        return Stepped(lane, window_start_ms, rewritten=CarriedWindow(carried.next_mark, base))
+    last = reached == len(marks)
+    tables: tuple[pa.Table, ...] = ()
+    if base is not None:
+        base, table = emit(base, lane, window_start_ms, reached, last, limits)
+        tables = (table,) if table.num_rows else ()
+    if last:
+        return Stepped(lane, window_start_ms, closed=True, documents=tables)
+    return Stepped(lane, window_start_ms, rewritten=CarriedWindow(reached, base), documents=tables)
+
+
+Look = Callable[[int, int], tuple[CarriedWindow, int]]
+"""(lane, window start) -> carried state and frontier of the lane."""
+
+
+class AbsorbRun(beam.DoFn):
+    """KV[key, parts] -> Stepped. An empty part only says that a mark may be due."""
+
+    def __init__(self, look: Callable[[str], Look], token: str, limits: Limits) -> None:
+        self._look, self._token, self._limits = look, token, limits
+
+    def process(self, keyed: tuple[bytes, Iterable[bytes]]) -> Iterator[Stepped]:
+        """One output per window that was touched."""
+        lane, window_start_ms = unpack_key(keyed[0])
+        carried, frontier_ms = self._look(self._token)(lane, window_start_ms)
+        parts = tuple(part for part in keyed[1] if part)
+        yield step(lane, window_start_ms, carried, parts, frontier_ms, self._limits)
