@@ -1,0 +1,1 @@
+"""The embedded store: immutable Parquet files under one SQLite manifest, read through DuckDB."""

@@ -1,0 +1,89 @@
+"""What a run hands to the manifest and what it gets back from it.
+
+In: nothing. Out: the values of the manifest's two verbs, commit and load. Refuses to know how they are kept, and what a lane's
+log, a base or a part means.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from stores.parquet.layout import PendingFile
+
+FIRST_MARK: Final = 1
+"""`next_mark` of a window that has parts and was never rewritten."""
+
+Window = tuple[int, int]
+"""(lane, window_start_ms)."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowState:
+    """What is carried of one window of one lane: its base as of the last rewrite, and the parts that came since, in order."""
+
+    lane: int
+    window_start_ms: int
+    next_mark: int
+    base: bytes | None = None
+    parts: tuple[bytes, ...] = ()
+
+    @property
+    def part_bytes(self) -> int:
+        """Octets of all parts."""
+        return sum(map(len, self.parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Everything that one run changes, in the order in which it is applied: rewritten, appended, closed.
+
+    `positions` is the next offset per partition; `rewritten` replaces a window's mark and base and clears its parts (a
+    state's own parts then follow); `appended` are parts of windows, known or new; `counters` are increments by rendered metric.
+    """
+
+    positions: Mapping[int, int] = field(default_factory=dict)
+    lanes: Mapping[int, bytes] = field(default_factory=dict)
+    frontiers: Mapping[int, int] = field(default_factory=dict)
+    appended: Sequence[tuple[int, int, bytes]] = ()
+    rewritten: Sequence[WindowState] = ()
+    closed: Sequence[Window] = ()
+    files: Sequence[PendingFile] = ()
+    counters: Mapping[str, int] = field(default_factory=dict)
+    final_through_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What the last committed run left for the next one."""
+
+    run: int
+    positions: Mapping[int, int]
+    lanes: Mapping[int, bytes]
+    frontiers: Mapping[int, int]
+    windows: Mapping[Window, WindowState]
+    counters: Mapping[str, int]
+    final_through_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LevelStatus:
+    """Live files of one level; the range is [min_ms, max_ms)."""
+
+    level: str
+    files: int
+    rows: int
+    bytes: int
+    min_ms: int
+    max_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The store at a glance; `dropped` files are replaced or retired and wait for the grace of readers."""
+
+    run: int
+    final_through_ms: int | None
+    levels: tuple[LevelStatus, ...]
+    windows: int
+    carried_bytes: int
+    dropped: int
