@@ -1,0 +1,211 @@
+"""The bus as a splittable DoFn: one element per partition, batches that their lanes' logs accept, and a watermark of its own.
+
+In: partition numbers. Out: `AcceptedBatch`es with the watermark = least frontier of the partition's lanes - 5 s. The restriction
+holds the offset and the lane logs (repeats, leases, frontiers), so that a restored job judges as if it had never stopped.
+Refuses to know which bus it is, and commits no offsets that anything depends on.
+
+A lane that nobody has ever written to holds the watermark: collectors write heartbeats to every lane. A partition at its end
+lets the watermark follow the clock (10 s behind), but never more than 55 s past the frontier: all marks but the last
+may fire then, and what a returning collector brings is still accepted (docs/explanation/numbers.md, 1 and 9).
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import apache_beam as beam
+from apache_beam.coders import Coder
+from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
+from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
+from apache_beam.transforms.core import RestrictionProvider
+from apache_beam.transforms.window import TimestampedValue
+from apache_beam.utils.timestamp import MAX_TIMESTAMP, Duration, Timestamp
+
+from bus.contract import Source
+from columns.log import LaneLog, pack_log, unpack_log
+from pipelines.intake import Intake
+
+FOREVER: Final = 1 << 62
+_DELAY_MS: Final = 5_000
+_IDLE_DELAY_MS: Final = 10_000
+_IDLE_LEAD_MS: Final = 55_000
+_POLL: Final = Duration(micros=100_000)
+
+
+@dataclass(frozen=True, slots=True)
+class LogRange:
+    """Offsets [start, stop) of a partition still to be read, and the logs of its lanes before `start`."""
+
+    start: int
+    stop: int
+    logs: tuple[tuple[int, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Everything below `next_offset` is taken; the lanes' logs are `logs` then. `finishes` gives up what is left of the range."""
+
+    next_offset: int
+    logs: tuple[tuple[int, bytes], ...]
+    finishes: bool = False
+
+
+class LogRangeCoder(Coder):
+    """LogRange as octets, in the encoding of a small protobuf-free table; it sits in checkpoints."""
+
+    def encode(self, value: LogRange) -> bytes:
+        """start, stop, then (lane, length, log) per lane."""
+        head = b"".join(n.to_bytes(8, "big") for n in (value.start, value.stop))
+        return head + b"".join(lane.to_bytes(2, "big") + len(log).to_bytes(4, "big") + log for lane, log in value.logs)
+
+    def decode(self, encoded: bytes) -> LogRange:
+        """The inverse of `encode`."""
+        at, logs = 16, []
+        while at < len(encoded):
+            lane, size = int.from_bytes(encoded[at : at + 2], "big"), int.from_bytes(encoded[at + 2 : at + 6], "big")
+            logs.append((lane, encoded[at + 6 : at + 6 + size]))
+            at += 6 + size
+        return LogRange(int.from_bytes(encoded[:8], "big"), int.from_bytes(encoded[8:16], "big"), tuple(logs))
+
+    def is_deterministic(self) -> bool:
+        """Equal ranges have equal octets."""
+        return True
+
+
+class LogTracker(RestrictionTracker):
+    """Claims whole reads. Splits only at the place reached: a runner's split in the middle of an endless log has no meaning."""
+
+    def __init__(self, restriction: LogRange) -> None:
+        self._range = restriction
+        self._claimed = Claim(restriction.start, restriction.logs)
+        self._done = False
+
+    def current_restriction(self) -> LogRange:
+        """What is left, as far as it is known now."""
+        return self._range
+
+    def current_progress(self) -> RestrictionProgress:
+        """Unknown length: one unit done, one left."""
+        return RestrictionProgress(completed=1, remaining=0 if self._done else 1)
+
+    def try_claim(self, claim: Claim) -> bool:
+        """Takes everything below `claim.next_offset`; false once the range was cut below it."""
+        if claim.next_offset > self._range.stop:
+            return False
+        self._claimed = claim
+        self._done = claim.finishes
+        return True
+
+    def try_split(self, fraction_of_remainder: float) -> tuple[LogRange, LogRange] | None:
+        """(done, left) at the place reached, for fraction 0 only."""
+        if fraction_of_remainder or self._done:
+            return None
+        reached = self._claimed.next_offset
+        left = LogRange(reached, self._range.stop, self._claimed.logs)
+        self._range = LogRange(self._range.start, reached, self._range.logs)
+        self._done = True
+        return self._range, left
+
+    def check_done(self) -> None:
+        """Raises ValueError if something was neither claimed nor split off."""
+        if not self._done:
+            raise ValueError(f"log range {self._range.start}..{self._range.stop} was left at {self._claimed.next_offset}")
+
+    def is_bounded(self) -> bool:
+        """Whether the range has an end: back-fills do."""
+        return self._range.stop < FOREVER
+
+
+class LogRanges(RestrictionProvider):
+    """Element: (partition, first offset, stop offset)."""
+
+    def initial_restriction(self, element: tuple[int, int, int]) -> LogRange:
+        """The whole wanted range, before any batch."""
+        return LogRange(element[1], element[2])
+
+    def create_tracker(self, restriction: LogRange) -> LogTracker:
+        """A tracker at the range's start."""
+        return LogTracker(restriction)
+
+    def restriction_size(self, element: tuple[int, int, int], restriction: LogRange) -> int:
+        """A constant: lengths of endless logs do not compare."""
+        return 1 << 20
+
+    def restriction_coder(self) -> LogRangeCoder:
+        """Plain octets, no pickling."""
+        return LogRangeCoder()
+
+    def split(self, element: tuple[int, int, int], restriction: LogRange) -> Iterator[LogRange]:
+        """Never: a lane's log has one order."""
+        yield restriction
+
+    def truncate(self, element: tuple[int, int, int], restriction: LogRange) -> None:
+        """On drain reading stops."""
+        return
+
+
+_OPEN: dict[bytes, Source] = {}
+
+
+class ReadBus(beam.DoFn):
+    """(partition, first offset, stop offset) -> AcceptedBatches. `opener` makes the Source; one is kept per process and `name`."""
+
+    def __init__(self, name: str, opener: Callable[[], Source], lanes: int, max_s: float = 0.6, max_bytes: int = 16 << 20) -> None:
+        self._name, self._opener, self._lanes = name, opener, lanes
+        self._max_s, self._max_bytes = max_s, max_bytes
+
+    @beam.DoFn.unbounded_per_element()
+    def process(
+        self,
+        element: tuple[int, int, int],
+        tracker: Any = beam.DoFn.RestrictionParam(LogRanges()),
+        estimator: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),
+    ) -> Iterator[TimestampedValue]:
+        """Reads for at most `max_s`, then gives the thread back. Finishes a bounded range only in a call that emitted nothing."""
+        partition = element[0]
+        source = self._source(partition)
+        todo: LogRange = tracker.current_restriction()
+        if todo.start >= todo.stop or (todo.stop < FOREVER and source.end(partition) <= todo.start):
+            estimator.set_watermark(MAX_TIMESTAMP)
+            tracker.try_claim(Claim(todo.start, todo.logs, finishes=True))
+            return
+        intake = Intake({lane: unpack_log(log) for lane, log in todo.logs}, self._lanes)
+        offset, ends, taken = todo.start, time.monotonic() + self._max_s, 0
+        while offset < todo.stop and taken < self._max_bytes and time.monotonic() < ends:
+            entries = [e for e in source.read(partition, offset, self._max_bytes, 0.05) if e.offset < todo.stop]
+            if not entries:
+                break
+            intake.take(entries)
+            offset, taken = entries[-1].offset + 1, taken + sum(len(e.value) for e in entries)
+        at_end = source.end(partition) <= offset
+        if not tracker.try_claim(Claim(offset, tuple((lane, pack_log(log)) for lane, log in sorted(intake.logs.items())))):
+            return
+        for lane in sorted(intake.accepted):
+            for batch in intake.accepted[lane]:
+                yield TimestampedValue(batch, _at(batch.frontier_ms))
+        self._advance(estimator, partition, source.partitions, intake.logs, at_end)
+        source.release(partition, offset)
+        tracker.defer_remainder(_POLL)
+
+    def _advance(self, estimator: Any, partition: int, partitions: int, logs: dict[int, LaneLog], at_end: bool) -> None:
+        own = [lane for lane in range(self._lanes) if lane % partitions == partition]
+        known = [logs[lane].frontier_ms for lane in own if lane in logs]
+        frontiers = [frontier for frontier in known if frontier is not None]
+        if len(frontiers) < len(own) or not own:
+            return
+        least = min(frontiers)
+        clock = min(time.time_ns() // 1_000_000 - _IDLE_DELAY_MS, least + _IDLE_LEAD_MS) if at_end else 0
+        watermark, current = _at(max(least - _DELAY_MS, clock)), estimator.current_watermark()
+        if current is None or watermark > current:
+            estimator.set_watermark(watermark)
+
+    def _source(self, partition: int) -> Source:
+        key = f"{self._name} {partition}".encode()
+        if key not in _OPEN:
+            _OPEN[key] = self._opener()
+        return _OPEN[key]
+
+
+def _at(ms: int) -> Timestamp:
+    return Timestamp(micros=ms * 1_000)
