@@ -17,6 +17,7 @@ from pathlib import Path
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability.flink_runner import FlinkRunner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from google.protobuf import json_format
@@ -118,7 +119,7 @@ def submit(builder: PipelineBuilder, options: FlinkOptions) -> JobId:
         rest.delete_jar(uploaded)
 
 
-class _JarWriter(FlinkRunner):  # type: ignore[misc]
+class _JarWriter(FlinkRunner):
     """A Flink runner that writes the job's jar where Beam's would hand it to a job server."""
 
     def __init__(self, runner_jar: Path, jar: Path) -> None:
@@ -126,8 +127,8 @@ class _JarWriter(FlinkRunner):  # type: ignore[misc]
         self._runner_jar = runner_jar
         self._jar = jar
 
-    def run_portable_pipeline(self, pipeline: object, options: PipelineOptions) -> None:
-        for environment in pipeline.components.environments.values():  # type: ignore[attr-defined]
+    def run_portable_pipeline(self, pipeline: beam_runner_api_pb2.Pipeline, options: PipelineOptions) -> None:
+        for environment in pipeline.components.environments.values():
             del environment.dependencies[:]
         flags = JobServiceHandle.encode_pipeline_options(options.get_all_options(retain_unknown_options=True))
         shutil.copyfile(self._runner_jar, self._jar)

@@ -83,7 +83,7 @@ def merged(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
     return one[0] + other[0], one[1] + other[1]
 
 
-class LogTracker(OffsetRestrictionTracker):  # type: ignore[misc]
+class LogTracker(OffsetRestrictionTracker):
     """Only the source itself splits: a runner's split would cut the endless range in the middle."""
 
     def try_split(self, fraction_of_remainder: float) -> object:
@@ -93,7 +93,7 @@ class LogTracker(OffsetRestrictionTracker):  # type: ignore[misc]
         return False
 
 
-class LaneProvider(RestrictionProvider):  # type: ignore[misc]
+class LaneProvider(RestrictionProvider):
     def initial_restriction(self, element: int) -> OffsetRange:
         return OffsetRange(0, FOREVER)
 
@@ -110,20 +110,18 @@ class LaneProvider(RestrictionProvider):  # type: ignore[misc]
         return None
 
 
-class ReadLane(beam.DoFn):  # type: ignore[misc]
+class ReadLane(beam.DoFn):
     """Element: a lane. Yields KV(packed (lane, window start), part)."""
 
     def __init__(self, topic: Topic) -> None:
         self.topic = topic
 
-    @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
+    @beam.DoFn.unbounded_per_element()
     def process(
         self,
         lane: int,
         tracker: LogTracker = beam.DoFn.RestrictionParam(LaneProvider()),
-        estimator: ManualWatermarkEstimator = beam.DoFn.WatermarkEstimatorParam(
-            ManualWatermarkEstimator.default_provider()
-        ),
+        estimator: ManualWatermarkEstimator = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),
     ) -> Iterator[TimestampedValue]:
         first = tracker.current_restriction().start
         batch = first
@@ -150,7 +148,7 @@ def at(ms: int) -> Timestamp:
     return Timestamp(micros=ms * 1_000)
 
 
-class LaneState(beam.DoFn):  # type: ignore[misc]
+class LaneState(beam.DoFn):
     """State of one (lane, window start): parts in a log, compacted into a base, a document at each mark."""
 
     LOG = BagStateSpec("log", BytesCoder())
@@ -183,7 +181,7 @@ class LaneState(beam.DoFn):  # type: ignore[misc]
             size = 0
         meta.write(META.pack(size, mark, 1))
 
-    @on_timer(FIRE)  # type: ignore[untyped-decorator]
+    @on_timer(FIRE)
     def on_mark(
         self,
         key: bytes = beam.DoFn.KeyParam,
@@ -227,7 +225,7 @@ def absorbed(base: bytes | None, log: Iterator[bytes]) -> bytes:
     return PART.pack(*total)
 
 
-class Append(beam.DoFn):  # type: ignore[misc]
+class Append(beam.DoFn):
     """Appends each document as a line: time, pid, lane, window start, mark, parts, checksum, timestamp."""
 
     def __init__(self, out: str) -> None:
