@@ -10,8 +10,8 @@ from typing import Final
 
 from stores.parquet.layout import PendingFile
 
-FIRST_MARK: Final = 1
-"""`next_mark` of a window that has parts and was never rewritten."""
+FIRST_MARK: Final = 0
+"""`next_mark` (0, 1, 2) of a window that has parts and was never rewritten."""
 
 Window = tuple[int, int]
 """(lane, window_start_ms)."""
@@ -60,7 +60,7 @@ class Carried:
     positions: Mapping[int, int]
     lanes: Mapping[int, bytes]
     frontiers: Mapping[int, int]
-    windows: Mapping[Window, WindowState]
+    windows: tuple[WindowState, ...]
     counters: Mapping[str, int]
     final_through_ms: int | None
 

@@ -87,22 +87,24 @@ class Manifest:
             self._lock.release()
             self._lock = None
 
+    @property
+    def pending_dir(self) -> Path:
+        """Where files wait, written whole, for their commit."""
+        return pending_path(self.data_dir)
+
     def load(self) -> Carried:
         """What the next run carries on from, as of one moment."""
         with self._reading():
             parts: dict[Window, list[bytes]] = {}
             for lane, start, part in self._rows("SELECT lane, window_start_ms, part FROM parts ORDER BY id"):
                 parts.setdefault((lane, start), []).append(part)
-            windows = [
-                WindowState(lane, start, next_mark, base, tuple(parts.get((lane, start), ())))
-                for lane, start, next_mark, base in self._rows("SELECT lane, window_start_ms, next_mark, base FROM windows")
-            ]
+            windows = self._rows("SELECT lane, window_start_ms, next_mark, base FROM windows ORDER BY lane, window_start_ms")
             return Carried(
                 run=self._meta("run") or 0,
                 positions=dict(self._rows("SELECT partition, next_offset FROM positions")),
                 lanes=dict(self._rows("SELECT lane, log FROM lanes WHERE log IS NOT NULL")),
                 frontiers=dict(self._rows("SELECT lane, frontier_ms FROM lanes WHERE frontier_ms IS NOT NULL")),
-                windows={(state.lane, state.window_start_ms): state for state in windows},
+                windows=tuple(WindowState(w[0], w[1], w[2], w[3], tuple(parts.get((w[0], w[1]), ()))) for w in windows),
                 counters=dict(self._rows("SELECT name, total FROM counters")),
                 final_through_ms=self._meta("final_through_ms"),
             )

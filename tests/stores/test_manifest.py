@@ -21,19 +21,19 @@ def pending(data_dir: Path, name: str, min_ms: int, max_ms: int) -> PendingFile:
 def test_a_new_store_carries_nothing(tmp_path: Path) -> None:
     with Manifest.open(tmp_path, writer=True) as manifest:
         carried = manifest.load()
-    assert (carried.run, carried.positions, carried.windows, carried.counters) == (0, {}, {}, {})
+    assert (carried.run, carried.positions, carried.windows, carried.counters) == (0, {}, (), {})
     assert carried.final_through_ms is None
 
 
 def test_parts_append_until_a_rewrite_and_go_with_their_window(tmp_path: Path) -> None:
     with Manifest.open(tmp_path, writer=True) as manifest:
         assert manifest.commit(Commit(appended=[(1, MINUTE, b"a"), (1, MINUTE, b"bc"), (2, MINUTE, b"x")])) == 1
-        assert manifest.load().windows[1, MINUTE] == WindowState(1, MINUTE, 1, None, (b"a", b"bc"))
-        assert manifest.load().windows[1, MINUTE].part_bytes == 3
+        assert manifest.load().windows[0] == WindowState(1, MINUTE, 0, None, (b"a", b"bc"))
+        assert manifest.load().windows[0].part_bytes == 3
         manifest.commit(Commit(rewritten=[WindowState(1, MINUTE, 2, b"base")], appended=[(1, MINUTE, b"d")]))
-        assert manifest.load().windows[1, MINUTE] == WindowState(1, MINUTE, 2, b"base", (b"d",))
+        assert manifest.load().windows[0] == WindowState(1, MINUTE, 2, b"base", (b"d",))
         assert manifest.commit(Commit(closed=[(1, MINUTE)])) == 3
-        assert manifest.load().windows == {(2, MINUTE): WindowState(2, MINUTE, 1, None, (b"x",))}
+        assert manifest.load().windows == (WindowState(2, MINUTE, 0, None, (b"x",)),)
 
 
 def test_positions_lanes_and_frontiers_are_replaced_and_counters_add_up(tmp_path: Path) -> None:
