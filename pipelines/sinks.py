@@ -1,0 +1,96 @@
+"""Where aggregate documents of the streaming pipeline go: a Kafka topic of JSON documents, or files of them.
+
+In: Arrow IPC streams of AGGREGATE rows. Out: one JSON document per row, under its id (columns/documents.py). A replay after a
+failure writes some documents again: readers keep, per id, the one with the most `rows`. A bundle fails when its documents are not
+acknowledged, so nothing is lost.
+"""
+
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import orjson
+import pyarrow as pa
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from columns.documents import ids_of, to_json
+from common.errors import StoreError
+
+
+def rows_of(stream: bytes) -> pa.Table:
+    """The table in an Arrow IPC stream."""
+    with pa.ipc.open_stream(stream) as reader:
+        return reader.read_all()
+
+
+class WriteFiles(beam.DoFn):
+    """One file of JSON lines per bundle, complete before it gets its name."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._lines: list[bytes] = []
+
+    def start_bundle(self) -> None:
+        """A bundle starts empty, also when the last one failed."""
+        self._lines = []
+
+    def process(self, stream: bytes) -> None:
+        """Keeps the documents until the bundle ends."""
+        self._lines.extend(_keyed(rows_of(stream)))
+
+    def finish_bundle(self) -> None:
+        """Writes them."""
+        if not self._lines:
+            return
+        name = Path(self._folder, f"{uuid.uuid4().hex}.ndjson")
+        unfinished = name.with_suffix(".tmp")
+        unfinished.write_bytes(b"\n".join(self._lines) + b"\n")
+        unfinished.replace(name)
+
+
+_PRODUCERS: dict[str, KafkaProducer] = {}
+
+
+class WriteTopic(beam.DoFn):
+    """Documents to a Kafka topic, keyed by their id; every bundle waits for its acknowledgements."""
+
+    def __init__(self, servers: str, topic: str, options: Mapping[str, Any] | None = None) -> None:
+        self._servers, self._topic, self._options = servers, topic, dict(options or {})
+        self._sent: list[Any] = []
+
+    def start_bundle(self) -> None:
+        """A bundle starts with nothing to wait for."""
+        self._sent = []
+
+    def process(self, stream: bytes) -> None:
+        """Sends; the client batches."""
+        table = rows_of(stream)
+        producer = self._producer()
+        for key, document in zip(ids_of(table), to_json(table), strict=True):
+            self._sent.append(producer.send(self._topic, key=key.encode(), value=document))
+
+    def finish_bundle(self) -> None:
+        """Raises StoreError unless every document was acknowledged."""
+        if not self._sent:
+            return
+        try:
+            self._producer().flush(60)
+            for sent in self._sent:
+                sent.get(timeout=60)
+        except KafkaError as error:
+            raise StoreError(f"kafka {self._servers}, topic {self._topic}: documents were not taken: {error}") from error
+
+    def _producer(self) -> KafkaProducer:
+        if self._servers not in _PRODUCERS:
+            _PRODUCERS[self._servers] = KafkaProducer(
+                bootstrap_servers=self._servers, acks="all", linger_ms=20, max_block_ms=30_000, **self._options
+            )
+        return _PRODUCERS[self._servers]
+
+
+def _keyed(table: pa.Table) -> Iterator[bytes]:
+    for key, document in zip(ids_of(table), to_json(table), strict=True):
+        yield orjson.dumps({"_id": key, **orjson.loads(document)})

@@ -1,0 +1,48 @@
+"""The pipeline as a diagram, endless, for Flink and other streaming runners.
+
+    partitions -> accepted batches -> enriched flows -> parts -> by (lane, window) -> lane state -> documents
+
+Stages have stable names: a savepoint finds its state by them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import apache_beam as beam
+
+from bus.contract import Source
+from columns.enrich import Enricher
+from columns.lane import Limits
+from pipelines.source import FOREVER, ReadBus
+from transforms.flows import Enrich, LayOut
+from transforms.lane_state import LaneState
+
+
+@dataclass(frozen=True, slots=True)
+class Streaming:
+    """What one job reads and how; `ranges` are (partition, first offset, stop offset)."""
+
+    name: str
+    opener: Callable[[], Source]
+    ranges: Sequence[tuple[int, int, int]]
+    lanes: int
+    enricher: Enricher
+    limits: Limits
+
+
+def endless(partitions: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Whole partitions from their beginning, for ever; the order of the tuple spreads them over subtasks."""
+    return [(partition, 0, FOREVER) for partition in partitions]
+
+
+def build_streaming(pipeline: beam.Pipeline, job: Streaming, sink: beam.DoFn) -> None:
+    """Adds the job's transforms to `pipeline`; `sink` takes the documents of lane state."""
+    (
+        pipeline
+        | "Partitions" >> beam.Create(list(job.ranges), reshuffle=False)
+        | "Read" >> beam.ParDo(ReadBus(job.name, job.opener, job.lanes))
+        | "Enrich" >> beam.ParDo(Enrich(job.enricher))
+        | "Lay out" >> beam.ParDo(LayOut(job.limits)).with_output_types(tuple[bytes, bytes])
+        | "Lane state" >> beam.ParDo(LaneState(job.limits)).with_output_types(bytes)
+        | "Documents" >> beam.ParDo(sink)
+    )

@@ -1,0 +1,115 @@
+"""Lane state in the streaming form: one stateful DoFn keyed by (lane, window) in the global window.
+
+In: KV[(lane, window), part]. Out: the documents of a window at each of its marks, as an Arrow IPC stream of AGGREGATE. The
+algorithm is columns.lane's, as in carried_state.py; here the runner keeps the state and the watermark fires the marks.
+
+State: `log`, parts not absorbed yet; `base`, the absorbed sums; `meta`, octets in the log and the mark that comes next. One event
+timer: it is armed by the first part and re-armed by itself only, since a timer that is set again postpones itself for ever.
+After the last mark the state is cleared; the acceptance rule keeps later shares away (docs/explanation/numbers.md, 2 and 9).
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import Any, Final
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.coders import BytesCoder
+from apache_beam.metrics import Metrics
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
+from apache_beam.utils.timestamp import Timestamp
+
+from columns.lane import Limits, absorb, emit, mark_times
+from transforms.flows import NAMESPACE
+from transforms.keys import unpack_key
+
+_META: Final = struct.Struct(">IB")
+_LOG_BYTES: Final = (4 << 20, 1 << 20)
+"""The log is absorbed beyond this size: before the first mark, and after it."""
+
+
+class LaneState(beam.DoFn):
+    """KV[key, part] -> Arrow IPC streams of AGGREGATE rows."""
+
+    LOG = BagStateSpec("log", BytesCoder())
+    BASE = ReadModifyWriteStateSpec("base", BytesCoder())
+    META = ReadModifyWriteStateSpec("meta", BytesCoder())
+    FIRE = TimerSpec("fire", TimeDomain.WATERMARK)
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._documents = Metrics.counter(NAMESPACE, "pipeline_documents_total")
+
+    def process(
+        self,
+        element: tuple[bytes, bytes],
+        now: Timestamp = beam.DoFn.TimestampParam,
+        log: Any = beam.DoFn.StateParam(LOG),
+        base: Any = beam.DoFn.StateParam(BASE),
+        meta: Any = beam.DoFn.StateParam(META),
+        fire: Any = beam.DoFn.TimerParam(FIRE),
+    ) -> None:
+        """Adds a part; absorbs the log when it is large; arms the first mark that is still to come."""
+        key, part = element
+        known = meta.read()
+        size, mark = _META.unpack(known) if known else (0, _next_mark(key, now))
+        log.add(part)
+        size += len(part)
+        if known is None:
+            fire.set(_mark_time(key, mark))
+        if size > _LOG_BYTES[mark > 0]:
+            base.write(absorb(base.read(), list(log.read()), self._limits, mark == 0))
+            log.clear()
+            size = 0
+        meta.write(_META.pack(size, mark))
+
+    @on_timer(FIRE)
+    def on_mark(
+        self,
+        key: bytes = beam.DoFn.KeyParam,
+        log: Any = beam.DoFn.StateParam(LOG),
+        base: Any = beam.DoFn.StateParam(BASE),
+        meta: Any = beam.DoFn.StateParam(META),
+        fire: Any = beam.DoFn.TimerParam(FIRE),
+    ) -> Iterator[bytes]:
+        """Writes the groups that changed; after the last mark forgets the window."""
+        known = meta.read()
+        if known is None:  # at the end of all input the state may be gone before its timer
+            return
+        lane, window_start_ms = unpack_key(key)
+        size, mark = _META.unpack(known)
+        total = absorb(base.read(), list(log.read()), self._limits, mark == 0) if size else base.read()
+        log.clear()
+        last = mark + 1 == len(mark_times(window_start_ms))
+        total, table = emit(total, lane, window_start_ms, mark + 1, last, self._limits)
+        if table.num_rows:
+            self._documents.inc(table.num_rows)
+            yield _to_ipc(table)
+        if last:
+            base.clear()
+            meta.clear()
+        else:
+            base.write(total)
+            meta.write(_META.pack(0, mark + 1))
+            fire.set(_mark_time(key, mark + 1))
+
+
+def _next_mark(key: bytes, now: Timestamp) -> int:
+    marks = mark_times(unpack_key(key)[1])
+    return min(sum(_at(time) <= now for time in marks), len(marks) - 1)
+
+
+def _mark_time(key: bytes, mark: int) -> Timestamp:
+    return _at(mark_times(unpack_key(key)[1])[mark])
+
+
+def _at(ms: int) -> Timestamp:
+    return Timestamp(micros=ms * 1_000)
+
+
+def _to_ipc(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
