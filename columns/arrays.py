@@ -1,0 +1,38 @@
+"""Names of the array types of the core, and integer arithmetic that saturates instead of wrapping."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint64]
+Octets = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+MAX: Final = 2**63 - 1
+"""Where every counter and sum saturates."""
+
+
+def saturating_add(left: Ints, right: Ints) -> Ints:
+    """Elementwise sum of counters that are not negative, at most MAX."""
+    total = left + right
+    if total.size and total.min() < 0:
+        total[total < 0] = MAX
+    return total
+
+
+def bits_of(count: int) -> int:
+    """Bits that codes 0 .. count - 1 take."""
+    return max(count - 1, 0).bit_length()
+
+
+def run_ends(ordered: Ints) -> Ints:
+    """Position of the last element of each run of equal neighbours."""
+    if not len(ordered):
+        return np.empty(0, np.int64)
+    last = np.empty(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=last[:-1])
+    last[-1] = True
+    return np.flatnonzero(last)

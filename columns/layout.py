@@ -1,0 +1,164 @@
+"""From flows to parts: judge, scale, spread, take sides, lay out by window.
+
+In: batches of one lane with their marks and frontiers. Out: one packed part per window, not grouped (real traffic repeats a
+conversation too seldom inside a bundle for grouping to pay), the refused flows, and exact counts of everything that was changed on
+the way. Refuses to know state.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from columns.arrays import Ints, Mask, Octets
+from columns.distinct import distinct_pairs
+from columns.flows import Flows, read_flows
+from columns.interval import Intervals, judge
+from columns.limits import Limits
+from columns.names import Names, Used, restrict
+from columns.part import CONGESTED, IN, LAST, MIRROR, NOT_ECT, OUT, Part
+from columns.scale import saturate, scale
+from columns.spread import Shares, share_until, spread
+from flowpb.groupings import WINDOW_MS
+from flowpb.schema import Direction
+
+_LONG_MS: Final = 2**31
+"""From this duration on the products of the spread need more than 63 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaidOut:
+    """`parts` by start of window in ms; `late`: row numbers of refused flows, counted through all batches in order.
+
+    `future` and `reversed` count repaired flows, `clipped_bytes` the scaled octets of accepted flows that were
+    moved to the horizon, `saturated` the counters of accepted flows that were cut to 2^63 - 1, `rows` the rows in all parts.
+    """
+
+    parts: dict[int, bytes]
+    late: Ints
+    flows: int = 0
+    future: int = 0
+    reversed: int = 0
+    clipped_bytes: int = 0
+    saturated: int = 0
+    rows: int = 0
+
+
+def lay_out(flows: pa.RecordBatch, mark_ms: int, frontier_ms: int, limits: Limits) -> LaidOut:
+    """Parts of one batch: columns of FLOW, in any number, with the clamped mark and the frontier that `log.advance` gave."""
+    return lay_out_many([(flows, mark_ms, frontier_ms)], limits)
+
+
+def lay_out_many(batches: Sequence[tuple[pa.RecordBatch, int, int]], limits: Limits) -> LaidOut:
+    """Parts of a bundle of (flows, mark_ms, frontier_ms) of one lane: one part per window for the whole bundle."""
+    batches = [batch for batch in batches if batch[0].num_rows]
+    if not batches:
+        return LaidOut({}, np.empty(0, np.int64))
+    sizes = [flows.num_rows for flows, _, _ in batches]
+    flows = read_flows([flows for flows, _, _ in batches])
+    marks, frontiers = (np.repeat(np.array([batch[i] for batch in batches]), sizes) for i in (1, 2))
+    intervals = judge(flows.delta_switched_ms, flows.last_switched_ms, flows.correction_ms, marks, frontiers)
+    late = np.flatnonzero(~intervals.accepted)
+    counters, saturated = _counters(flows, intervals.accepted)
+    kept = intervals.accepted if len(late) else slice(None)
+    shares = spread(intervals.start[kept], intervals.end[kept], counters[:, kept])
+    if len(late):
+        shares = Shares(np.flatnonzero(intervals.accepted)[shares.flow], shares.window, shares.last, shares.values)
+    parts, rows = _parts(flows, shares, limits)
+    return LaidOut(parts, late, sum(sizes), intervals.future, intervals.reversed, _clipped(intervals, counters[0]), saturated, rows)
+
+
+def _counters(flows: Flows, accepted: Mask) -> tuple[Ints, int]:
+    """Scaled bytes and packets, unscaled ones too if there is sampling; and how many counters of accepted flows were cut."""
+    scaled = [scale(counter, flows.interval) for counter in (flows.bytes, flows.packets)]
+    saturated = sum(count for _, count in scaled)
+    if saturated and not accepted.all():
+        interval = None if flows.interval is None else flows.interval[accepted]
+        saturated = sum(scale(counter[accepted], interval)[1] for counter in (flows.bytes, flows.packets))
+    counters = [counter for counter, _ in scaled]
+    if flows.interval is not None:
+        counters += [saturate(counter)[0] for counter in (flows.bytes, flows.packets)]
+    return np.stack(counters), saturated
+
+
+def _clipped(intervals: Intervals, octets: Ints) -> int:
+    """Scaled octets of accepted flows before their clipped start; exact for any duration."""
+    moved = np.flatnonzero(intervals.accepted & (intervals.start > intervals.unclipped))
+    before = (intervals.start - intervals.unclipped)[moved]
+    duration = (intervals.end - intervals.unclipped)[moved]
+    long = duration >= _LONG_MS
+    short = share_until(octets[moved][~long], before[~long], duration[~long])
+    wide = (np.array(column[long], object) for column in (octets[moved], before, duration))
+    total: int = sum(short.tolist()) + sum(v // d * t + v % d * t // d for v, t, d in zip(*wide, strict=True))
+    return total
+
+
+def _parts(flows: Flows, shares: Shares, limits: Limits) -> tuple[dict[int, bytes], int]:
+    """Rows of all sides, cut by window."""
+    if not len(shares.flow):
+        return {}, 0
+    egress = flows.direction == Direction.EGRESS
+    mirrored = ~egress if limits.both_sides else ~egress & (flows.direction != Direction.INGRESS)
+    names, port, mirror_port, service = _names(flows, egress)
+    tag = np.where(egress, OUT, IN) + _ecn(flows.tos)
+    again = np.flatnonzero(mirrored[shares.flow])
+    share = np.concatenate([np.arange(len(shares.flow)), again])
+    flow = shares.flow[share]
+    ports, tags = port[flow], tag[flow]
+    first_mirror = len(shares.flow)
+    ports[first_mirror:] = mirror_port[flow[first_mirror:]]
+    tags[first_mirror:] += MIRROR - IN
+    tags += (LAST * shares.last[share]).astype(np.uint8)
+    dscp = flows.tos >> 2 if limits.with_dscp else np.zeros(len(tag), np.uint8)
+    lower, upper = np.minimum(flows.source, flows.destination), np.maximum(flows.source, flows.destination)
+    whole = Part(names, ports, service[flow], lower[flow], upper[flow], tags, dscp[flow], shares.values[:, share])
+    return _by_window(whole, shares.window[share]), len(flow)
+
+
+def _names(flows: Flows, egress: Mask) -> tuple[Names, Ints, Ints, Ints]:
+    """Names of the bundle, and per flow: its port, the port of its mirror row, its service."""
+    exporters, exporter = distinct_pairs(flows.location, flows.exporter)
+    interfaces = np.concatenate([np.where(egress, flows.out_if, flows.in_if), flows.out_if])
+    ports, port = distinct_pairs(np.tile(exporter, 2), interfaces)
+    services, service = distinct_pairs(flows.application, flows.protocol)
+    names = Names(flows.locations, flows.applications, flows.addresses, exporters, ports, services)
+    return names, port[: len(egress)], port[len(egress) :], service
+
+
+def _ecn(tos: Octets) -> Octets:
+    flags: Octets = np.array([NOT_ECT, 0, 0, CONGESTED], np.uint8)[tos & 3]
+    return flags
+
+
+def _by_window(whole: Part, window: Ints) -> dict[int, bytes]:
+    first = int(window.min())
+    number = window - first
+    if not number.any():
+        return {first * WINDOW_MS: _part(whole, np.arange(len(window)))}
+    # The horizon leaves room for few windows; numpy sorts 16 bits by radix.
+    order = np.argsort(number.astype(np.uint16), kind="stable")
+    windows, starts = np.unique(number[order], return_index=True)
+    pieces = np.split(order, starts[1:])
+    return {(first + n) * WINDOW_MS: _part(whole, rows) for n, rows in zip(windows.tolist(), pieces, strict=True)}
+
+
+def _part(whole: Part, rows: Ints) -> bytes:
+    port, service, lower, upper = (column[rows] for column in (whole.port, whole.service, whole.lower, whole.upper))
+    used = Used.none(whole.names)
+    used.ports[port] = True
+    used.services[service] = True
+    used.addresses[lower] = True
+    used.addresses[upper] = True
+    names, to = restrict(whole.names, used)
+    return Part(
+        names,
+        to.ports[port],
+        to.services[service],
+        to.addresses[lower],
+        to.addresses[upper],
+        whole.tag[rows],
+        whole.dscp[rows],
+        np.take(whole.measures, rows, axis=1),
+    ).pack()

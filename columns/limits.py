@@ -1,0 +1,29 @@
+"""What bounds the state of a lane and what is counted in it: the settings of the aggregation core."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from flowpb.groupings import TOP_K
+
+OVERFLOW_IF_INDEX: Final = 2**32 - 1
+"""The interface that takes the rows of all interfaces of an exporter and window beyond `Limits.interfaces`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`young` and `old` are the items kept per group before and from the first mark on; never fewer than 2 x top_k are kept.
+
+    `interfaces` bounds the interfaces per exporter and window; `with_dscp` adds the groupings by DSCP; `both_sides` also counts an
+    ingress flow as out-traffic of its output interface.
+    """
+
+    top_k: int = TOP_K
+    young: int = 256
+    old: int = 64
+    with_dscp: bool = False
+    both_sides: bool = False
+    interfaces: int = 4096
+
+    def candidates(self, young: bool) -> int:
+        """Items that a group keeps when it is pruned."""
+        return max(self.young if young else self.old, 2 * self.top_k)

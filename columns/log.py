@@ -1,0 +1,74 @@
+"""A lane's log position: which batches are repeats, which collectors are live, where the frontier is.
+
+In: the header of each batch of one lane, in the order of the log, with the bus's append time. Out: whether the batch counts, its
+clamped mark and the frontier to judge its flows by (docs/explanation/numbers.md, section 1). Refuses to know flows, buses, clocks:
+the outcome is a pure function of the log's prefix, so every reader of a lane agrees.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from common.errors import InputError
+from flowpb.codec import Header
+from flowpb.groupings import FUTURE_MS, LEASE_MS
+
+_MAGIC: Final = b"NLL1"
+
+
+class Position(NamedTuple):
+    """The last batch of a collector that counted."""
+
+    epoch: int
+    seq: int
+    mark_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LaneLog:
+    """Where the reader of one lane stands; `frontier_ms` is None before the first batch."""
+
+    collectors: Mapping[str, Position] = field(default_factory=dict)
+    frontier_ms: int | None = None
+
+    def pack(self) -> bytes:
+        """Bytes that `unpack` reads, equal for equal logs."""
+        tree = {"collectors": dict(sorted(self.collectors.items())), "frontier_ms": self.frontier_ms}
+        return _MAGIC + json.dumps(tree, separators=(",", ":")).encode()
+
+    @staticmethod
+    def unpack(data: bytes) -> "LaneLog":
+        """The packed log; raises InputError for bytes of something else or of another version."""
+        if not data.startswith(_MAGIC):
+            raise InputError(f"lane log: starts with {data[:4]!r}, this program reads {_MAGIC!r}")
+        tree = json.loads(data[len(_MAGIC) :])
+        return LaneLog({name: Position(*position) for name, position in tree["collectors"].items()}, tree["frontier_ms"])
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a batch: a repeat (`accepted` is False) changes nothing; else judge its flows by mark and frontier."""
+
+    accepted: bool
+    mark_ms: int
+    frontier_ms: int
+
+
+def advance(log: LaneLog, header: Header, append_ms: int) -> tuple[LaneLog, Verdict]:
+    """The log after one more batch, and the verdict on it; `append_ms` is the bus's clock when it took the batch."""
+    mark_ms = min(header.mark_ms, append_ms + FUTURE_MS)
+    last = log.collectors.get(header.collector)
+    if last is not None and log.frontier_ms is not None and (header.epoch, header.seq) <= (last.epoch, last.seq):
+        return log, Verdict(False, last.mark_ms, log.frontier_ms)
+    collectors = {**log.collectors, header.collector: Position(header.epoch, header.seq, mark_ms)}
+    frontier_ms = _least_live_mark(collectors)
+    if log.frontier_ms is not None:
+        frontier_ms = max(frontier_ms, log.frontier_ms)
+    return LaneLog(collectors, frontier_ms), Verdict(True, mark_ms, frontier_ms)
+
+
+def _least_live_mark(collectors: Mapping[str, Position]) -> int:
+    marks = [position.mark_ms for position in collectors.values()]
+    lease_ends_ms = max(marks) - LEASE_MS
+    return min(mark for mark in marks if mark > lease_ends_ms)

@@ -1,0 +1,141 @@
+"""Names: the dictionaries that make a part or base self-contained, and how several of them become one.
+
+In: the dictionaries of many parts, each with its own codes. Out: one set of dictionaries and for each part the new code of each old
+one. All are sorted, so that codes compare as what they stand for. Refuses to know rows and sums.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from columns.arrays import Ints, Mask, Words
+from columns.distinct import distinct_addresses, distinct_pairs, distinct_texts, renumbering
+from columns.packing import Numbers, pack_texts, unpack_texts, widen
+
+ARRAYS: Final = 8
+"""How many packed arrays Names take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Code 0 of locations, applications and addresses means null, code i their element i - 1; other codes count from 0.
+
+    addresses (n, 2): big-endian halves; exporters (n, 2): location, address; ports (n, 2): exporter, ifIndex;
+    services (n, 2): application, protocol + 1 (0: null).
+    """
+
+    locations: tuple[str, ...]
+    applications: tuple[str, ...]
+    addresses: Words
+    exporters: Ints
+    ports: Ints
+    services: Ints
+
+    def pack(self) -> list[Numbers]:
+        """As ARRAYS arrays."""
+        pairs = [pair.ravel() for pair in (self.addresses, self.exporters, self.ports, self.services)]
+        return [*pack_texts(self.locations), *pack_texts(self.applications), *pairs]
+
+    @staticmethod
+    def unpack(arrays: Sequence[Numbers]) -> "Names":
+        """What `pack` gave."""
+        texts = unpack_texts(*arrays[0:2]), unpack_texts(*arrays[2:4])
+        exporters, ports, services = (widen(array).reshape(-1, 2) for array in arrays[5:8])
+        return Names(*texts, arrays[4].astype(np.uint64).reshape(-1, 2), exporters, ports, services)
+
+
+NO_NAMES: Final = Names((), (), np.empty((0, 2), np.uint64), *(np.empty((0, 2), np.int64) for _ in range(3)))
+
+
+@dataclass(frozen=True, slots=True)
+class Recoding:
+    """New codes by old codes."""
+
+    applications: Ints
+    addresses: Ints
+    exporters: Ints
+    ports: Ints
+    services: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Which codes are needed; what only other names need (an exporter's address) need not be marked. Lengths as codes go."""
+
+    applications: Mask
+    addresses: Mask
+    ports: Mask
+    services: Mask
+
+    @staticmethod
+    def none(names: Names) -> "Used":
+        """Nothing marked yet."""
+        lengths = len(names.applications) + 1, len(names.addresses) + 1, len(names.ports), len(names.services)
+        return Used(*(np.zeros(length, np.bool_) for length in lengths))
+
+
+def unify(sources: Sequence[Names]) -> tuple[Names, list[Recoding]]:
+    """One set of names for all, and the recoding of each."""
+    locations, location_codes = _unify_texts([names.locations for names in sources])
+    applications, application_codes = _unify_texts([names.applications for names in sources])
+    addresses, codes = distinct_addresses(np.concatenate([names.addresses for names in sources]))
+    address_codes = [_with_null(part) for part in _split(codes, [names.addresses for names in sources])]
+    exporters, exporter_codes = _unify_pairs([names.exporters for names in sources], location_codes, address_codes)
+    ports, port_codes = _unify_pairs([names.ports for names in sources], exporter_codes)
+    services, service_codes = _unify_pairs([names.services for names in sources], application_codes)
+    recodings = zip(application_codes, address_codes, exporter_codes, port_codes, service_codes, strict=True)
+    return Names(locations, applications, addresses, exporters, ports, services), [Recoding(*each) for each in recodings]
+
+
+def restrict(names: Names, used: Used) -> tuple[Names, Recoding]:
+    """Only the names that are used, or that used ones need."""
+    exporters = np.zeros(len(names.exporters), np.bool_)
+    exporters[names.ports[used.ports, 0]] = True
+    applications, addresses = used.applications.copy(), used.addresses.copy()
+    applications[names.services[used.services, 0]] = True
+    addresses[names.exporters[exporters, 1]] = True
+    locations = np.zeros(len(names.locations) + 1, np.bool_)
+    locations[names.exporters[exporters, 0]] = True
+    for nullable in (locations, applications, addresses):
+        nullable[0] = True
+    to = Recoding(*(renumbering(mask) for mask in (applications, addresses, exporters, used.ports, used.services)))
+    kept = Names(
+        _kept_texts(names.locations, locations),
+        _kept_texts(names.applications, applications),
+        names.addresses[addresses[1:]],
+        _recoded(names.exporters[exporters], renumbering(locations), to.addresses),
+        _recoded(names.ports[used.ports], to.exporters),
+        _recoded(names.services[used.services], to.applications),
+    )
+    return kept, to
+
+
+def _unify_texts(sources: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], list[Ints]]:
+    texts = distinct_texts(text for source in sources for text in source)
+    code = {text: number for number, text in enumerate(texts)}
+    return texts, [_with_null(np.array([code[text] for text in source], np.int64)) for source in sources]
+
+
+def _unify_pairs(sources: Sequence[Ints], major: Sequence[Ints], minor: Sequence[Ints] | None = None) -> tuple[Ints, list[Ints]]:
+    recoded = [_recoded(pairs, major[i], minor[i] if minor else None) for i, pairs in enumerate(sources)]
+    joined = np.concatenate(recoded)
+    distinct, codes = distinct_pairs(joined[:, 0], joined[:, 1])
+    return distinct, _split(codes, recoded)
+
+
+def _recoded(pairs: Ints, major: Ints, minor: Ints | None = None) -> Ints:
+    return np.stack([major[pairs[:, 0]], pairs[:, 1] if minor is None else minor[pairs[:, 1]]], axis=1)
+
+
+def _split(codes: Ints, sources: Sequence[np.ndarray[Any, Any]]) -> list[Ints]:
+    return np.split(codes, np.cumsum([len(source) for source in sources])[:-1])
+
+
+def _with_null(codes: Ints) -> Ints:
+    return np.concatenate([np.zeros(1, np.int64), codes + 1])
+
+
+def _kept_texts(texts: tuple[str, ...], used: Mask) -> tuple[str, ...]:
+    return tuple(texts[code] for code in np.flatnonzero(used[1:]).tolist())

@@ -1,0 +1,53 @@
+"""A part: the rows that one bundle gives to one (lane, window), self-contained, not grouped.
+
+In: names and columns of rows. Out: bytes that can cross stages and sit in state, and the same back. Refuses to know how rows were
+made and what becomes of them.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from columns.arrays import Ints, Octets
+from columns.names import ARRAYS, Names
+from columns.packing import Numbers, pack_arrays, unpack_arrays, widen
+
+_MAGIC: Final = b"NPRT"
+
+SIDE_BITS: Final = 2
+IN, OUT, MIRROR = range(3)
+"""The side of a row: in, out, and out for the interface alone: the exporter has counted the flow already, by its in-row."""
+LAST, CONGESTED, NOT_ECT = 4, 8, 16
+"""Flags above the side in `tag`: the flow ends in this window, its ECN is 3, its ECN is 0 or not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One row per share of a flow and side. Codes are those of `names`.
+
+    `measures` (2 or 4, rows): bytes and packets scaled; unscaled too where some flow was sampled, else they are equal.
+    """
+
+    names: Names
+    port: Ints
+    service: Ints
+    lower: Ints
+    upper: Ints
+    tag: Octets
+    dscp: Octets
+    measures: Ints
+
+    def pack(self) -> bytes:
+        """As bytes."""
+        columns: list[Numbers] = [self.port, self.service, self.lower, self.upper, self.tag, self.dscp, *self.measures]
+        return pack_arrays(_MAGIC, [*self.names.pack(), *columns])
+
+    @staticmethod
+    def unpack(data: bytes) -> "Part":
+        """What `pack` gave; raises InputError."""
+        arrays = unpack_arrays(_MAGIC, data)
+        port, service, lower, upper = (widen(array) for array in arrays[ARRAYS : ARRAYS + 4])
+        tag, dscp = (array.astype(np.uint8) for array in arrays[ARRAYS + 4 : ARRAYS + 6])
+        measures = np.stack([widen(array) for array in arrays[ARRAYS + 6 :]])
+        return Part(Names.unpack(arrays[:ARRAYS]), port, service, lower, upper, tag, dscp, measures)
