@@ -1,0 +1,153 @@
+"""Closing batches: decoded flows and reports of all lanes in, bus entries with their identity out.
+
+Decides when a batch closes (age, flows, octets), numbers it, gives it its mark, adds `location`, cuts what is too large for one
+entry, and sends every silent lane a heartbeat, so that frontiers move on while exporters are quiet. Pure: the clock is an
+argument. Refuses to know packets, sockets and which bus carries the entries.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from common.config import Ingest
+from flowpb.codec import Header, encode
+from flowpb.flow_batch_pb2 import ExporterReport
+from flowpb.schema import INGEST_SCHEMA
+
+HEARTBEAT_MS: Final = 1_000
+_REPORT_SHARE: Final = 4  # reports fill at most this fraction of an entry, so that flows and reports together stay near the limit
+
+LocationOf = Callable[[bytes], str]
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One closed batch, ready for the bus: `value` is the encoded FlowBatch; its identity never changes again."""
+
+    lane: int
+    value: bytes
+    flows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose batches these are: `epoch` is larger than any that this collector used before."""
+
+    collector: str
+    epoch: int
+    lanes: int
+
+
+@dataclass(slots=True)
+class _Lane:
+    seq: int = 0
+    mark_ms: int = -(1 << 62)
+    closed_ms: int = -(1 << 62)
+
+
+class Batcher:
+    """Numbers and encodes the batches of one collector. `location_of` maps a 16-byte exporter address to its location."""
+
+    def __init__(
+        self, settings: Ingest, identity: Identity, location_of: LocationOf | None = None, heartbeat_ms: int = HEARTBEAT_MS
+    ) -> None:
+        self._settings = settings
+        self._identity = identity
+        self._location_of = location_of or (lambda _: settings.location)
+        self._heartbeat_ms = heartbeat_ms
+        self._lanes = [_Lane() for _ in range(identity.lanes)]
+        self._closed_ms: int | None = None
+
+    def due_ms(self, now_ms: int) -> int:
+        """When the open batches close by age; the first call starts the clock."""
+        if self._closed_ms is None or now_ms < self._closed_ms:  # a clock set back must not stop the batches
+            self._closed_ms = now_ms
+        return self._closed_ms + self._settings.batch_interval_ms
+
+    def is_full(self, flows: int, octets: int) -> bool:
+        """Whether this much, pending over all lanes, closes the batches before their time."""
+        return flows >= self._settings.batch_flows or octets >= self._settings.batch_bytes * self._identity.lanes
+
+    def close(
+        self, now_ms: int, flows: Mapping[int, pa.RecordBatch], reports: Mapping[int, Sequence[ExporterReport]]
+    ) -> list[Batch]:
+        """All lanes' batches closed at `now_ms`, and a heartbeat for every lane that has been silent for its time."""
+        self._closed_ms = now_ms
+        closed: list[Batch] = []
+        for number, lane in enumerate(self._lanes):
+            batch = flows.get(number)
+            parts = [] if batch is None or not batch.num_rows else list(self._cut(batch))
+            groups = list(self._group(reports.get(number, ())))
+            silent = abs(now_ms - lane.closed_ms) >= self._heartbeat_ms
+            for index in range(max(len(parts), len(groups), int(silent))):
+                closed.append(self._seal(number, now_ms, _at(parts, index), _at(groups, index) or ()))
+        return closed
+
+    def _seal(self, number: int, now_ms: int, flows: pa.RecordBatch | None, reports: tuple[ExporterReport, ...]) -> Batch:
+        lane = self._lanes[number]
+        lane.mark_ms = max(lane.mark_ms, now_ms)
+        lane.closed_ms = now_ms
+        identity = self._identity
+        header = Header(identity.collector, identity.epoch, number, lane.seq, lane.mark_ms, identity.lanes, reports=reports)
+        lane.seq += 1
+        return Batch(number, encode(header, flows, self._settings.codec), 0 if flows is None else flows.num_rows)
+
+    def _cut(self, flows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        located = with_location(flows, self._location_of)
+        pieces = max(-(-located.nbytes // self._settings.batch_bytes), -(-located.num_rows // self._settings.batch_flows))
+        if pieces == 1:
+            yield located
+            return
+        rows = -(-located.num_rows // pieces)
+        for start in range(0, located.num_rows, rows):
+            yield _compact(located.slice(start, rows))
+
+    def _group(self, reports: Sequence[ExporterReport]) -> Iterator[tuple[ExporterReport, ...]]:
+        group: list[ExporterReport] = []
+        octets = 0
+        for report in reports:
+            size = report.ByteSize()
+            if group and octets + size > self._settings.batch_bytes // _REPORT_SHARE:
+                yield tuple(group)
+                group, octets = [], 0
+            group.append(report)
+            octets += size
+        if group:
+            yield tuple(group)
+
+
+def with_location(flows: pa.RecordBatch, location_of: LocationOf) -> pa.RecordBatch:
+    """The same flows with `location`, looked up once per exporter of their dictionary; columns in the order of FLOW."""
+    exporters = flows.column("exporter_addr")
+    names = [location_of(address) for address in exporters.dictionary.to_pylist()]
+    distinct = sorted(set(names))
+    codes = np.array([distinct.index(name) for name in names], dtype=np.int32)
+    indices = codes[exporters.indices.to_numpy(zero_copy_only=False)]
+    location = pa.DictionaryArray.from_arrays(pa.array(indices), pa.array(distinct, pa.string()))
+    columns = {**dict(zip(flows.schema.names, flows.columns, strict=True)), "location": location}
+    names = [name for name in INGEST_SCHEMA.names if name in columns]
+    return pa.RecordBatch.from_arrays([columns[name] for name in names], names=names)
+
+
+def _compact(flows: pa.RecordBatch) -> pa.RecordBatch:
+    """The same flows with dictionaries that hold only what these rows use: Arrow writes a slice's dictionary whole."""
+    columns = [_trim(column) if pa.types.is_dictionary(column.type) else column for column in flows.columns]
+    return pa.RecordBatch.from_arrays(columns, names=flows.schema.names)
+
+
+def _trim(column: pa.DictionaryArray) -> pa.DictionaryArray:
+    codes = column.indices.fill_null(0).to_numpy(zero_copy_only=False)
+    missing = column.indices.is_null().to_numpy(zero_copy_only=False)
+    used = np.zeros(max(len(column.dictionary), 1), dtype=bool)
+    used[codes[~missing]] = True
+    places = np.cumsum(used, dtype=np.int32) - 1
+    indices = pa.array(places[codes].astype(np.int32), mask=missing)
+    return pa.DictionaryArray.from_arrays(indices, column.dictionary.take(pa.array(np.flatnonzero(used))))
+
+
+def _at(items: Sequence[_T], index: int) -> _T | None:
+    return items[index] if index < len(items) else None

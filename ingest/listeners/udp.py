@@ -1,0 +1,193 @@
+"""UDP sockets: what exporters send, copied as fast as it comes and handed on in chunks.
+
+In: the configured listeners. Out: chunks of (source, payload) into the queue of the decoding thread. One thread serves all
+sockets and only copies. An exporter is its source address; the port is ignored, since exporters change it with every restart.
+Whatever is not handed on is counted: by the kernel (its buffer was full) or here (the queue was full, the source is refused).
+"""
+
+import logging
+import selectors
+import socket
+import struct
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from common.clock import Clock
+from common.config import Listener
+from common.errors import ConfigError
+from ingest.chunks import Chunk, ChunkQueue
+from ingest.listeners.bulk_receive import BulkReceiver, Taken, bulk_receiver
+
+_IPV4_MAPPED: Final = bytes(10) + b"\xff\xff"
+_KNOWN_SOURCES: Final = 1 << 16
+_LINGER_S: Final = 0.004
+_BUSY: Final = 64  # datagrams per round from which on the thread does not linger
+_SO_RCVBUFFORCE: Final = 33  # Linux; needs CAP_NET_ADMIN
+_SO_MEMINFO: Final = 55  # Linux 4.12
+_MEMINFO: Final = struct.Struct("=9I")
+_MEMINFO_DROPS: Final = 8
+_log = logging.getLogger(__name__)
+
+Admit = Callable[[bytes], bool]
+
+
+def open_socket(listener: Listener) -> socket.socket:
+    """A bound, non-blocking UDP socket with the wanted receive buffer; raises ConfigError that names the listener."""
+    place = f"ingest.listeners: UDP {listener.host} port {listener.port}"
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            listener.host, listener.port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+        )[0]
+        udp = socket.socket(family, socket.SOCK_DGRAM)
+    except OSError as error:
+        raise ConfigError([f"{place}: {error.strerror}"]) from error
+    try:
+        if family == socket.AF_INET6:
+            udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if listener.host == "::" else 1)
+        if listener.receive_buffer_bytes:
+            _widen(udp, listener.receive_buffer_bytes)
+        udp.setblocking(False)
+        udp.bind(address)
+    except OSError as error:
+        udp.close()
+        raise ConfigError([f"{place}: {error.strerror}"]) from error
+    return udp
+
+
+def _widen(udp: socket.socket, octets: int) -> None:
+    try:
+        udp.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, octets)
+    except OSError:
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, octets)
+    granted = udp.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    if granted < octets:
+        _log.warning("receive buffer of %d octets, %d were asked for: raise net.core.rmem_max", granted // 2, octets)
+
+
+def kernel_drops(udp: socket.socket) -> int:
+    """Datagrams that the kernel dropped on this socket since it was opened (32 bits, wraps); 0 where it does not say."""
+    try:
+        answer = udp.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+    except OSError:
+        return 0
+    return int(_MEMINFO.unpack(answer)[_MEMINFO_DROPS]) if len(answer) == _MEMINFO.size else 0
+
+
+class UdpReceiver:
+    """The receiving thread over all UDP sockets. Its totals only rise and are written by that thread alone."""
+
+    def __init__(self, listeners: Sequence[Listener], queue: ChunkQueue, clock: Clock, admit: Admit = lambda _: True) -> None:
+        self._listeners = tuple(listeners)
+        self._queue = queue
+        self._clock = clock
+        self._admit = admit
+        self._receiver: BulkReceiver = bulk_receiver()
+        self._sources: dict[bytes, bytes | None] = {}
+        self._stopping = threading.Event()
+        self._waker, self._wakened = socket.socketpair()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._wakened, selectors.EVENT_READ)
+        self._drops_seen: dict[socket.socket, int] = {}
+        self._thread = threading.Thread(target=self._run, name="nephrite-receive", daemon=True)
+        self.addresses: tuple[tuple[str, int], ...] = ()
+        self.received = 0
+        self._drops: Counter[bytes] = Counter()
+        self._drops_lock = threading.Lock()
+        self.queue_drops = 0
+        self.refused = 0
+        self.socket_drops = 0
+        self.errors = 0
+
+    def open(self) -> None:
+        """Bind all sockets, so that nothing is missed from here on; raises ConfigError with every listener that failed."""
+        faults: list[str] = []
+        for listener in self._listeners:
+            try:
+                udp = open_socket(listener)
+            except ConfigError as error:
+                faults.extend(error.problems)
+                continue
+            self._selector.register(udp, selectors.EVENT_READ)
+            self._drops_seen[udp] = 0
+        self.addresses = tuple(udp.getsockname()[:2] for udp in self._drops_seen)
+        if faults:
+            self.close()
+            raise ConfigError(faults)
+
+    def start(self) -> None:
+        """Begin to receive."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take what the sockets still hold, then close them."""
+        self._stopping.set()
+        self._waker.send(b"x")
+        self._thread.join()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the sockets."""
+        self._selector.close()
+        for each in (*self._drops_seen, self._waker, self._wakened):
+            each.close()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            ready = [key.fileobj for key, _ in self._selector.select()]
+            taken = sum(self._drain(each) for each in ready if each is not self._wakened and isinstance(each, socket.socket))
+            self._count_kernel_drops()
+            if taken < _BUSY:
+                self._stopping.wait(_LINGER_S)
+        for each in self._drops_seen:
+            while self._drain(each):
+                pass
+        self._count_kernel_drops()
+
+    def _drain(self, udp: socket.socket) -> int:
+        """One receive call; how many datagrams it gave. An ICMP error from a former peer is no reason to stop."""
+        try:
+            taken = self._receiver.receive(udp)
+        except OSError:
+            self.errors += 1
+            return 0
+        if taken[0]:
+            self._hand_on(taken)
+        return len(taken[0])
+
+    def _hand_on(self, taken: Taken) -> None:
+        sources, payloads = taken
+        self.received += len(sources)
+        exporters = [self._canonical(source) for source in sources]
+        kept = [exporter for exporter in exporters if exporter is not None]
+        if len(kept) < len(exporters):
+            self.refused += len(exporters) - len(kept)
+            payloads = [payload for exporter, payload in zip(exporters, payloads, strict=True) if exporter is not None]
+        if kept and not self._queue.put(Chunk(self._clock(), kept, payloads)):
+            self.queue_drops += len(kept)
+            with self._drops_lock:
+                self._drops.update(kept)
+
+    def _canonical(self, source: bytes) -> bytes | None:
+        """The exporter of a source, None when its network is refused; remembered, in bounded number."""
+        try:
+            return self._sources[source]
+        except KeyError:
+            address = source if len(source) == 16 else _IPV4_MAPPED + source
+            if len(self._sources) >= _KNOWN_SOURCES:
+                self._sources.clear()
+            return self._sources.setdefault(source, address if self._admit(address) else None)
+
+    def taken_drops(self) -> Counter[bytes]:
+        """By exporter, what did not fit into the queue since the last call."""
+        with self._drops_lock:
+            drops, self._drops = self._drops, Counter()
+        return drops
+
+    def _count_kernel_drops(self) -> None:
+        """Add what the kernel dropped since the last call."""
+        for udp, seen in self._drops_seen.items():
+            now = kernel_drops(udp)
+            self.socket_drops += (now - seen) & 0xFFFFFFFF
+            self._drops_seen[udp] = now
