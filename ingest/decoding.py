@@ -1,0 +1,117 @@
+"""`nephrite decode`: captures through the same decoder as live traffic, and what it found written out.
+
+In: capture files and a wish (flows, options data, templates or problems; how many, which columns, in which form). Out: text, and
+closing lines with the counts. Nothing is stored and no state is kept.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, TextIO
+
+from common.config import Ingest
+from common.errors import UsageError
+from common.metrics import Counters
+from flowpb.schema import INGEST_SCHEMA
+from ingest.decoder import Datagram, Decoder
+from ingest.listeners.pcap import Capture
+from ingest.render import Format, RowWriter, row_writer, rows_of
+
+_FED_AT_ONCE: Final = 512
+_FOR_PEOPLE: Final = (
+    "exporter_addr", "protocol_version", "first_switched_ms", "last_switched_ms", "src_addr", "src_port", "dst_addr", "dst_port",
+    "protocol", "in_if", "out_if", "bytes", "packets", "sampling_interval",
+)  # fmt: skip
+
+
+class Shown(StrEnum):
+    """What of a capture is written."""
+
+    FLOWS = "flows"
+    OPTIONS = "options"
+    TEMPLATES = "templates"
+    PROBLEMS = "problems"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the command line asked for; no columns: the usual ones for people, all for programs."""
+
+    shown: Shown = Shown.FLOWS
+    form: Format = Format.TABLE
+    limit: int | None = None
+    columns: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
+
+
+def decode_captures(paths: Sequence[Path], settings: Ingest, wish: Wish, out: TextIO = sys.stdout) -> list[str]:
+    """Write what was wished for; returns the closing lines. Raises UsageError for unknown columns, InputError for no captures."""
+    names = _columns(wish)
+    counters = Counters()
+    decoder = Decoder(settings, 1, counters)
+    captures = [Capture(path, wish.ports) for path in paths]
+    chunks = (chunk for capture in captures for chunk in _chunks(capture))
+    if wish.shown is Shown.FLOWS:
+        _write_flows(decoder, chunks, row_writer(wish.form, names, out), names, wish.limit)
+    return list(_closing_lines(captures, counters))
+
+
+def _columns(wish: Wish) -> tuple[str, ...]:
+    if wish.shown is not Shown.FLOWS:
+        return ()
+    if not wish.columns:
+        return _FOR_PEOPLE if wish.form is Format.TABLE else tuple(INGEST_SCHEMA.names)
+    if wish.columns == ("all",):
+        return tuple(INGEST_SCHEMA.names)
+    unknown = [name for name in wish.columns if name not in INGEST_SCHEMA.names]
+    if unknown:
+        raise UsageError(f"--columns: no column {', '.join(unknown)}; there are {', '.join(INGEST_SCHEMA.names)}")
+    return wish.columns
+
+
+def _chunks(capture: Capture) -> Iterator[list[Datagram]]:
+    chunk: list[Datagram] = []
+    for datagram in capture.datagrams():
+        chunk.append(datagram)
+        if len(chunk) == _FED_AT_ONCE:
+            yield chunk
+            chunk = []
+    yield chunk
+
+
+def _write_flows(
+    decoder: Decoder, chunks: Iterator[list[Datagram]], writer: RowWriter, names: Sequence[str], limit: int | None
+) -> None:
+    left = limit
+    for chunk in chunks:
+        decoder.feed_many(chunk)
+        for flows in decoder.drain().values():
+            kept = flows if left is None else flows.slice(0, left)
+            writer.write(rows_of(kept, names))
+            left = None if left is None else left - kept.num_rows
+        if left == 0:
+            break
+    writer.close()
+
+
+def _closing_lines(captures: Sequence[Capture], counters: Counters) -> Iterator[str]:
+    for capture in captures:
+        for reason, count in capture.problems().items():
+            counters.add("ingest_problems_total", count, reason=reason)
+        if capture.damage:
+            yield f"warning: {capture.damage}"
+    yield (
+        f"{counters.sum('ingest_datagrams_total')} datagrams, {counters.sum('ingest_flows_total')} flows, "
+        f"{counters.sum('ingest_option_records_total')} option records; problems: {_problems(counters)}"
+    )
+
+
+def _problems(counters: Counters) -> str:
+    by_reason = {
+        dict(labels)["reason"]: total
+        for (name, labels), total in sorted(counters.totals.items())
+        if name == "ingest_problems_total"
+    }
+    return ", ".join(f"{reason} {total}" for reason, total in by_reason.items()) or "none"
