@@ -37,8 +37,7 @@ class WriteRaw(beam.DoFn):
     def finish_bundle(self) -> None:
         """Writes them."""
         if self._flows:
-            rows = [(b.collector, b.epoch, b.lane, b.seq, b.flows) for b in self._flows]
-            take(self._token).files.append(write_raw(self._folder, rows))
+            take(self._token).files.extend(write_raw(self._folder, self._flows))
 
 
 class WriteAggregates(beam.DoFn):
@@ -60,7 +59,7 @@ class WriteAggregates(beam.DoFn):
     def finish_bundle(self) -> None:
         """Writes them."""
         if self._tables:
-            take(self._token).files.append(write_aggregates(self._folder, pa.concat_tables(self._tables)))
+            take(self._token).files.extend(write_aggregates(self._folder, pa.concat_tables(self._tables)))
 
 
 def read_lane(token: str, lane: int) -> Iterable[AcceptedBatch]:

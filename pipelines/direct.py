@@ -17,8 +17,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from bus.contract import Source
 from columns.enrich import Enricher
-from columns.lane import Limits, mark_times
-from columns.log import pack_log, unpack_log
+from columns.lane import Limits
+from columns.marks import mark_times
+from columns.log import LaneLog
 from flowpb.groupings import FINAL_DELAY_MS, HORIZON_MS, WINDOW_MS
 from pipelines.aggregate import build_run
 from pipelines.handover import Run, Window, handed_over
@@ -59,7 +60,7 @@ class MicroBatches:
         self._source, self._manifest, self._work = source, manifest, work
         carried = manifest.load()
         self._positions = dict(carried.positions)
-        self._logs = {lane: unpack_log(data) for lane, data in carried.lanes.items()}
+        self._logs = {lane: LaneLog.unpack(data) for lane, data in carried.lanes.items()}
         self._windows = {(w.lane, w.window_start_ms): CarriedWindow(w.next_mark, w.base, w.parts) for w in carried.windows}
 
     def run_once(self, wait_s: float = 0.0) -> RunReport:
@@ -147,7 +148,7 @@ def _commit_of(intake: Intake, positions: Mapping[int, int], run: Run, counted: 
         counters[name] = sum(file.rows for file in run.files if file.kind == kind)
     return Commit(
         positions=positions,
-        lanes={lane: pack_log(intake.logs[lane]) for lane in intake.touched},
+        lanes={lane: intake.logs[lane].pack() for lane in intake.touched},
         frontiers=run.frontiers,
         appended=[(s.lane, s.window_start_ms, part) for s in run.stepped for part in s.appended],
         rewritten=[

@@ -23,7 +23,7 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Duration, Timestamp
 
 from bus.contract import Source
-from columns.log import LaneLog, pack_log, unpack_log
+from columns.log import LaneLog
 from pipelines.intake import Intake
 
 FOREVER: Final = 1 << 62
@@ -170,8 +170,9 @@ class ReadBus(beam.DoFn):
             estimator.set_watermark(MAX_TIMESTAMP)
             tracker.try_claim(Claim(todo.start, todo.logs, finishes=True))
             return
-        intake = Intake({lane: unpack_log(log) for lane, log in todo.logs}, self._lanes)
-        offset, ends, taken = todo.start, time.monotonic() + self._max_s, 0
+        intake = Intake({lane: LaneLog.unpack(log) for lane, log in todo.logs}, self._lanes)
+        offset = todo.start if todo.logs else max(todo.start, source.begin(partition))
+        ends, taken = time.monotonic() + self._max_s, 0
         while offset < todo.stop and taken < self._max_bytes and time.monotonic() < ends:
             entries = [e for e in source.read(partition, offset, self._max_bytes, 0.05) if e.offset < todo.stop]
             if not entries:
@@ -179,7 +180,7 @@ class ReadBus(beam.DoFn):
             intake.take(entries)
             offset, taken = entries[-1].offset + 1, taken + sum(len(e.value) for e in entries)
         at_end = source.end(partition) <= offset
-        if not tracker.try_claim(Claim(offset, tuple((lane, pack_log(log)) for lane, log in sorted(intake.logs.items())))):
+        if not tracker.try_claim(Claim(offset, tuple((lane, log.pack()) for lane, log in sorted(intake.logs.items())))):
             return
         for lane in sorted(intake.accepted):
             for batch in intake.accepted[lane]:

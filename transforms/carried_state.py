@@ -12,7 +12,8 @@ from typing import Final
 import apache_beam as beam
 import pyarrow as pa
 
-from columns.lane import Limits, absorb, emit, mark_times
+from columns.lane import Limits, absorb, emit
+from columns.marks import mark_times
 from transforms.keys import unpack_key
 
 LOG_BYTES: Final = 4 << 20

@@ -20,7 +20,8 @@ from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.utils.timestamp import Timestamp
 
-from columns.lane import Limits, absorb, emit, mark_times
+from columns.lane import Limits, absorb, emit
+from columns.marks import mark_times
 from transforms.flows import NAMESPACE
 from transforms.keys import unpack_key
 
@@ -97,7 +98,8 @@ class LaneState(beam.DoFn):
 
 def _next_mark(key: bytes, now: Timestamp) -> int:
     marks = mark_times(unpack_key(key)[1])
-    return min(sum(_at(time) <= now for time in marks), len(marks) - 1)
+    reached = sum(1 for time in marks if _at(time) <= now)
+    return min(reached, len(marks) - 1)
 
 
 def _mark_time(key: bytes, mark: int) -> Timestamp:
