@@ -7,10 +7,10 @@ with its place. An unknown key is a fault. Refuses to know what the settings do.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from common.errors import ConfigError
 
@@ -22,11 +22,22 @@ class _Section(BaseModel):
 
 
 class Listener(_Section):
-    """One UDP socket; every protocol is detected per datagram."""
+    """One socket. UDP takes every protocol, detected per datagram; TCP and TLS take IPFIX (RFC 7011 section 10.4)."""
 
+    transport: Literal["udp", "tcp", "tls"] = Field("udp", description="udp, tcp or tls.")
     host: str = Field("0.0.0.0", description="Address to listen on.")
-    port: int = Field(9999, ge=0, le=65535, description="UDP port; 0 takes a free one.")
+    port: int = Field(9999, ge=0, le=65535, description="Port; 0 takes a free one.")
     receive_buffer_bytes: int = Field(16 << 20, ge=0, description="SO_RCVBUF to ask for; 0 leaves the kernel's default.")
+    connections: int = Field(1024, ge=1, description="TCP and TLS: connections at a time; more are closed at once and counted.")
+    certificate_file: str = Field("", description="TLS: PEM file with our certificate and its chain.")
+    key_file: str = Field("", description="TLS: PEM file with its key; empty if it is in certificate_file.")
+    client_ca_file: str = Field("", description="TLS: PEM file with the CAs that exporters' certificates must come from.")
+
+    @model_validator(mode="after")
+    def _tls_has_its_files(self) -> Self:
+        if self.transport == "tls" and not (self.certificate_file and self.client_ca_file):
+            raise ValueError("transport tls needs certificate_file and client_ca_file")
+        return self
 
 
 class Ingest(_Section):
