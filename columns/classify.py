@@ -1,65 +1,150 @@
 """Which application is a flow?
 
-In: the columns protocol, src_port and dst_port of a batch. Out: the column `application`: the name of the first rule that fits,
+In: columns of a batch, and what is known of its exporters. Out: the column `application`: the name of the first rule that fits,
 null where none does. Refuses to know where rules come from.
+
+A rule that asks for nothing but protocol and one port becomes an entry of a table (`columns.rules.ports`), all others become
+tuples of classes (`columns.rules.tuples`); of the two answers the better ranked one holds.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Final, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from columns.dictionaries import as_text, places
 from columns.registries import services
-from columns.rules.ports import NO_PORT, NO_PROTOCOL, PortEntry, PortTable, build_port_table
-from flowpb.schema import TEXT
+from columns.rules.exporters import Exporter
+from columns.rules.model import PREDEFINED_GROUP, Conditions, Group, Rule, RuleBook, RuleText
+from columns.rules.ports import NO_PORT, NO_PROTOCOL, PortEntry, PortTable, Ranks, build_port_table
+from columns.rules.tuples import AddressColumn, FlowColumns, TupleTable, build_tuple_table
 
 _NO_RULE: Final = -1
+_ANY_PORT: Final = ((0, NO_PORT),)
+_NO_ADDRESSES: Final = pa.array([], pa.binary(16))
+
+Exported = Literal["never", "first", "last"]
+"""Whether the application that the exporter names (RFC 6759) is taken, before the rules or after them."""
+
+
+class Exporters(Protocol):
+    """What is known of exporters."""
+
+    def describe(self, address: bytes, location: str | None) -> Exporter:
+        """All that is known of the exporter with this address (16 bytes) at this location."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownExporters:
+    """Knows the address and the location of an exporter, no more."""
+
+    def describe(self, address: bytes, location: str | None) -> Exporter:
+        """See `Exporters`."""
+        return Exporter(int.from_bytes(address, "big"), location)
 
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """Rules by rank, compiled: the table gives the rank, `name_of_rank` the place of its name in `names`.
+    """A rule book, compiled. `rules` are in the order in which they are asked; a rank is a place among them.
 
-    `name_of_rank` has one entry more than there are ranks, for no rule.
+    `rank_of_tuple` and `name_of_rank` have one entry more than there are tuples and ranks, for no rule.
     """
 
+    book: RuleBook
+    rules: tuple[Rule, ...]
     ports: PortTable
+    tuples: TupleTable | None
+    rank_of_tuple: NDArray[np.uint32]
     name_of_rank: NDArray[np.int32]
     names: pa.StringArray
 
-    def applications(self, flows: pa.RecordBatch) -> pa.DictionaryArray:
-        """The column `application` of these flows; absent columns count as null. Its dictionary has only names in use."""
-        ranks = self.ports.look_up(
-            _column(flows, "protocol", NO_PROTOCOL),
-            _column(flows, "src_port", NO_PORT),
-            _column(flows, "dst_port", NO_PORT),
+    def ranks(self, flows: pa.RecordBatch, exporters: Exporters) -> Ranks:
+        """Rank of the first rule that fits each flow, `len(rules)` where none does; absent columns count as null."""
+        protocol = _integers(flows, "protocol", NO_PROTOCOL)
+        src_port = _integers(flows, "src_port", NO_PORT)
+        dst_port = _integers(flows, "dst_port", NO_PORT)
+        ranks = self.ports.look_up(protocol, src_port, dst_port)
+        if self.tuples is None:
+            return ranks
+        ends = _addresses(flows, "src_addr"), _addresses(flows, "dst_addr")
+        columns = FlowColumns(protocol, src_port, dst_port, *ends, _exporter_classes(flows, self.tuples, exporters))
+        best: Ranks = np.minimum(ranks, self.rank_of_tuple[self.tuples.look_up(columns)])
+        return best
+
+    def applications(
+        self, flows: pa.RecordBatch, exporters: Exporters = UnknownExporters(), exported: Exported = "never"
+    ) -> pa.DictionaryArray:
+        """The column `application` of these flows; its dictionary has only names in use."""
+        found = self.name_of_rank[self.ranks(flows, exporters)]
+        if exported == "never" or "application_name" not in flows.schema.names:
+            return as_text(found, self.names)
+        column = flows.column("application_name")
+        names, theirs = _joined(self.names, column)
+        first, second = (theirs, found) if exported == "first" else (found, theirs)
+        return as_text(np.where(first != _NO_RULE, first, second), names)
+
+
+def compile_book(book: RuleBook) -> Classifier:
+    """The classifier of a rule book."""
+    rules = tuple(rule for _, rule in book.ranked())
+    entries: list[PortEntry] = []
+    tuples: list[tuple[int, Conditions]] = []
+    for rank, rule in enumerate(rules):
+        for conditions in rule.directions():
+            if _needs_tuple(conditions):
+                tuples.append((rank, conditions))
+            else:
+                entries += _entries(rank, conditions)
+    distinct = {name: place for place, name in enumerate(dict.fromkeys(rule.name for rule in rules))}
+    return Classifier(
+        book,
+        rules,
+        build_port_table(entries, len(rules)),
+        build_tuple_table(conditions for _, conditions in tuples) if tuples else None,
+        np.array([*(rank for rank, _ in tuples), len(rules)], np.uint32),
+        np.array([*(distinct[rule.name] for rule in rules), _NO_RULE], np.int32),
+        pa.array(list(distinct), pa.string()),
+    )
+
+
+@cache
+def predefined_group() -> Group:
+    """IANA's services, each for both directions, in the order of the registry."""
+    rules = tuple(
+        Rule(
+            RuleText(service.name, service.keyword, dst_port=str(service.port), omnidirectional=True),
+            Conditions(frozenset({service.protocol}), dst_ports=((service.port, service.port),)),
+            position,
         )
-        found = self.name_of_rank[np.minimum(ranks, len(self.name_of_rank) - 1)]
-        return _as_text(found, self.names)
+        for position, service in enumerate(services())
+    )
+    return Group(PREDEFINED_GROUP, 0, rules, predefined=True)
 
 
 @cache
 def default_classifier() -> Classifier:
-    """IANA's services, each for both directions; of two that fit the ends of a flow the first in the registry wins."""
-    names = [service.name for service in services()]
-    distinct = {name: place for place, name in enumerate(dict.fromkeys(names))}
-    name_of_rank = np.array([*(distinct[name] for name in names), _NO_RULE], np.int32)
-    return Classifier(build_port_table(_default_entries()), name_of_rank, pa.array(list(distinct), pa.string()))
+    """The pre-defined rules alone; of two that fit the ends of a flow the first in the registry wins."""
+    return compile_book(RuleBook((predefined_group(),), "iana"))
 
 
-def _default_entries() -> Iterator[PortEntry]:
-    for rank, service in enumerate(services()):
-        protocols = frozenset({service.protocol})
-        yield PortEntry(rank, protocols, "dst", service.port, service.port)
-        yield PortEntry(rank, protocols, "src", service.port, service.port)
+def _needs_tuple(conditions: Conditions) -> bool:
+    ends = (conditions.src_addresses, conditions.dst_addresses, conditions.exporter)
+    return any(each is not None for each in ends) or None not in (conditions.src_ports, conditions.dst_ports)
 
 
-def _column(flows: pa.RecordBatch, name: str, null: int) -> NDArray[np.integer]:
+def _entries(rank: int, conditions: Conditions) -> Iterator[PortEntry]:
+    side: Final = "dst" if conditions.src_ports is None else "src"
+    asked = conditions.dst_ports if side == "dst" else conditions.src_ports
+    for low, high in _ANY_PORT if asked is None else asked:
+        yield PortEntry(rank, conditions.protocols, side, low, high)
+
+
+def _integers(flows: pa.RecordBatch, name: str, null: int) -> NDArray[np.integer]:
     """A column as integers, with `null` for nulls and where it is absent."""
     if name not in flows.schema.names:
         return np.full(flows.num_rows, null, np.int32)
@@ -70,10 +155,40 @@ def _column(flows: pa.RecordBatch, name: str, null: int) -> NDArray[np.integer]:
     return values
 
 
-def _as_text(found: NDArray[np.int32], names: pa.StringArray) -> pa.DictionaryArray:
-    """Dictionary column of `names[found]`, null where `found` is negative."""
-    used = np.zeros(len(names) + 1, np.bool_)
-    used[found] = True
-    places = np.cumsum(used[:-1], dtype=np.int32) - 1
-    indices = pa.array(places[found], mask=found < 0)
-    return pa.DictionaryArray.from_arrays(indices, names.take(pa.array(np.flatnonzero(used[:-1])))).cast(TEXT)
+def _addresses(flows: pa.RecordBatch, name: str) -> AddressColumn:
+    if name not in flows.schema.names:
+        return AddressColumn(_NO_ADDRESSES, np.zeros(flows.num_rows, np.int32))
+    column = flows.column(name)
+    return AddressColumn(column.dictionary, places(column))
+
+
+def _exporter_classes(flows: pa.RecordBatch, table: TupleTable, exporters: Exporters) -> NDArray[np.int64]:
+    """Class of each flow's exporter, found once per distinct pair of address and location."""
+    if "exporter_addr" not in flows.schema.names or not table.asks_exporter:
+        return np.zeros(flows.num_rows, np.int64)
+    address, location = flows.column("exporter_addr"), _location(flows)
+    addresses, locations = [*address.dictionary.to_pylist(), None], [*location.dictionary.to_pylist(), None]
+    pairs = places(address).astype(np.int64) * len(locations) + places(location)
+    distinct = np.flatnonzero(np.bincount(pairs, minlength=len(addresses) * len(locations)))
+    classes = np.zeros(len(addresses) * len(locations), np.int64)
+    for pair in distinct.tolist():
+        where = addresses[pair // len(locations)]
+        if where is not None:
+            classes[pair] = table.exporter_class(exporters.describe(where, locations[pair % len(locations)]))
+    return classes[pairs]
+
+
+def _location(flows: pa.RecordBatch) -> pa.DictionaryArray:
+    if "location" in flows.schema.names:
+        return flows.column("location")
+    return pa.DictionaryArray.from_arrays(pa.nulls(flows.num_rows, pa.int32()), pa.array([], pa.string()))
+
+
+def _joined(names: pa.StringArray, column: pa.DictionaryArray) -> tuple[pa.StringArray, NDArray[np.int32]]:
+    """The names with those of the column that are not among them appended, and the place of each flow's name, -1 for null."""
+    distinct = column.dictionary
+    known = pc.index_in(distinct, names)
+    fresh = pc.and_(known.is_null(), distinct.is_valid())
+    all_names = pa.concat_arrays([names, distinct.filter(fresh)])
+    of_distinct = np.append(pc.fill_null(pc.index_in(distinct, all_names), _NO_RULE).to_numpy(zero_copy_only=False), _NO_RULE)
+    return all_names, of_distinct[places(column)].astype(np.int32)

@@ -10,10 +10,10 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from columns.classify import default_classifier
+from columns.dictionaries import places
 from columns.locality import PRIVATE_NETWORKS, is_private
 from columns.ranges import halves
 from flowpb.schema import BY_NAME
@@ -64,19 +64,8 @@ class Enricher:
         addresses = column.dictionary
         distinct = np.full(len(addresses) + 1, _UNKNOWN, np.int8)
         distinct[:-1] = is_private(halves(addresses), self.private_networks)
-        if addresses.null_count:
-            distinct[:-1][addresses.is_null().to_numpy(zero_copy_only=False)] = _UNKNOWN
-        of_flows: Localities = distinct[_indices(column)]
+        of_flows: Localities = distinct[places(column)]
         return of_flows
-
-
-def _indices(column: pa.DictionaryArray) -> NDArray[np.integer]:
-    """Places in the dictionary; one past its end for null."""
-    indices = column.indices
-    if indices.null_count:
-        indices = pc.fill_null(indices, len(column.dictionary))
-    places: NDArray[np.integer] = indices.to_numpy(zero_copy_only=False)
-    return places
 
 
 def _locality_column(localities: Localities) -> pa.DictionaryArray:

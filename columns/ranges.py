@@ -72,7 +72,11 @@ def network_range(network: str, value: int = 0) -> AddressRange:
 
 def build_range_table(ranges: Iterable[AddressRange]) -> RangeTable:
     """The table in which each address has the number of the last of the ranges that hold it."""
-    starts, values = _flatten(list(ranges))
+    return table_of_intervals(*_flatten(list(ranges)))
+
+
+def table_of_intervals(starts: Sequence[int], values: Sequence[int]) -> RangeTable:
+    """The table of intervals that are disjoint already: the first start is 0, the others rise, each lasts until the next."""
     first, end = bisect_right(starts, _FIRST_IPV4) - 1, bisect_right(starts, _LAST_IPV4)
     return RangeTable(
         np.array([max(start - _FIRST_IPV4, 0) for start in starts[first:end]], np.uint32),

@@ -14,9 +14,10 @@ from types import MappingProxyType
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One assignment: `protocol` is the IANA protocol number."""
+    """One assignment: `protocol` is the IANA protocol number of `keyword`."""
 
     port: int
+    keyword: str
     protocol: int
     name: str
 
@@ -33,7 +34,7 @@ def services() -> tuple[Service, ...]:
     """Every named assignment of one port, in the order of the registry."""
     numbers = protocol_numbers()
     return tuple(
-        Service(int(row["port"]), numbers[row["protocol"]], row["service"])
+        Service(int(row["port"]), row["protocol"], numbers[row["protocol"]], row["service"])
         for row in _rows("iana-services.csv")
         if row["service"] and row["port"].isdigit()
     )

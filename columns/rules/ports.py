@@ -34,30 +34,25 @@ class PortEntry:
 
 @dataclass(frozen=True, slots=True)
 class PortTable:
-    """Least rank by (class of protocols, port), one table per side, as flat arrays; `no_rank` where nothing fits."""
+    """Least rank by (class of protocols, port), one table per side, as flat arrays."""
 
     row_start: NDArray[np.uint32]
     src: Ranks
     dst: Ranks
 
-    @property
-    def no_rank(self) -> int:
-        """Larger than every rank."""
-        return int(np.iinfo(self.src.dtype).max)
-
     def look_up(self, protocol: NDArray[np.integer], src_port: NDArray[np.integer], dst_port: NDArray[np.integer]) -> Ranks:
-        """Least fitting rank of each flow."""
+        """Least fitting rank of each flow, the number of ranks where nothing fits."""
         start = self.row_start[protocol]
         least: Ranks = np.minimum(self.src[start + src_port], self.dst[start + dst_port])
         return least
 
 
-def build_port_table(entries: Iterable[PortEntry]) -> PortTable:
-    """The table of these entries; ranks are not negative and below 2^32 - 1."""
+def build_port_table(entries: Iterable[PortEntry], ranks: int) -> PortTable:
+    """The table of these entries, whose ranks are 0 .. ranks - 1; below 2^32."""
     by_rank = sorted(entries, key=lambda entry: -entry.rank)
     classes, members = _protocol_classes(by_rank)
-    ranks = np.uint16 if not by_rank or by_rank[0].rank < np.iinfo(np.uint16).max else np.uint32
-    tables = {side: np.full((len(members), PORTS), np.iinfo(ranks).max, ranks) for side in ("src", "dst")}
+    dtype = np.uint16 if ranks <= np.iinfo(np.uint16).max else np.uint32
+    tables = {side: np.full((len(members), PORTS), ranks, dtype) for side in ("src", "dst")}
     rows = {protocols: _rows_of(protocols, members) for protocols in {entry.protocols for entry in by_rank}}
     for entry in by_rank:
         for row in rows[entry.protocols]:

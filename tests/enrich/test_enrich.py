@@ -14,9 +14,7 @@ _ADDED = ["application", "src_locality", "dst_locality", "flow_locality"]
 
 def _addresses(*texts: str | None) -> pa.DictionaryArray:
     return (
-        pa.array([None if text is None else pack_address(text) for text in texts], pa.binary(16))
-        .dictionary_encode()
-        .cast(ADDRESS)
+        pa.array([None if text is None else pack_address(text) for text in texts], pa.binary(16)).dictionary_encode().cast(ADDRESS)
     )
 
 
@@ -57,9 +55,7 @@ def test_locality_of_a_flow(source: str | None, destination: str | None, expecte
 
 
 def test_null_inside_the_dictionary_is_no_address() -> None:
-    column = pa.DictionaryArray.from_arrays(
-        pa.array([0, 1], pa.int32()), pa.array([None, pack_address("10.0.0.1")], pa.binary(16))
-    )
+    column = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int32()), pa.array([None, pack_address("10.0.0.1")], pa.binary(16)))
     assert Enricher.default().enrich(_flows(src_addr=column)).column("src_locality").to_pylist() == [None, "private"]
 
 

@@ -1,0 +1,33 @@
+"""Dictionary-encoded columns as numpy sees them: a place among the distinct values per flow.
+
+In: dictionary columns of a batch. Out: places, one past the end for null; and back. Refuses to know what the values are.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from flowpb.schema import TEXT
+
+
+def places(column: pa.DictionaryArray) -> NDArray[np.integer]:
+    """Place of each value in the dictionary; `len(column.dictionary)` where it is null, also inside the dictionary."""
+    indices, distinct = column.indices, column.dictionary
+    if indices.null_count:
+        indices = pc.fill_null(indices, len(distinct))
+    found: NDArray[np.integer] = indices.to_numpy(zero_copy_only=False)
+    if distinct.null_count:
+        resolved = np.arange(len(distinct) + 1, dtype=np.int32)
+        resolved[:-1][distinct.is_null().to_numpy(zero_copy_only=False)] = len(distinct)
+        found = resolved[found]
+    return found
+
+
+def as_text(found: NDArray[np.int32], names: pa.StringArray) -> pa.DictionaryArray:
+    """Column of `names[found]`, null where `found` is -1; its dictionary has the names in use, each once if `names` does."""
+    used = np.zeros(len(names) + 1, np.bool_)
+    used[found] = True
+    place = np.cumsum(used[:-1], dtype=np.int32) - 1
+    indices = pa.array(place[found] if len(place) else np.zeros(len(found), np.int32), mask=found < 0)
+    return pa.DictionaryArray.from_arrays(indices, names.take(pa.array(np.flatnonzero(used[:-1])))).cast(TEXT)
