@@ -1,0 +1,296 @@
+"""What can be asked of a store: typed questions and answers, the same for every store.
+
+In: questions. Out: answers, each with where it came from and how exact it is. Refuses to know files, indices and SQL, and which
+range or source a question should have: that is the planner's (query/planner.py).
+
+Numbers are those of docs/explanation/numbers.md: scaled by the sampling interval once, spread over windows of a minute. Ranges are
+half-open and whole minutes, but for `flows`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Literal, Protocol
+
+import pyarrow as pa
+
+Source = Literal["1m", "raw"]
+Order = Literal["newest", "oldest", "largest"]
+NO_APPLICATION: Final = ""
+"""As `Filters.application`: flows that no rule matched."""
+
+
+class Items(StrEnum):
+    """What `top` ranks and `series` tells apart."""
+
+    APPLICATIONS = "applications"
+    HOSTS = "hosts"
+    CONVERSATIONS = "conversations"
+    INTERFACES = "interfaces"
+    EXPORTERS = "exporters"
+
+
+KEYS: Final[Mapping[Items, tuple[str, ...]]] = {
+    Items.APPLICATIONS: ("application",),
+    Items.HOSTS: ("host",),
+    Items.CONVERSATIONS: ("location", "protocol", "lower_address", "upper_address", "application"),
+    Items.INTERFACES: ("location", "exporter", "interface"),
+    Items.EXPORTERS: ("location", "exporter"),
+}
+"""The members of an item's key, per kind."""
+Key = tuple[str | int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """[from_ms, to_ms)."""
+
+    from_ms: int
+    to_ms: int
+
+    def overlaps(self, other: "Span") -> bool:
+        """Whether there is any moment in both."""
+        return self.from_ms < other.to_ms and other.from_ms < self.to_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which traffic counts; None is all. Addresses are text as common.addresses writes it; an interface is an ifIndex."""
+
+    exporter: str | None = None
+    interface: int | None = None
+    application: str | None = None
+    host: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """Scaled octets and packets, and flows by where they end; in-side, out-side, and what counts (numbers.md 5)."""
+
+    bytes_ingress: int = 0
+    bytes_egress: int = 0
+    bytes_total: int = 0
+    packets_ingress: int = 0
+    packets_egress: int = 0
+    packets_total: int = 0
+    flows_ingress: int = 0
+    flows_egress: int = 0
+    flows_total: int = 0
+
+    def minus(self, other: "Measures") -> "Measures":
+        """Difference of each."""
+        return Measures(*(getattr(self, name) - getattr(other, name) for name in MEASURES))
+
+    def plus(self, other: "Measures") -> "Measures":
+        """Sum of each."""
+        return Measures(*(getattr(self, name) + getattr(other, name) for name in MEASURES))
+
+    def times(self, factor: int) -> "Measures":
+        """Multiple of each."""
+        return Measures(*(getattr(self, name) * factor for name in MEASURES))
+
+
+MEASURES: Final = tuple(Measures.__slots__)
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where an answer came from: `source`, the asked range rounded to what could be answered, and the part of it with data.
+
+    Windows that end after `final_through_ms` may still grow; None where none is final.
+    """
+
+    source: Source
+    span: Span
+    data: Span | None
+    final_through_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TotalsQuery:
+    """All traffic of a selection."""
+
+    span: Span
+    filters: Filters
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The true bytes_total lies in [measures.bytes_total, measures.bytes_total + error]."""
+
+    measures: Measures
+    error: int
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class TopQuery:
+    """The `n` largest items by bytes_total."""
+
+    items: Items
+    span: Span
+    filters: Filters
+    source: Source
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class TopItem:
+    """One item; `key` as KEYS says. The true bytes_total lies in [measures.bytes_total, measures.bytes_total + error]."""
+
+    key: Key
+    measures: Measures
+    error: int
+
+
+@dataclass(frozen=True, slots=True)
+class Top:
+    """Items, largest first; `other` is multiplicity x total - items, so that all adds up (hosts count a flow at both ends).
+
+    An item that is not listed has at most `floor` octets.
+    """
+
+    items: tuple[TopItem, ...]
+    other: Measures
+    total: Measures
+    multiplicity: int
+    floor: int
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesQuery:
+    """Totals per step (`items` None), or those of the `n` largest items and of the rest. `step_ms` is whole minutes."""
+
+    items: Items | None
+    span: Span
+    filters: Filters
+    source: Source
+    step_ms: int
+    n: int = 10
+
+
+SERIES_SCHEMA: Final = pa.schema(
+    [
+        ("start_ms", pa.int64()),
+        ("rank", pa.int16()),
+        *((name, pa.int64()) for name in MEASURES),
+        ("error", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """`points` in SERIES_SCHEMA, by start and rank; steps without traffic are left out.
+
+    `rank` is the place of the item in `items`, and `len(items)` for the rest; always 0 in a series of totals. The rest is what the
+    items leave of the exact total: it is too large by at most their errors. Steps start at multiples of `step_ms` since 1970.
+    """
+
+    points: pa.Table
+    items: tuple[Key, ...]
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class FlowsQuery:
+    """Raw flows whose interval touches `span`."""
+
+    span: Span
+    filters: Filters
+    limit: int
+    order: Order = "newest"
+
+
+FLOWS_SCHEMA: Final = pa.schema(
+    [
+        ("id", pa.string()),
+        ("start_ms", pa.int64()),
+        ("end_ms", pa.int64()),
+        ("exporter", pa.string()),
+        ("in_if", pa.uint32()),
+        ("out_if", pa.uint32()),
+        ("direction", pa.uint8()),
+        ("protocol", pa.uint8()),
+        ("src_addr", pa.string()),
+        ("src_port", pa.uint16()),
+        ("dst_addr", pa.string()),
+        ("dst_port", pa.uint16()),
+        ("tos", pa.uint8()),
+        ("tcp_flags", pa.uint16()),
+        ("bytes", pa.uint64()),
+        ("packets", pa.uint64()),
+        ("sampling_interval", pa.float64()),
+        ("application", pa.string()),
+        ("src_as", pa.uint32()),
+        ("dst_as", pa.uint32()),
+        ("vlan", pa.uint16()),
+        ("location", pa.string()),
+        ("protocol_version", pa.uint8()),
+        ("received_ms", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Flows:
+    """`rows` in FLOWS_SCHEMA in the order asked for, counters as exported; `matched` counts those beyond the limit, too."""
+
+    rows: pa.Table
+    matched: int
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class ExporterRow:
+    """One exporter; `protocols` are protocol versions as flowpb.schema.ProtocolVersion, from raw flows, empty without them."""
+
+    location: str | None
+    exporter: str
+    interfaces: int
+    measures: Measures
+    first_ms: int
+    last_ms: int
+    protocols: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exporters:
+    """All exporters with traffic in the span, by address."""
+
+    rows: tuple[ExporterRow, ...]
+    provenance: Provenance
+
+
+class Store(Protocol):
+    """The reading end of a store. Every method raises StoreError. Not thread-safe."""
+
+    def extent(self, source: Source) -> Span | None:
+        """The range that has data of a source; None when it has none."""
+
+    def totals(self, query: TotalsQuery) -> Totals:
+        """All traffic of a selection."""
+
+    def top(self, query: TopQuery) -> Top:
+        """The largest items of a selection."""
+
+    def series(self, query: SeriesQuery) -> Series:
+        """How a selection went over time."""
+
+    def flows(self, query: FlowsQuery) -> Flows:
+        """Raw flows."""
+
+    def exporters(self, span: Span, source: Source) -> Exporters:
+        """Who exported."""
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+
+
+def aggregates_answer(items: Items | None, filters: Filters) -> bool:
+    """Whether minute aggregates can answer: they rank one thing at a time, so a filter must be by nothing else (groupings)."""
+    if filters.host is not None:
+        return items is None and filters.application is None
+    return filters.application is None or items in (None, Items.APPLICATIONS)

@@ -1,0 +1,267 @@
+"""The reading end of the embedded store: stores.contract.Store over Parquet files, through DuckDB.
+
+In: questions. Out: answers from the files that the manifest lists at that moment. Refuses to look into folders: a file that is not
+in the manifest does not exist. It works beside a running writer; a file that a merge replaced and swept between listing and
+reading is a reason to list again.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, Self, TypeVar
+
+import duckdb
+import pyarrow as pa
+
+from common.errors import StoreError
+from flowpb.documents import AGGREGATE_SCHEMA, LEVEL_MINUTE
+from stores.contract import (
+    FLOWS_SCHEMA,
+    ExporterRow,
+    Exporters,
+    Filters,
+    Flows,
+    FlowsQuery,
+    Items,
+    Key,
+    Measures,
+    Provenance,
+    Series,
+    SeriesQuery,
+    Source,
+    Span,
+    Top,
+    TopItem,
+    TopQuery,
+    Totals,
+    TotalsQuery,
+)
+from stores.parquet import answers
+from stores.parquet.aggregates import DocumentFiles, aggregate_tables
+from stores.parquet.layout import RAW_LEVEL, Kind, LiveFile, find_file
+from stores.parquet.manifest import Manifest
+from stores.parquet.raw import MACROS, flows_table, raw_tables, traffic
+from stores.parquet.rows import RAW_SCHEMA
+
+_ATTEMPTS: Final = 5
+_KIND: Final[dict[str, Kind]] = {RAW_LEVEL: "raw", LEVEL_MINUTE: "aggregate"}
+_ORDER: Final = {
+    "newest": "end_ms DESC, id",
+    "oldest": "start_ms, id",
+    "largest": "scaled(bytes, sampling_interval) DESC, id",
+}
+_FLOW_COLUMNS: Final = {
+    "id": "concat_ws('-', collector, epoch, lane, seq, row)",
+    "exporter": "exporter_addr",
+}
+Answer = TypeVar("Answer")
+
+
+class _GoneError(Exception):
+    """A listed file is not there any more."""
+
+
+class ParquetStore:
+    """A store opened for reading. Not thread-safe; open one per thread."""
+
+    def __init__(self, manifest: Manifest, connection: duckdb.DuckDBPyConnection, both_sides: bool) -> None:
+        self._manifest = manifest
+        self._connection = connection
+        self._both_sides = both_sides
+
+    @classmethod
+    def open(cls, data_dir: Path, both_sides: bool = False) -> Self:
+        """Open what the manifest of `data_dir` lists; `both_sides` as in the pipeline's settings. Raises StoreError."""
+        if set("*?[") & set(str(data_dir.absolute())):
+            raise StoreError(f"{data_dir}: a folder with *, ? or [ in its path cannot be read; move it")
+        return cls(Manifest.open(data_dir, writer=False), _connect(), both_sides)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        self._connection.close()
+        self._manifest.close()
+
+    def extent(self, source: Source) -> Span | None:
+        """The range that has data of a source; None when it has none."""
+        levels = {level.level: Span(level.min_ms, level.max_ms) for level in self._manifest.status().levels}
+        return levels.get(source)
+
+    def totals(self, query: TotalsQuery) -> Totals:
+        """All traffic of a selection; with an error where only top-K documents know it."""
+
+        def ask() -> Totals:
+            self._prepare(None, query.span, query.filters, query.source, None)
+            measures, error = answers.selected_total(self._connection) if _partial(query) else (answers.total(self._connection), 0)
+            return Totals(measures, error, self._provenance(query.source, query.span))
+
+        return self._retried(ask)
+
+    def top(self, query: TopQuery) -> Top:
+        """The largest items of a selection, ties by key as text."""
+
+        def ask() -> Top:
+            self._prepare(query.items, query.span, query.filters, query.source, None)
+            items, floor = answers.rank(self._connection, query.items, query.n)
+            total = answers.total(self._connection)
+            times = 2 if query.items is Items.HOSTS else 1
+            return Top(
+                items=tuple(items),
+                other=total.times(times).minus(_sum(items)),
+                total=total,
+                multiplicity=times,
+                floor=floor,
+                provenance=self._provenance(query.source, query.span),
+            )
+
+        return self._retried(ask)
+
+    def series(self, query: SeriesQuery) -> Series:
+        """How a selection went over time, in steps of whole minutes."""
+
+        def ask() -> Series:
+            self._prepare(query.items, query.span, query.filters, query.source, query.step_ms)
+            keys: Sequence[TopItem] = ()
+            if query.items:
+                keys, _ = answers.rank(self._connection, query.items, query.n)
+                times = 2 if query.items is Items.HOSTS else 1
+                points = answers.points_of_items(self._connection, query.items, query.n, times)
+            elif _partial(query):
+                points = answers.points_of_selection(self._connection)
+            else:
+                points = answers.points_of_total(self._connection)
+            return Series(points, tuple(item.key for item in keys), self._provenance(query.source, query.span))
+
+        return self._retried(ask)
+
+    def flows(self, query: FlowsQuery) -> Flows:
+        """Raw flows whose interval [start, end] touches the span."""
+
+        def ask() -> Flows:
+            self._view_flows(query.span, query.filters)
+            condition, values = traffic(query.filters)
+            condition += f" AND start_ms < {query.span.to_ms} AND end_ms >= {query.span.from_ms}"
+            if query.filters.interface is not None:
+                condition += f" AND {query.filters.interface} IN (in_if, out_if)"
+            columns = ", ".join(f"{_FLOW_COLUMNS.get(name, name)} AS {name}" for name in FLOWS_SCHEMA.names)
+            text = f"SELECT {columns} FROM flows WHERE {condition} ORDER BY {_ORDER[query.order]} LIMIT {query.limit}"
+            rows: pa.Table = self._connection.sql(text, params=values).to_arrow_table()
+            counted = self._connection.execute(
+                f"SELECT count(*), min(start_ms), max(end_ms) + 1 FROM flows WHERE {condition}", values
+            ).fetchall()[0]
+            data = Span(counted[1], counted[2]) if counted[0] else None
+            return Flows(rows.cast(FLOWS_SCHEMA), counted[0], Provenance("raw", query.span, data, self._manifest.final_through()))
+
+        return self._retried(ask)
+
+    def exporters(self, span: Span, source: Source) -> Exporters:
+        """Who exported: traffic from `source`, protocols from raw flows where there are any."""
+
+        def ask() -> Exporters:
+            self._prepare(Items.INTERFACES, span, Filters(), source, None)
+            interfaces = self._by_exporter("exporter, count(DISTINCT interface) FROM items")
+            self._view_flows(span, Filters())
+            versions = "list_sort(list(DISTINCT protocol_version) FILTER (protocol_version IS NOT NULL))"
+            protocols = self._by_exporter(f"exporter_addr, coalesce({versions}, []) FROM flows")
+            self._prepare(Items.EXPORTERS, span, Filters(), source, None)
+            seen = self._by_exporter("exporter, min(first_ms), max(last_ms) FROM items")
+            rows = [
+                ExporterRow(
+                    location=None if item.key[0] is None else str(item.key[0]),
+                    exporter=str(item.key[1]),
+                    interfaces=interfaces[item.key][0] if item.key in interfaces else 0,
+                    measures=item.measures,
+                    first_ms=seen[item.key][0],
+                    last_ms=seen[item.key][1],
+                    protocols=tuple(protocols[item.key][0]) if item.key in protocols else (),
+                )
+                for item in answers.rank(self._connection, Items.EXPORTERS, 1 << 31)[0]
+            ]
+            return Exporters(tuple(sorted(rows, key=lambda row: row.exporter)), self._provenance(source, span))
+
+        return self._retried(ask)
+
+    def _by_exporter(self, rest: str) -> dict[Key, tuple]:  # type: ignore[type-arg]
+        rows = self._connection.execute(f"SELECT location, {rest} GROUP BY ALL").fetchall()
+        return {row[:2]: row[2:] for row in rows}
+
+    def _prepare(self, items: Items | None, span: Span, filters: Filters, source: Source, step_ms: int | None) -> None:
+        if source == RAW_LEVEL:
+            statements = raw_tables(self._paths(source, span), items, span, filters, step_ms, self._both_sides)
+        else:
+            statements = aggregate_tables(self._document_files(span), items, span, filters, step_ms)
+        for statement in statements:
+            self._connection.execute(statement.text, dict(statement.values))
+
+    def _view_flows(self, span: Span, filters: Filters) -> None:
+        self._connection.execute(flows_table(self._paths(RAW_LEVEL, span), filters).text)
+
+    def _document_files(self, span: Span) -> DocumentFiles:
+        files = self._manifest.files("aggregate", LEVEL_MINUTE, span.from_ms, span.to_ms)
+        settled = {file.name for file in files if file.stage and not any(_overlap(file, other) for other in files)}
+        return DocumentFiles(
+            settled=[self._path(file) for file in files if file.name in settled],
+            open=[self._path(file) for file in files if file.name not in settled],
+        )
+
+    def _paths(self, level: str, span: Span) -> list[str]:
+        return [self._path(file) for file in self._manifest.files(_KIND[level], level, span.from_ms, span.to_ms)]
+
+    def _path(self, file: LiveFile) -> str:
+        path = find_file(self._manifest.data_dir, file)
+        if path is None:
+            raise _GoneError(file.name)
+        return str(path)
+
+    def _provenance(self, source: Source, span: Span) -> Provenance:
+        return Provenance(source, span, answers.data_span(self._connection), self._manifest.final_through())
+
+    def _retried(self, ask: Callable[[], Answer]) -> Answer:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return ask()
+            except (duckdb.IOException, _GoneError) as error:
+                if attempt == _ATTEMPTS:
+                    raise StoreError(f"{self._manifest.data_dir}: a listed file cannot be read: {_line(error)}") from error
+            except duckdb.Error as error:
+                raise StoreError(f"{self._manifest.data_dir}: {_line(error)}") from error
+        raise AssertionError("unreachable")
+
+
+def _connect() -> duckdb.DuckDBPyConnection:
+    options: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+    }
+    connection = duckdb.connect(":memory:", config=options)
+    connection.register("empty_documents", AGGREGATE_SCHEMA.empty_table())
+    connection.register("empty_flows", RAW_SCHEMA.empty_table())
+    connection.execute("CREATE TEMP TABLE no_documents AS FROM empty_documents")
+    connection.execute("CREATE TEMP TABLE no_flows AS FROM empty_flows")
+    for macro in MACROS:
+        connection.execute(macro)
+    return connection
+
+
+def _partial(query: TotalsQuery | SeriesQuery) -> bool:
+    filters = query.filters
+    return query.source == LEVEL_MINUTE and (filters.application is not None or filters.host is not None)
+
+
+def _overlap(file: LiveFile, other: LiveFile) -> bool:
+    return file.name != other.name and file.min_ms < other.max_ms and other.min_ms < file.max_ms
+
+
+def _sum(items: Sequence[TopItem]) -> Measures:
+    total = Measures()
+    for item in items:
+        total = total.plus(item.measures)
+    return total
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
