@@ -41,6 +41,9 @@ class SpoolLimits:
     fsync: bool = True
 
 
+DEFAULT_LIMITS: Final = SpoolLimits()
+
+
 @dataclass(frozen=True, slots=True)
 class _Closed:
     base: int
@@ -80,7 +83,7 @@ class SpoolProducer:
         self,
         path: Path,
         lanes: int = 16,
-        limits: SpoolLimits = SpoolLimits(),
+        limits: SpoolLimits = DEFAULT_LIMITS,
         counters: Counters | None = None,
         clock: Clock = wall_clock,
     ) -> None:
@@ -128,10 +131,14 @@ class SpoolProducer:
 
     def flush(self, timeout_s: float) -> None:
         """Write what is buffered and, by setting, wait until the disk has it; a disk is not given up after `timeout_s`."""
-        self._check()
-        self._write_all()
+        self.publish()
         for lane in self._lanes.values():
             self._sync(lane)
+
+    def publish(self) -> None:
+        """Write what is buffered, so that readers see it, without waiting for the disk."""
+        self._check()
+        self._write_all()
 
     def close(self) -> None:
         """Flush, and let the next writer in."""

@@ -59,10 +59,11 @@ class _Cursor:
 
 
 class SpoolSource:
-    """The reading end; a folder that is not there yet is a spool without partitions."""
+    """The reading end, of `lanes` partitions or more if more were written; a folder that is not there yet is an empty spool."""
 
-    def __init__(self, path: Path, counters: Counters | None = None) -> None:
+    def __init__(self, path: Path, lanes: int = 0, counters: Counters | None = None) -> None:
         self._path = path
+        self._lanes = lanes
         self._counters = Counters() if counters is None else counters
         self._released = Released(path)
         self._cursors: dict[int, _Cursor] = {}
@@ -71,8 +72,8 @@ class SpoolSource:
 
     @property
     def partitions(self) -> int:
-        """How many lanes have a folder."""
-        return lanes_in(self._path)
+        """How many lanes there are, as told or as found."""
+        return max(self._lanes, lanes_in(self._path))
 
     def begin(self, partition: int) -> int:
         """Number of the oldest entry still there."""

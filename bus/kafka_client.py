@@ -1,0 +1,127 @@
+"""Reaching Kafka: the address, the client's options, the topic. Shared by bus.kafka and bus.kafka_source.
+
+In: a `KafkaTarget` (from bus.open). Out: connected kafka-python clients and a topic that is fit for batches. Refuses to know
+what is sent. Every fault of the client library leaves here as a BusError of one line that names the brokers.
+"""
+
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from kafka import errors
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewTopic
+from kafka.consumer import KafkaConsumer as ConsumerClient
+from kafka.producer import KafkaProducer as ProducerClient
+
+from common.errors import BusError
+
+Option = str | int | float | bool
+Settings = Mapping[str, Option | None]
+Client = TypeVar("Client")
+NOTHING: Final[Settings] = {}
+
+MAX_MESSAGE_BYTES: Final = 4 << 20
+"""max.message.bytes of a topic made here; a batch closes at 768 KiB by default, but its reports and its last chunk come on top."""
+_CLIENT_DEFAULTS: Final[Mapping[str, Option]] = {
+    "client_id": "nephrite",
+    "bootstrap_timeout_ms": 5_000,
+    "request_timeout_ms": 10_000,
+    "reconnect_backoff_max_ms": 1_000,
+    "metadata_max_age_ms": 10_000,
+    "metrics_enabled": False,
+}
+_OWN: Final = {
+    "bootstrap_servers", "key_serializer", "value_serializer", "key_deserializer", "value_deserializer", "acks",
+    "enable_idempotence", "transactional_id", "partitioner", "group_id", "enable_auto_commit", "auto_offset_reset",
+    "check_crcs", "max_request_size", "delivery_timeout_ms",
+}  # fmt: skip
+_CONNECT_S: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaTarget:
+    """Brokers, topic, and what an operator may say about both. `repr` shows no option: there are passwords among them."""
+
+    servers: tuple[str, ...]
+    topic: str
+    partitions: int = 16
+    replication: int = 1
+    group: str = "nephrite"
+    options: Mapping[str, Option] = field(default_factory=dict, repr=False)
+
+    def __str__(self) -> str:
+        return f"kafka {','.join(self.servers)}"
+
+
+def option_types() -> Mapping[str, type]:
+    """Names of the client options that may be passed through, with the type of their value (str where the default is None)."""
+    defaults = ConsumerClient.DEFAULT_CONFIG | ProducerClient.DEFAULT_CONFIG
+    plain = {name: str if value is None else type(value) for name, value in defaults.items()}
+    return {name: kind for name, kind in plain.items() if kind in (str, int, float, bool) and name not in _OWN}
+
+
+def connect(make: Callable[..., Client], target: KafkaTarget, preferred: Settings = NOTHING, fixed: Settings = NOTHING) -> Client:
+    """A connected client of the class `make`; raises BusError within a few seconds if no broker answers.
+
+    The operator's options go before what is `preferred`, and what is `fixed` before those.
+    """
+    if "proxy_url" not in target.options:
+        _probe(target)
+    known: Mapping[str, Any] = make.DEFAULT_CONFIG  # type: ignore[attr-defined]
+    chosen = {**_CLIENT_DEFAULTS, **preferred, **target.options}
+    settings = {name: value for name, value in chosen.items() if name in known} | dict(fixed)
+    with located(target, "cannot be reached"):
+        return make(bootstrap_servers=list(target.servers), **settings)
+
+
+def ensure_topic(target: KafkaTarget) -> int:
+    """Make the topic if it is missing; returns the largest message it takes, in octets."""
+    with closing(connect(KafkaAdminClient, target)) as admin, located(target, f"topic {target.topic} cannot be made"):
+        described = admin.describe_topics([target.topic])
+        if described[0]["error_code"] == errors.UnknownTopicOrPartitionError.errno:
+            _create(admin, target)
+        return _max_message_bytes(admin, target.topic)
+
+
+@contextmanager
+def located(target: KafkaTarget, what: str) -> Iterator[None]:
+    """Turn what the client library raises into a BusError that says which Kafka, and what could not be done."""
+    try:
+        yield
+    except (errors.KafkaError, OSError, ValueError, AssertionError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BusError(f"{target} {what}: {reason}") from error
+
+
+def _probe(target: KafkaTarget) -> None:
+    """Clients that fail to start leave a thread behind and say no reason: so see first whether somebody listens."""
+    reasons = []
+    for server in target.servers:
+        host, _, port = server.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+        except OSError as error:
+            reasons.append(error.strerror or str(error))
+        else:
+            return
+    raise BusError(f"{target} cannot be reached: {'; '.join(dict.fromkeys(reasons))}; is it running, and bus.url right?")
+
+
+def _create(admin: Any, target: KafkaTarget) -> None:
+    configs = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(MAX_MESSAGE_BYTES)}
+    topic = NewTopic(target.topic, target.partitions, target.replication, topic_configs=configs)
+    try:
+        admin.create_topics([topic], timeout_ms=10_000)
+    except errors.TopicAlreadyExistsError:
+        return  # by another process that starts at the same time
+    admin.wait_for_topics([target.topic], timeout_ms=10_000)
+
+
+def _max_message_bytes(admin: Any, topic: str) -> int:
+    try:
+        found = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)], config_filter="all")
+    except errors.AuthorizationError:
+        return 1 << 20  # about the broker's default; who may not ask gets by with it
+    return int(found["topic"][topic]["max.message.bytes"]["value"])
