@@ -67,6 +67,8 @@ def server_names(item: pytest.Item) -> list[str]:
 def pytest_configure(config: pytest.Config) -> None:
     """Give the session its registry."""
     config.stash[REGISTRY] = Registry()
+    # kafka-python reads its protocol's schemas at import with functions that Python 3.11 calls deprecated
+    config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:

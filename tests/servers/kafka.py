@@ -36,8 +36,7 @@ class KafkaServer:
         """host:port of the plain listener."""
         return f"127.0.0.1:{self.port}"
 
-    @property
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         """Whether the broker's process lives."""
         return self._call("status").returncode == 0
 

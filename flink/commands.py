@@ -1,0 +1,85 @@
+"""`nephrite flink`: a cluster on this machine, and what a job needs between its start and its end.
+
+Jobs themselves are started by the pipeline's own command; nothing here imports Beam.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flink.cluster import Cluster, ClusterSettings
+from flink.distribution import cache_folder, install
+from flink.jobserver import runner_jar
+from flink.rest import FlinkRest, JobId
+
+flink_app = typer.Typer(help="Run a Flink cluster on this machine; list, stop and save jobs.", no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Argument(help="Folder of configuration, logs, pid files and checkpoints.")]
+Url = Annotated[str, typer.Option("--url", metavar="URL", help="The JobManager's REST API.")]
+Job = Annotated[str, typer.Argument(help="Flink's job id.")]
+LOCAL = "http://127.0.0.1:8081"
+
+
+def app_commands(app: typer.Typer) -> None:
+    """Registers `flink`."""
+    app.add_typer(flink_app, name="flink")
+
+
+@flink_app.command()
+def jar(
+    retry: Annotated[bool, typer.Option("--retry", help="Ask again for the matched runner, found or not.")] = False,
+) -> None:
+    """Fetch or assemble the runner jar and print what it is."""
+    runner = runner_jar(cache_folder(), retry=retry)
+    typer.echo(f"{runner.pair}, {'assembled from libraries' if runner.pair.assembled else 'as published'}")
+    typer.echo(runner.path)
+
+
+@flink_app.command()
+def start(
+    folder: Folder,
+    taskmanagers: Annotated[int, typer.Option(min=1, help="How many TaskManagers.")] = 1,
+    slots: Annotated[int, typer.Option(min=1, help="Slots of each: subtasks that run at a time.")] = 2,
+    rest_port: Annotated[int, typer.Option(help="Port of the REST API and web page.")] = 8081,
+    rpc_port: Annotated[int, typer.Option(help="Port of the JobManager for TaskManagers.")] = 6123,
+    host: Annotated[str, typer.Option(help="Address that everything listens on.")] = "127.0.0.1",
+) -> None:
+    """Install the Flink that fits the runner jar, and start a cluster; returns when it takes jobs."""
+    runner = runner_jar(cache_folder())
+    home = install(runner.pair.flink, cache_folder())
+    cluster = Cluster(home, folder, ClusterSettings(rest_port=rest_port, rpc_port=rpc_port, slots=slots, host=host))
+    cluster.start(taskmanagers)
+    typer.echo(f"{runner.pair} with {taskmanagers * slots} slots at {cluster.rest_url}")
+
+
+@flink_app.command()
+def stop(folder: Folder) -> None:
+    """Stop every process of the cluster in FOLDER."""
+    Cluster(Path(), folder).stop()
+
+
+@flink_app.command()
+def jobs(url: Url = LOCAL) -> None:
+    """List the jobs that the cluster remembers."""
+    for job in FlinkRest(url).jobs():
+        typer.echo(f"{job.id}  {job.state:<10}  {job.name}")
+
+
+@flink_app.command()
+def cancel(job: Job, url: Url = LOCAL) -> None:
+    """End a job without a savepoint; its last checkpoint stays."""
+    rest = FlinkRest(url)
+    rest.cancel(JobId(job))
+    typer.echo(rest.wait_for(JobId(job)).state)
+
+
+@flink_app.command()
+def savepoint(
+    job: Job,
+    target: Annotated[str, typer.Argument(help="Folder or URI, as the cluster sees it, to write below.")],
+    url: Url = LOCAL,
+    end: Annotated[bool, typer.Option("--cancel", help="End the job with it.")] = False,
+) -> None:
+    """Write a job's state where another start can take it up; prints its path."""
+    typer.echo(FlinkRest(url).savepoint(JobId(job), target, cancel=end))

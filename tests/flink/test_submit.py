@@ -1,0 +1,62 @@
+"""The job's jar and the worker's boot, as far as they go without a cluster."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+
+from flink.boot import arguments, worker_environment
+from flink.submit import WORKER_COMMAND, FlinkOptions, pipeline_flags, write_job_jar
+
+
+def builder(pipeline: beam.Pipeline) -> None:
+    _ = pipeline | beam.Create([(b"a", b"b")], reshuffle=False) | beam.GroupByKey()
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> FlinkOptions:
+    with zipfile.ZipFile(tmp_path / "runner.jar", "w") as jar:
+        jar.writestr("Runner.class", b"\xca\xfe")
+    return FlinkOptions("http://127.0.0.1:1", tmp_path / "runner.jar", parallelism=3, worker_env={"A": "b c"})
+
+
+def test_the_jar_holds_runner_pipeline_and_options(options: FlinkOptions, tmp_path: Path) -> None:
+    write_job_jar(builder, options, tmp_path / "job.jar")
+    with zipfile.ZipFile(tmp_path / "job.jar") as jar:
+        assert jar.read("Runner.class") == b"\xca\xfe"
+        pipeline = json.loads(jar.read("BEAM-PIPELINE/pipeline/pipeline.json"))
+        flags = json.loads(jar.read("BEAM-PIPELINE/pipeline/pipeline-options.json"))
+        manifest = json.loads(jar.read("BEAM-PIPELINE/pipeline-manifest.json"))
+    assert manifest == {"defaultJobName": "pipeline"}
+    processes = [env for env in pipeline["components"]["environments"].values() if "process" in env["urn"]]
+    assert processes
+    assert all("dependencies" not in env for env in processes)
+    wanted = {"parallelism": "3", "max_parallelism": "128", "streaming": True, "max_bundle_time_mills": "500"}
+    assert {name: flags[f"beam:option:{name}:v1"] for name in wanted} == wanted
+    assert "beam:option:runner:v1" not in flags
+
+
+def test_the_worker_is_our_command_with_our_environment(options: FlinkOptions) -> None:
+    flag = next(flag for flag in pipeline_flags(options) if flag.startswith("--environment_config="))
+    assert json.loads(flag.partition("=")[2]) == {"command": str(WORKER_COMMAND), "env": {"A": "b c"}}
+    assert WORKER_COMMAND.stat().st_mode & 0o111
+
+
+def test_boot_arguments_are_told_by_their_sign() -> None:
+    assert arguments(["--id=1-2", "--provision_endpoint=localhost:9", "stray", "--url=a=b"]) == {
+        "id": "1-2",
+        "provision_endpoint": "localhost:9",
+        "url": "a=b",
+    }
+
+
+def test_arguments_win_over_the_provision_service_and_empty_endpoints_are_left_out() -> None:
+    endpoints = {"logging": "localhost:1", "control": "localhost:2", "status": ""}
+    assert worker_environment({"id": "w", "control_endpoint": "localhost:3"}, endpoints, "{}") == {
+        "WORKER_ID": "w",
+        "PIPELINE_OPTIONS": "{}",
+        "LOGGING_API_SERVICE_DESCRIPTOR": 'url: "localhost:1"',
+        "CONTROL_API_SERVICE_DESCRIPTOR": 'url: "localhost:3"',
+    }
