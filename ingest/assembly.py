@@ -1,0 +1,155 @@
+"""Columns of a drain while they are filled, and the record batches of each lane that they become.
+
+In: values for some rows of a column, by position. Out: one Arrow record batch per lane in the order of INGEST_SCHEMA; a column that
+nobody filled is left out, a row that nobody filled is null. Refuses to know where values come from.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from flowpb.schema import BY_NAME, INGEST_SCHEMA
+
+Where = slice | NDArray[np.int64]
+Bools = NDArray[np.bool_]
+ALL: Final = slice(None)
+_MAPPED: Final = np.frombuffer(bytes(10) + b"\xff\xff", np.uint8)
+
+
+@dataclass(slots=True)
+class NumberColumn:
+    """A column of numbers or of octets of fixed length; `valid` None means that every row has a value."""
+
+    values: NDArray[Any]
+    valid: Bools | None
+
+
+@dataclass(slots=True)
+class AddressColumn:
+    """A column of addresses: IPv4 as numbers, others as 16 octets where `wide` says so."""
+
+    narrow: NDArray[np.uint32]
+    valid: Bools
+    wide: Bools | None = None
+    octets: NDArray[np.uint8] | None = None
+
+
+@dataclass(slots=True)
+class Assembly:
+    """All columns of `rows` flows. `exporter_of` numbers the exporter of each row within `exporters`."""
+
+    rows: int
+    exporter_of: NDArray[np.int32]
+    exporters: list[bytes]
+    numbers: dict[str, NumberColumn] = field(default_factory=dict)
+    addresses: dict[str, AddressColumn] = field(default_factory=dict)
+    objects: dict[str, list[Any]] = field(default_factory=dict)
+
+    def put(self, name: str, where: Where, values: NDArray[Any], valid: Bools | None = None) -> None:
+        """Fill rows `where` of a column with `values`; rows that are not valid stay as they were."""
+        column = self.numbers.get(name)
+        if valid is None and self._is_all(where):
+            self.numbers[name] = NumberColumn(values, None)
+            return
+        if column is None:
+            shape = (self.rows, *values.shape[1:])
+            column = self.numbers[name] = NumberColumn(np.zeros(shape, values.dtype), np.zeros(self.rows, bool))
+        if not column.values.flags.writeable:
+            column.values = column.values.copy()
+        rows = where if valid is None else np.arange(self.rows)[where][valid]
+        column.values[rows] = values if valid is None else values[valid]
+        if column.valid is not None:
+            column.valid[rows] = True
+
+    def put_narrow(self, name: str, where: Where, values: NDArray[np.uint32], valid: Bools | None = None) -> None:
+        """Fill rows with IPv4 addresses."""
+        column = self._address(name)
+        rows = where if valid is None else np.arange(self.rows)[where][valid]
+        column.narrow[rows] = values if valid is None else values[valid]
+        column.valid[rows] = True
+
+    def put_wide(self, name: str, where: Where, octets: NDArray[np.uint8], valid: Bools | None = None) -> None:
+        """Fill rows with addresses of 16 octets."""
+        column = self._address(name)
+        if column.wide is None or column.octets is None:
+            column.wide = np.zeros(self.rows, bool)
+            column.octets = np.zeros((self.rows, 16), np.uint8)
+        rows = where if valid is None else np.arange(self.rows)[where][valid]
+        column.octets[rows] = octets if valid is None else octets[valid]
+        column.wide[rows] = True
+        column.valid[rows] = True
+
+    def put_objects(self, name: str, rows: NDArray[np.int64], values: list[Any]) -> None:
+        """Fill rows of a column that holds lists or text, one Python object each; for columns that few exporters send."""
+        column = self.objects.setdefault(name, [None] * self.rows)
+        for row, value in zip(rows.tolist(), values, strict=True):
+            column[row] = value
+
+    def batches(self, bounds: NDArray[np.int64]) -> dict[int, pa.RecordBatch]:
+        """Record batch of each lane: rows bounds[lane] to bounds[lane + 1]."""
+        whole = {name: self._arrow(name) for name in (*self.numbers, *self.objects)}
+        names = [name for name in INGEST_SCHEMA.names if name in whole or name in self.addresses or name == "exporter_addr"]
+        schema = pa.schema([INGEST_SCHEMA.field(name) for name in names])
+        result: dict[int, pa.RecordBatch] = {}
+        for lane in np.flatnonzero(np.diff(bounds)).tolist():
+            start, stop = int(bounds[lane]), int(bounds[lane + 1])
+            columns = {name: column.slice(start, stop - start) for name, column in whole.items()}
+            columns |= {name: _encode_addresses(column, start, stop) for name, column in self.addresses.items()}
+            columns["exporter_addr"] = _encode_exporters(self.exporter_of[start:stop], self.exporters)
+            result[lane] = pa.RecordBatch.from_arrays([columns[name] for name in names], schema=schema)
+        return result
+
+    def _is_all(self, where: Where) -> bool:
+        return isinstance(where, slice) and where == ALL
+
+    def _address(self, name: str) -> AddressColumn:
+        column = self.addresses.get(name)
+        if column is None:
+            column = self.addresses[name] = AddressColumn(np.zeros(self.rows, np.uint32), np.zeros(self.rows, bool))
+        return column
+
+    def _arrow(self, name: str) -> pa.Array:
+        kind = BY_NAME[name].type
+        if name in self.objects:
+            values = pa.array(self.objects[name], kind.value_type if pa.types.is_dictionary(kind) else kind)
+            return values.dictionary_encode() if pa.types.is_dictionary(kind) else values
+        column = self.numbers[name]
+        mask = None if column.valid is None or column.valid.all() else ~column.valid
+        if pa.types.is_fixed_size_binary(kind):
+            return _fixed_binary(column.values, mask)
+        return pa.array(column.values, kind, mask=mask)
+
+
+def _encode_exporters(numbers: NDArray[np.int32], addresses: list[bytes]) -> pa.Array:
+    encoded = pa.array(numbers).dictionary_encode()
+    values = pa.array([addresses[number] for number in encoded.dictionary.to_pylist()], pa.binary(16))
+    return pa.DictionaryArray.from_arrays(encoded.indices, values)
+
+
+def _encode_addresses(column: AddressColumn, start: int, stop: int) -> pa.Array:
+    valid = column.valid[start:stop]
+    mask = None if valid.all() else ~valid
+    if column.wide is not None and column.octets is not None and column.wide[start:stop].any():
+        octets = column.octets[start:stop].copy()
+        narrow = ~column.wide[start:stop]
+        octets[narrow] = _mapped(column.narrow[start:stop][narrow])
+        return _fixed_binary(octets, mask).dictionary_encode()
+    encoded = pa.array(column.narrow[start:stop], mask=mask).dictionary_encode()
+    values = _fixed_binary(_mapped(encoded.dictionary.to_numpy(zero_copy_only=False)), None)
+    return pa.DictionaryArray.from_arrays(encoded.indices, values)
+
+
+def _mapped(narrow: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    octets = np.empty((len(narrow), 16), np.uint8)
+    octets[:, :12] = _MAPPED
+    octets[:, 12:] = narrow.astype(">u4").view(np.uint8).reshape(-1, 4)
+    return octets
+
+
+def _fixed_binary(octets: NDArray[np.uint8], mask: Bools | None) -> pa.Array:
+    data = pa.py_buffer(np.ascontiguousarray(octets))
+    bitmap = None if mask is None else pa.py_buffer(np.packbits(~mask, bitorder="little"))
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(octets.shape[1]), len(octets), [bitmap, data])

@@ -1,0 +1,199 @@
+"""Pending sets and datagrams to canonical flows: one record batch per lane.
+
+In: `Pending`. Out: record batches in the order of arrival of each exporter, and repairs per exporter. The work is done structure by
+structure over all exporters and lanes at once; each value is written straight to its final row. Refuses to know wire formats.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ingest.assembly import ALL, Assembly, Where
+from ingest.blocks import Block, Longs, make_block
+from ingest.columns_of_elements import STEPS
+from ingest.columns_of_sampling import put_sampling
+from ingest.columns_of_times import put_times
+from ingest.layout import Layout, make_layout
+from ingest.pending import Group, PacketTable, Pending
+from ingest.problems import Reason
+from ingest.rows import Rows
+
+_LAYOUTS = 4096
+_ARRIVALS = 1 << 40
+_PLAIN = (
+    ("received_ms", np.int64),
+    ("flow_seq_num", np.uint32),
+    ("observation_domain", np.uint32),
+    ("protocol_version", np.uint8),
+)
+_NULLABLE = (
+    ("num_flow_records", "records", np.uint32),
+    ("engine_type", "engine_type", np.uint8),
+    ("engine_id", "engine_id", np.uint8),
+)
+_PACKET_NAME = {"flow_seq_num": "sequence", "observation_domain": "domain", "protocol_version": "version"}
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """Flows by lane, flows by protocol version, and repairs by (exporter number, reason)."""
+
+    batches: dict[int, pa.RecordBatch]
+    flows: dict[int, int]
+    flows_by_exporter: NDArray[np.int64]
+    repairs: Counter[tuple[int, Reason]]
+
+
+@dataclass(slots=True)
+class _Structure:
+    """One group on its way: its sets in lane order, the rows of each set, and the records that are two flows."""
+
+    block: Block
+    packets: Longs
+    order: Longs
+    doubled: NDArray[np.bool_] | None
+    rows_of_set: Longs
+    starts: Longs = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+@dataclass(slots=True)
+class Canonicaliser:
+    """Keeps the layouts of structures it has seen, bounded."""
+
+    lanes: int
+    layouts: dict[bytes, Layout] = field(default_factory=dict)
+
+    def drain(self, pending: Pending) -> Drained:
+        """Everything that is pending, as canonical flows."""
+        table = pending.packet_table()
+        repairs: Counter[tuple[int, Reason]] = Counter()
+        structures = [self._structure(group, table) for group in pending.groups.values()]
+        rows = _place(structures)
+        packet_of_row = _packets_of_rows(structures, rows)
+        exporter_of = table["exporter"][packet_of_row]
+        out = Assembly(rows, exporter_of.astype(np.int32), pending.exporters)
+        _put_packet_columns(out, table, packet_of_row)
+        for structure in structures:
+            _put_structure(structure, table, pending, out, repairs, rows)
+        lane_counts = np.bincount(table["lane"][packet_of_row], minlength=self.lanes)
+        bounds = np.concatenate([[0], np.cumsum(lane_counts)])
+        versions = np.bincount(table["version"][packet_of_row])
+        flows = {int(version): int(versions[version]) for version in np.flatnonzero(versions)}
+        by_exporter = np.bincount(exporter_of, minlength=len(pending.exporters))
+        return Drained(out.batches(bounds), flows, by_exporter, repairs)
+
+    def _layout(self, spec: bytes) -> Layout:
+        layout = self.layouts.get(spec)
+        if layout is None:
+            if len(self.layouts) >= _LAYOUTS:
+                del self.layouts[next(iter(self.layouts))]
+            layout = self.layouts[spec] = make_layout(spec)
+        return layout
+
+    def _structure(self, group: Group, table: PacketTable) -> _Structure:
+        packets = np.array(group.packets, np.int64)
+        order = table["lane"][packets] * _ARRIVALS + np.array(group.arrivals, np.int64)
+        by_lane = np.argsort(order, kind="stable")
+        sets = group.sets
+        block = make_block(self._layout(group.spec), [sets[number] for number in by_lane.tolist()])
+        doubled = _doubled(block)
+        rows = block.counts if doubled is None else block.counts + _sum_by_set(doubled, block.counts)
+        return _Structure(block, packets[by_lane], order[by_lane], doubled, rows)
+
+
+def _doubled(block: Block) -> NDArray[np.bool_] | None:
+    """Records whose second view has something to count."""
+    if len(block.layout.views) < 2:
+        return None
+    doubled = np.zeros(block.rows, bool)
+    for number in block.layout.views[1].counters:
+        doubled |= block.octets(number).any(axis=1)
+    return doubled if doubled.any() else None
+
+
+def _sum_by_set(flags: NDArray[np.bool_], counts: Longs) -> Longs:
+    sums = np.concatenate([[0], np.cumsum(flags)])
+    ends = np.cumsum(counts)
+    per_set: Longs = sums[ends] - sums[ends - counts]
+    return per_set
+
+
+def _place(structures: list[_Structure]) -> int:
+    """Give every set its first row, in the order of lanes and arrival; how many rows there are."""
+    if not structures:
+        return 0
+    order = np.concatenate([item.order for item in structures])
+    counts = np.concatenate([item.rows_of_set for item in structures])
+    sorting = np.argsort(order, kind="stable")
+    starts = np.empty(len(order), np.int64)
+    starts[sorting] = np.cumsum(counts[sorting]) - counts[sorting]
+    for item, part in zip(structures, np.split(starts, np.cumsum([len(item.order) for item in structures])[:-1]), strict=True):
+        item.starts = part
+    return int(counts.sum())
+
+
+def _packets_of_rows(structures: list[_Structure], rows: int) -> Longs:
+    if not rows:
+        return np.zeros(0, np.int64)
+    starts = np.concatenate([item.starts for item in structures])
+    counts = np.concatenate([item.rows_of_set for item in structures])
+    packets = np.concatenate([item.packets for item in structures])
+    sorting = np.argsort(starts, kind="stable")
+    packet_of_row: Longs = np.repeat(packets[sorting], counts[sorting])
+    return packet_of_row
+
+
+def _put_packet_columns(out: Assembly, table: PacketTable, packet_of_row: Longs) -> None:
+    for name, dtype in _PLAIN:
+        out.put(name, ALL, table[_PACKET_NAME.get(name, name)].astype(dtype)[packet_of_row])
+    exported = np.where(table["exported_ms"] > 0, table["exported_ms"], table["received_ms"])
+    out.put("exported_ms", ALL, exported[packet_of_row])
+    correction = table["correction_ms"]
+    if correction.any():
+        out.put("clock_correction_ms", ALL, correction[packet_of_row], (correction != 0)[packet_of_row])
+    for name, source, dtype in _NULLABLE:
+        values = table[source]
+        if (values >= 0).any():
+            out.put(name, ALL, values.astype(dtype)[packet_of_row], (values >= 0)[packet_of_row])
+
+
+def _put_structure(
+    structure: _Structure, table: PacketTable, pending: Pending, out: Assembly, repairs: Counter[tuple[int, Reason]], total: int
+) -> None:
+    block = structure.block
+    packet = np.repeat(structure.packets, block.counts)
+    for number, view in enumerate(block.layout.views):
+        where, chosen = _positions(structure, number, total)
+        if number and chosen is None:
+            continue
+        rows = Rows(block, view, chosen, packet if chosen is None else packet[chosen], where, table, out)
+        if not rows.count:
+            continue
+        for step in STEPS:
+            step(rows)
+        put_sampling(rows, pending.views)
+        repaired = put_times(rows)
+        for exporter in table["exporter"][rows.packet[repaired]].tolist():
+            repairs[exporter, Reason.TIMES_REPAIRED] += 1
+
+
+def _positions(structure: _Structure, view: int, total: int) -> tuple[Where, Longs | None]:
+    """Final rows of the first or second flow of each record, and which records (None: all) have it."""
+    counts = structure.block.counts
+    rows = structure.block.rows
+    if view == 0 and structure.doubled is None and rows == total:
+        return ALL, None
+    within = np.arange(rows) - np.repeat(np.cumsum(counts) - counts, counts)
+    first = np.repeat(structure.starts, counts) + within
+    if structure.doubled is None:
+        return first, None
+    before: Longs = np.cumsum(structure.doubled) - structure.doubled
+    at_start: Longs = np.repeat(before[np.minimum(np.cumsum(counts) - counts, rows - 1)], counts) if rows else before
+    first = first + before - at_start
+    if view == 0:
+        return first, None
+    chosen = np.flatnonzero(structure.doubled)
+    return first[chosen] + 1, chosen

@@ -1,0 +1,165 @@
+"""Which element makes which column: the canonical mapping of everything but times and sampling.
+
+In: rows with their elements. Out: columns of FLOW. The precedence of elements is that of the FLOW table (`Column.elements`); where
+a record has several of them, a later one counts where the ones before it are 0 (an address: all zero).
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from flowpb.schema import ADDRESS, BY_NAME, FLOW, Direction, Stage
+from ingest.rows import Rows
+
+_BY_HAND: Final = frozenset(
+    ("direction", "ip_version", "icmp_type", "icmp_code", "sampling_interval", "sampling_algorithm", "sampling_source", "bytes")
+)
+_NUMBERS: Final[tuple[tuple[str, Any, tuple[int, ...]], ...]] = tuple(
+    (column.name, np.dtype(f"u{column.type.bit_width // 8}"), column.elements)
+    for column in FLOW
+    if column.stage is Stage.INGEST
+    and column.elements
+    and pa.types.is_unsigned_integer(column.type)
+    and column.name not in _BY_HAND
+)
+_ADDRESSES: Final = tuple(
+    (column.name, column.elements[0], column.elements[1]) for column in FLOW if column.type == ADDRESS and column.elements
+)
+_MACS: Final = ("src_mac", "dst_mac")
+_LABELS: Final = BY_NAME["mpls_labels"].elements
+_BYTES: Final = (1, 23, 352, 417, 401, 85)
+
+
+def put_numbers(rows: Rows) -> None:
+    """Every column that is an unsigned integer in the record."""
+    for name, dtype, elements in _NUMBERS:
+        put_number(rows, name, dtype, elements)
+    put_number(rows, "bytes", np.uint64, _BYTES)
+
+
+def put_number(rows: Rows, name: str, dtype: Any, elements: tuple[int, ...]) -> None:
+    """One such column: the first of the elements that is not 0, or else 0."""
+    present = rows.present(*elements)
+    if not present:
+        return
+    values = rows.uint(present[0], dtype)
+    for number in present[1:]:
+        if values.all():
+            break
+        values = np.where(values == 0, rows.uint(number, dtype), values)
+    rows.put(name, values)
+
+
+def put_direction(rows: Rows) -> None:
+    """FlowDirection (61); anything but ingress and egress is unknown, as is its absence in v9 and IPFIX. v5 meters on ingress."""
+    if rows.has(61):
+        values = rows.uint(61, np.uint8)
+        rows.put("direction", np.where(values > Direction.EGRESS, np.uint8(Direction.UNKNOWN), values))
+    else:
+        fixed = rows.of_packet("version") < 9
+        rows.put("direction", np.where(fixed, Direction.INGRESS, Direction.UNKNOWN).astype(np.uint8))
+
+
+def put_addresses(rows: Rows) -> None:
+    """Address columns, and the IP version: element 60, else by the family of the ends."""
+    version = rows.uint(60, np.uint8) if rows.has(60) else np.zeros(rows.count, np.uint8)
+    six = version == 6
+    for number in rows.present(27, 28):
+        six |= rows.octets((0, number)).any(axis=1)
+    for name, wide, narrow in _ADDRESSES:
+        _put_address(rows, name, wide, narrow, six)
+    family = six.astype(np.uint8) * 2 + 4
+    known = (version == 4) | (version == 6)
+    if rows.present(8, 12):
+        rows.put("ip_version", np.where(known, version, family))
+    elif rows.present(27, 28):
+        rows.put("ip_version", np.where(known, version, np.uint8(6)))
+    elif known.any():
+        rows.put("ip_version", version, known)
+
+
+def _put_address(rows: Rows, name: str, wide: int, narrow: int, six: NDArray[np.bool_]) -> None:
+    has_wide, has_narrow = _is_sized(rows, wide, 16), _is_sized(rows, narrow, 4)
+    if has_narrow and not has_wide:
+        rows.out.put_narrow(name, rows.where, rows.uint(narrow, np.uint32))
+    elif has_wide and not has_narrow:
+        rows.out.put_wide(name, rows.where, rows.octets((0, wide)))
+    elif has_wide:
+        octets, short = rows.octets((0, wide)), rows.uint(narrow, np.uint32)
+        is_wide = octets.any(axis=1) | (six & (short == 0))
+        rows.out.put_narrow(name, rows.where, short, ~is_wide)
+        if is_wide.any():
+            rows.out.put_wide(name, rows.where, octets, is_wide)
+
+
+def _is_sized(rows: Rows, number: int, octets: int) -> bool:
+    return rows.has(number) and rows.block.layout.fields[rows.view.index[0, number]].length == octets
+
+
+def put_macs(rows: Rows) -> None:
+    """MAC addresses of both ends."""
+    for name in _MACS:
+        for number in BY_NAME[name].elements:
+            if _is_sized(rows, number, 6):
+                rows.put(name, np.ascontiguousarray(rows.octets((0, number))))
+                break
+
+
+def put_icmp(rows: Rows) -> None:
+    """ICMP type and code: elements of their own (176-179), else both in one (32, 139)."""
+    both = rows.present(32, 139)
+    for name, single, shift in (("icmp_type", (176, 178), 8), ("icmp_code", (177, 179), 0)):
+        put_number(rows, name, np.uint8, single)
+        if both and not rows.present(*single):
+            values = rows.uint(both[0], np.uint16)
+            for number in both[1:]:
+                values = np.where(values == 0, rows.uint(number, np.uint16), values)
+            rows.put(name, (values >> shift).astype(np.uint8))
+
+
+def put_labels(rows: Rows) -> None:
+    """MPLS labels, top first, up to the bottom of the stack (RFC 3032 section 2.1: 20 bits, then 3 of class and 1 of bottom)."""
+    present = rows.present(*_LABELS)
+    if not present:
+        return
+    stack = np.stack([rows.uint(number, np.uint32) for number in present], axis=1)
+    filled = stack.any(axis=1)
+    if not filled.any():
+        return
+    bottom = np.cumsum(stack & 1, axis=1) - (stack & 1)
+    kept = (stack != 0) & (bottom == 0)
+    positions = np.arange(rows.out.rows)[rows.where][filled]
+    labels = [(line[keep] >> 4).tolist() for line, keep in zip(stack[filled], kept[filled], strict=True)]
+    rows.out.put_objects("mpls_labels", positions, labels)
+
+
+def put_application(rows: Rows) -> None:
+    """ApplicationId (95) as octets and applicationName (96) as text."""
+    for name, number in (("application_id", 95), ("application_name", 96)):
+        if not rows.has(number):
+            continue
+        starts, lengths = rows.spans((0, number))
+        data = rows.block.data.tobytes()
+        values = [data[start : start + length] for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)]
+        shown = values if number == 95 else [_text(value) for value in values]
+        kept = np.array([bool(value) for value in shown], bool)
+        positions = np.arange(rows.out.rows)[rows.where][kept]
+        rows.out.put_objects(name, positions, [value for value in shown if value])
+
+
+def _text(value: bytes) -> str:
+    return value.split(b"\0", 1)[0].decode("utf-8", "replace").strip()
+
+
+STEPS: Final[tuple[Callable[[Rows], None], ...]] = (
+    put_numbers,
+    put_direction,
+    put_addresses,
+    put_macs,
+    put_icmp,
+    put_labels,
+    put_application,
+)

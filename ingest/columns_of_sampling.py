@@ -1,0 +1,121 @@
+"""Sampling columns of rows: interval, algorithm and where they were found; counters themselves are never multiplied here.
+
+In: rows with their elements, the sampling views of their domains. Out: sampling_interval, _algorithm, _source. Trust falls from the
+record over options and header to configuration.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowpb.schema import SamplingSource
+from ingest.blocks import Longs
+from ingest.options import Sampler, SamplingView
+from ingest.rows import Rows
+
+_SHIFT = 1 << 32
+
+
+@dataclass(slots=True)
+class _Sampling:
+    interval: NDArray[np.float64]
+    algorithm: NDArray[np.uint8]
+    source: NDArray[np.uint8]
+
+    def set(self, where: NDArray[np.bool_], interval: Any, algorithm: Any, source: Any) -> None:
+        self.interval = np.where(where, interval, self.interval)
+        self.algorithm = np.where(where, algorithm, self.algorithm).astype(np.uint8)
+        self.source = np.where(where, source, self.source).astype(np.uint8)
+
+
+def put_sampling(rows: Rows, views: Sequence[SamplingView]) -> None:
+    """The three sampling columns."""
+    view = rows.of_packet("view")
+    sampling = _defaults(view, views)
+    header = rows.of_packet("header_interval")
+    from_header = (header > 0) & (sampling.source < SamplingSource.HEADER)
+    if from_header.any():
+        sampling.set(from_header, header, rows.of_packet("header_algorithm"), SamplingSource.HEADER)
+    _look_up(rows, view, views, sampling)
+    _from_record(rows, sampling)
+    known = sampling.interval > 0
+    rows.put("sampling_source", sampling.source)
+    if known.any():
+        rows.put("sampling_interval", sampling.interval, known)
+        rows.put("sampling_algorithm", sampling.algorithm, known & (sampling.algorithm > 0))
+
+
+def _defaults(view: Longs, views: Sequence[SamplingView]) -> _Sampling:
+    plain = [item.default or Sampler(0.0, 0) for item in views]
+    return _Sampling(
+        np.array([item.interval for item in plain], np.float64)[view],
+        np.array([item.algorithm for item in plain], np.uint8)[view],
+        np.array([item.source for item in views], np.uint8)[view],
+    )
+
+
+def _look_up(rows: Rows, view: Longs, views: Sequence[SamplingView], sampling: _Sampling) -> None:
+    identity = rows.present(302, 48)
+    if identity and any(item.by_id for item in views):
+        values = rows.uint(identity[0])
+        _apply(view, values, views, lambda item: item.by_id, sampling)
+    if rows.has(10) and any(item.by_interface for item in views):
+        _apply(view, rows.uint(10), views, lambda item: item.by_interface, sampling, keep=True)
+
+
+def _apply(
+    view: Longs,
+    values: Longs,
+    views: Sequence[SamplingView],
+    table: Callable[[SamplingView], dict[int, Sampler]],
+    sampling: _Sampling,
+    keep: bool = False,
+) -> None:
+    """Samplers by (view, id); where the id is not in the table, `unknown_id` unless the default is kept."""
+    entries = sorted(
+        (number * _SHIFT + key % _SHIFT, found) for number, item in enumerate(views) for key, found in table(item).items()
+    )
+    keys = np.array([key for key, _ in entries], np.int64)
+    wanted = view * _SHIFT + values % _SHIFT
+    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    hit = keys[place] == wanted
+    if not keep:
+        unknown = [item.unknown_id or Sampler(0.0, 0) for item in views]
+        has_table = np.array([bool(table(item)) for item in views])
+        intervals = np.array([item.interval for item in unknown], np.float64)[view]
+        miss = has_table[view] & ~hit
+        source = np.where(intervals > 0, sampling.source, np.uint8(SamplingSource.NONE))
+        sampling.set(miss, intervals, np.array([item.algorithm for item in unknown], np.uint8)[view], source)
+    interval = np.array([found.interval for _, found in entries], np.float64)[place]
+    algorithm = np.array([found.algorithm for _, found in entries], np.uint8)[place]
+    sampling.set(hit, interval, algorithm, SamplingSource.OPTIONS)
+
+
+def _from_record(rows: Rows, sampling: _Sampling) -> None:
+    """Elements 34, 50, 305 with 306, 309 with 310 in the record itself; an interval of 0 says nothing."""
+    if not rows.present(34, 50, 305, 309):
+        return
+    interval = np.zeros(rows.count, np.float64)
+    for number in rows.present(34, 50):
+        interval = np.where(interval == 0, rows.uint(number), interval)
+    if rows.has(305):
+        interval = np.where(interval == 0, _ratio(rows, 305, 306, plus=True), interval)
+    if rows.has(309) and rows.has(310):
+        interval = np.where(interval == 0, _ratio(rows, 309, 310, plus=False), interval)
+    algorithm = np.zeros(rows.count, np.uint8)
+    for number in rows.present(304):
+        algorithm = rows.uint(number, np.uint8)
+    for number in rows.present(35, 49):
+        mode = rows.uint(number, np.uint8)
+        algorithm = np.where(algorithm == 0, np.choose(np.minimum(mode, 3), [0, 1, 3, 0]), algorithm)
+    sampling.set(interval >= 1, interval, algorithm, SamplingSource.RECORD)
+
+
+def _ratio(rows: Rows, taken: int, other: int, plus: bool) -> NDArray[np.float64]:
+    part = rows.uint(taken).astype(np.float64)
+    rest = rows.uint(other).astype(np.float64) if rows.has(other) else np.zeros(rows.count)
+    whole = part + rest if plus else rest
+    return np.divide(whole, part, out=np.zeros(rows.count), where=part > 0)

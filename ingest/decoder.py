@@ -1,0 +1,192 @@
+"""The decoder of all exporters: datagrams in, canonical record batches per lane and reports per exporter out.
+
+Detects the protocol by the version word, keeps the state of exporters, and gathers the records of each structure until they are
+drained. No I/O, no clock: time is that of the datagrams. Never raises on any octets; what is wrong is counted with a reason, and
+its place kept. Counts `ingest_datagrams_total`, `_datagram_bytes_total`, `_flows_total`, `_option_records_total`, `_problems_total`.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+
+from common.config import Ingest
+from common.metrics import Counters
+from flowpb.flow_batch_pb2 import ExporterReport
+from flowpb.lanes import lane_of
+from flowpb.schema import ProtocolVersion
+from ingest import reports, snapshots, tables
+from ingest.canonical import Canonicaliser
+from ingest.exporters import Domain, Exporter, Exporters
+from ingest.intake import Intake
+from ingest.parking import Parking
+from ingest.pending import Pending
+from ingest.problems import Problem, ProblemLog, Reason
+from ingest.protocols.message import Fault
+
+_SFLOW_5: Final = b"\0\0\0\x05"
+_FIXED: Final = (1, 5, 7)
+_TEMPLATED: Final = (9, 10)
+NAMES: Final[dict[int, str]] = {
+    0: "unknown",
+    ProtocolVersion.NETFLOW_V1: "netflow1",
+    ProtocolVersion.NETFLOW_V5: "netflow5",
+    ProtocolVersion.NETFLOW_V7: "netflow7",
+    ProtocolVersion.NETFLOW_V9: "netflow9",
+    ProtocolVersion.IPFIX: "ipfix",
+    ProtocolVersion.SFLOW_V5: "sflow5",
+}
+"""Label `protocol` of the counters, by protocol version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """One export packet. `session` is 0 for UDP (the source port is no part of any scope), a connection's number for TCP."""
+
+    exporter: bytes
+    received_ms: int
+    payload: bytes | memoryview
+    session: int = 0
+
+
+class Decoder:
+    """All exporters of one collector. Not thread-safe."""
+
+    def __init__(self, settings: Ingest, lanes: int, counters: Counters) -> None:
+        self._settings = settings
+        self._lanes = lanes
+        self._counters = counters
+        self._exporters = Exporters(settings.exporters, settings.templates_per_exporter)
+        self._parking = Parking(settings.parked_bytes, settings.parked_s * 1000)
+        self._log = ProblemLog()
+        self._pending = Pending()
+        self._canonicaliser = Canonicaliser(lanes)
+        self._intake = Intake(settings, self._exporters, self._parking, self._pending, self._log)
+        self._datagrams: Counter[int] = Counter()
+        self._octets: Counter[int] = Counter()
+
+    def feed(self, datagram: Datagram) -> None:
+        """Take one datagram in. Its flows wait for `drain`, its options are in force for them already."""
+        payload = bytes(datagram.payload)
+        exporter = self._exporters.get(datagram.exporter) or self._admit(datagram.exporter, datagram.received_ms)
+        exporter.datagrams += 1
+        exporter.last_ms = datagram.received_ms
+        version = int.from_bytes(payload[:2])
+        if version in _TEMPLATED:
+            self._intake.take_templated(exporter, version, payload, datagram.received_ms, datagram.session)
+        elif version in _FIXED:
+            self._intake.take_fixed(exporter, version, payload, datagram.received_ms)
+        else:
+            version = 0
+            self._intake.note(exporter, 0, 0, datagram.received_ms, _unknown(payload))
+        exporter.version = version or exporter.version
+        self._datagrams[version] += 1
+        self._octets[version] += len(payload)
+
+    def feed_many(self, datagrams: Sequence[Datagram]) -> None:
+        """Take many datagrams in, in order."""
+        for datagram in datagrams:
+            self.feed(datagram)
+
+    @property
+    def pending_flows(self) -> int:
+        """Decodable flows waiting to be drained."""
+        return self._pending.flows
+
+    @property
+    def pending_bytes(self) -> int:
+        """Octets of their records."""
+        return self._pending.octets
+
+    def drain(self) -> dict[int, pa.RecordBatch]:
+        """All waiting flows by lane, in columns of INGEST_SCHEMA; within a lane each exporter's in the order of arrival."""
+        pending, self._pending = self._pending, Pending()
+        self._intake.pending = self._pending
+        self._count()
+        if not pending.groups:
+            return {}
+        drained = self._canonicaliser.drain(pending)
+        for version, flows in drained.flows.items():
+            self._counters.add("ingest_flows_total", flows, protocol=NAMES[version])
+        for address, flows in zip(pending.exporters, drained.flows_by_exporter.tolist(), strict=True):
+            if (exporter := self._exporters.get(address)) is not None:
+                exporter.records += flows
+        for (number, reason), count in drained.repairs.items():
+            self._log.totals[reason] += count
+            if (exporter := self._exporters.get(pending.exporters[number])) is not None:
+                exporter.problems[reason] += count
+        return drained.batches
+
+    def reports(self, now_ms: int) -> dict[int, list[ExporterReport]]:
+        """Per lane what was seen of each exporter since the last call, also of silent and undecodable ones."""
+        self._count()
+        by_lane: dict[int, list[ExporterReport]] = {}
+        for exporter in self._exporters:
+            by_lane.setdefault(exporter.lane, []).append(reports.take_report(exporter, now_ms))
+        return by_lane
+
+    def expire(self, now_ms: int) -> None:
+        """Forget templates that have not been used for their time, and data that has waited for too long."""
+        self._intake.expire(now_ms)
+
+    def snapshot(self) -> bytes:
+        """Templates, samplers, options tables and clock offsets, for `restore` after a restart."""
+        return snapshots.pack(self._exporters)
+
+    def restore(self, data: bytes) -> None:
+        """Bring a snapshot into force; raises InputError if it is none of this version, and changes nothing then."""
+        snapshots.unpack(data, self._exporters, lambda address: lane_of(address, self._lanes))
+
+    def close_session(self, exporter: bytes, session: int) -> None:
+        """Forget the templates of a transport session that has ended (RFC 7011 section 8.1)."""
+        state = self._exporters.get(exporter)
+        if state is not None:
+            for domain in [item for key, item in state.domains.items() if key.session == session]:
+                self._parking.forget(domain)
+                self._exporters.drop_domain(state, domain)
+
+    def problems(self, limit: int = 100) -> list[Problem]:
+        """The most recent located problems, oldest first."""
+        return list(self._log.recent)[-limit:]
+
+    def templates(self) -> list[tables.TemplateRow]:
+        """All templates in force."""
+        return tables.template_rows(self._exporters, self._intake.elements)
+
+    def samplers(self) -> list[tables.SamplerRow]:
+        """All samplers that exporters have described."""
+        return tables.sampler_rows(self._exporters)
+
+    def names(self) -> list[tables.NameRow]:
+        """Names of interfaces, applications, VRFs and domains that exporters have sent."""
+        return tables.name_rows(self._exporters)
+
+    def option_records(self) -> list[tables.OptionRow]:
+        """The most recent option records, oldest first."""
+        return tables.option_rows(self._intake.options, self._intake.elements)
+
+    def _admit(self, address: bytes, now_ms: int) -> Exporter:
+        exporter, pushed_out = self._exporters.admit(address, lane_of(address, self._lanes), now_ms)
+        if pushed_out is not None:
+            self._intake.drop_exporter(pushed_out, now_ms)
+        return exporter
+
+    def _count(self) -> None:
+        for name, totals in (("ingest_datagrams_total", self._datagrams), ("ingest_datagram_bytes_total", self._octets)):
+            for version, count in totals.items():
+                self._counters.add(name, count, protocol=NAMES[version])
+            totals.clear()
+        for version, count in self._intake.take_option_counts().items():
+            self._counters.add("ingest_option_records_total", count, protocol=NAMES[version])
+        for reason, count in self._log.take_totals().items():
+            self._counters.add("ingest_problems_total", count, reason=reason.value)
+
+
+def _unknown(payload: bytes) -> Fault:
+    head = payload[:4].hex() or "nothing"
+    return Fault(Reason.UNKNOWN_PROTOCOL, 0, f"{len(payload)} octets that begin with {head} are no known export protocol")
+
+
+__all__ = ["Datagram", "Decoder", "Domain", "NAMES"]

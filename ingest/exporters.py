@@ -1,0 +1,176 @@
+"""State of each exporter and of its observation domains, within bounds.
+
+In: which exporter, session, protocol and domain a datagram is of. Out: the state that belongs to it. Refuses to know packets.
+Template scope is (exporter, transport session, protocol, observation domain); a UDP source port is no part of it. Exporters and
+domains that exceed their bounds push out the longest silent ones.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from ingest.clockoffset import ClockOffset
+from ingest.options import Facts, SamplingView, make_view
+from ingest.problems import Reason
+from ingest.protocols.message import Header
+from ingest.sequence import SequenceTracker
+from ingest.templates import Template, TemplateStore
+
+DOMAINS_PER_EXPORTER: Final = 1024
+SPEC_OCTETS: Final = 64 << 20
+"""Octets of field specifiers over all exporters."""
+_SECOND_CHANCES: Final = 8
+
+UNITS: Final = {5: "flows", 7: "flows", 9: "packets", 10: "records", 105: "datagrams"}
+"""What a sequence number counts, by protocol version; the others have none."""
+
+
+class DomainKey(NamedTuple):
+    """Scope of templates within an exporter; `session` is 0 for UDP."""
+
+    session: int
+    version: int
+    domain: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A data set that waits for its template, with the header of the datagram that it came in."""
+
+    template_id: int
+    octets: bytes
+    header: Header
+    received_ms: int
+    correction_ms: int
+
+
+@dataclass(slots=True)
+class Domain:
+    """One observation domain: templates, options tables, sequence, waiting data."""
+
+    key: DomainKey
+    templates: TemplateStore
+    sequence: SequenceTracker
+    facts: Facts = field(default_factory=Facts)
+    parked: list[Parked] = field(default_factory=list)
+    view: SamplingView | None = None
+
+
+@dataclass(slots=True)
+class Exporter:
+    """One exporter; the counts are since its last report."""
+
+    address: bytes
+    lane: int
+    since_ms: int
+    last_ms: int
+    version: int = 0
+    clock: ClockOffset = field(default_factory=ClockOffset)
+    domains: dict[DomainKey, Domain] = field(default_factory=dict)
+    problems: Counter[Reason] = field(default_factory=Counter)
+    template_count: int = 0
+    datagrams: int = 0
+    duplicates: int = 0
+    records: int = 0
+    option_records: int = 0
+    replayed_sets: int = 0
+    expired_sets: int = 0
+
+    def view_of(self, domain: Domain, configured: int | None) -> SamplingView:
+        """The sampling that holds for flows of a domain; made anew after options data has changed it."""
+        if domain.view is None:
+            others = (other.facts for other in self.domains.values() if other is not domain)
+            domain.view = make_view(domain.facts, others, configured)
+        return domain.view
+
+    def forget_views(self) -> None:
+        """Options data of one domain can hold for others."""
+        for domain in self.domains.values():
+            domain.view = None
+
+
+@dataclass(slots=True)
+class Exporters:
+    """All exporters with state, longest known first."""
+
+    limit: int
+    templates_limit: int
+    by_address: dict[bytes, Exporter] = field(default_factory=dict)
+    spec_octets: int = 0
+
+    def get(self, address: bytes) -> Exporter | None:
+        """State of an exporter, if there is any."""
+        return self.by_address.get(address)
+
+    def admit(self, address: bytes, lane: int, now_ms: int) -> tuple[Exporter, Exporter | None]:
+        """State for a new exporter, and the one that was pushed out for it."""
+        pushed_out = None
+        if len(self.by_address) >= self.limit:
+            pushed_out = self._longest_silent()
+            self.drop(pushed_out)
+        exporter = self.by_address[address] = Exporter(address, lane, now_ms, now_ms)
+        return exporter, pushed_out
+
+    def drop(self, exporter: Exporter) -> None:
+        """Forget an exporter with everything that it sent."""
+        del self.by_address[exporter.address]
+        self.spec_octets -= sum(domain.templates.octets for domain in exporter.domains.values())
+
+    def domain(self, exporter: Exporter, key: DomainKey) -> tuple[Domain, Domain | None]:
+        """A domain of an exporter, new if need be, and the one that was pushed out for it."""
+        domain = exporter.domains.get(key)
+        if domain is not None:
+            return domain, None
+        pushed_out = None
+        if len(exporter.domains) >= DOMAINS_PER_EXPORTER:
+            pushed_out = exporter.domains[next(iter(exporter.domains))]
+            self.drop_domain(exporter, pushed_out)
+        tracker = SequenceTracker(UNITS.get(key.version, ""))
+        domain = exporter.domains[key] = Domain(key, TemplateStore(self.templates_limit), tracker)
+        return domain, pushed_out
+
+    def drop_domain(self, exporter: Exporter, domain: Domain) -> None:
+        """Forget a domain: it was pushed out, or its transport session ended."""
+        del exporter.domains[domain.key]
+        exporter.template_count -= len(domain.templates)
+        self.spec_octets -= domain.templates.octets
+        exporter.forget_views()
+
+    def put_template(self, exporter: Exporter, domain: Domain, template: Template) -> int:
+        """Bring a template into force; how many others were pushed out by the bounds."""
+        before, octets = len(domain.templates), domain.templates.octets
+        pushed_out = domain.templates.put(template)
+        exporter.template_count += len(domain.templates) - before
+        self.spec_octets += domain.templates.octets - octets
+        while exporter.template_count > self.templates_limit:
+            largest = max(exporter.domains.values(), key=lambda item: len(item.templates))
+            octets = largest.templates.octets
+            largest.templates.push_out()
+            exporter.template_count -= 1
+            self.spec_octets += largest.templates.octets - octets
+            pushed_out += 1
+        return pushed_out
+
+    def remove_templates(self, exporter: Exporter, domain: Domain, count: int, octets_before: int) -> None:
+        """Account for templates that were taken from a domain's store."""
+        exporter.template_count -= count
+        self.spec_octets += domain.templates.octets - octets_before
+
+    def excess(self) -> Exporter | None:
+        """An exporter that has to go, since all templates together take too much."""
+        return self._longest_silent() if self.spec_octets > SPEC_OCTETS and len(self.by_address) > 1 else None
+
+    def __iter__(self) -> Iterator[Exporter]:
+        return iter(self.by_address.values())
+
+    def __len__(self) -> int:
+        return len(self.by_address)
+
+    def _longest_silent(self) -> Exporter:
+        candidates = [item for item, _ in zip(self.by_address.values(), range(_SECOND_CHANCES), strict=False)]
+        silent = min(candidates, key=lambda item: item.last_ms)
+        for item in candidates:
+            if item is not silent:
+                self.by_address[item.address] = self.by_address.pop(item.address)
+        return silent

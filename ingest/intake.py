@@ -1,0 +1,307 @@
+"""One datagram into the state of its exporter and into the pending flows.
+
+In: the octets of a datagram whose protocol is known, and its exporter. Out: pending sets, templates and options in force, sequence
+and clock accounted for, faults noted. Refuses to know columns. Within a datagram the template in force at a set's place counts, but
+options anywhere in it hold for all of its flows.
+"""
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Final
+
+from common.config import Ingest
+from ingest.blocks import measure
+from ingest.elements import Element
+from ingest.exporters import Domain, DomainKey, Exporter, Exporters, Parked
+from ingest.optiondata import OptionRecord, read_element, read_records
+from ingest.parking import Parking
+from ingest.pending import Packet, Pending
+from ingest.problems import Problem, ProblemLog, Reason
+from ingest.protocols import ipfix, netflow5, netflow9
+from ingest.protocols.message import Fault, Header, Span
+from ingest.protocols.sets import FIRST_DATA_SET, Definition, walk_sets
+from ingest.templates import Template, make_template
+
+OPTIONS_KEPT: Final = 4096
+_ELEMENTS_ADDED: Final = 16_384
+_SAMPLING_MODE: Final = {0: 0, 1: 1, 2: 3, 3: 0}
+"""Upper two bits of the v5 sampling word as selectorAlgorithm (304)."""
+_V5_INTERVAL: Final = 0x3FFF
+_FINGERPRINT: Final = 32
+_WIRE: Final[dict[int, ModuleType]] = {9: netflow9, 10: ipfix}
+
+
+def _fixed_template(version: int) -> Template:
+    template = make_template(0, netflow5.FIELDS[version], None, 0)
+    assert template is not None
+    return template
+
+
+_FIXED: Final = {version: _fixed_template(version) for version in netflow5.FIELDS}
+
+
+@dataclass(slots=True)
+class Intake:
+    """Everything that a datagram changes; `pending` is replaced at each drain."""
+
+    settings: Ingest
+    exporters: Exporters
+    parking: Parking
+    pending: Pending
+    log: ProblemLog
+    options: deque[OptionRecord] = field(default_factory=lambda: deque(maxlen=OPTIONS_KEPT))
+    elements: dict[tuple[int, int], Element] = field(default_factory=dict)
+    option_counts: Counter[int] = field(default_factory=Counter)
+
+    def take_fixed(self, exporter: Exporter, version: int, payload: bytes, received_ms: int) -> None:
+        """A NetFlow v1, v5 or v7 datagram."""
+        header = netflow5.parse_header(payload, version)
+        if isinstance(header, Fault):
+            self.note(exporter, version, 0, received_ms, header)
+            return
+        domain = self._domain(exporter, DomainKey(0, version, header.domain))
+        if self._is_repeat(exporter, domain, header, payload, received_ms):
+            return
+        correction = exporter.clock.observe(received_ms, header.exported_ms)
+        if version != 1:
+            domain.sequence.advance(header.sequence, header.records)
+        template = _FIXED[version]
+        flows = (header.end - header.start) // template.size
+        if header.end - header.start != header.records * template.size or header.end != len(payload):
+            text = f"{header.records} records of {template.size} octets after the header, the datagram has {len(payload)}"
+            self.note(exporter, version, header.domain, received_ms, Fault(Reason.LENGTH_MISMATCH, 2, text))
+        if flows:
+            packet = self._add_packet(exporter, domain, header, received_ms, correction)
+            self.pending.add_set(template.spec, packet, payload[header.start : header.end], flows)
+
+    def take_templated(self, exporter: Exporter, version: int, payload: bytes, received_ms: int, session: int) -> None:
+        """A NetFlow v9 or IPFIX message."""
+        wire = _WIRE[version]
+        header = wire.parse_header(payload)
+        if isinstance(header, Fault):
+            self.note(exporter, version, 0, received_ms, header)
+            return
+        domain = self._domain(exporter, DomainKey(session, version, header.domain))
+        if session == 0 and self._is_repeat(exporter, domain, header, payload, received_ms):
+            return
+        message = _Message(exporter, domain, header, payload, received_ms, exporter.clock.observe(received_ms, header.exported_ms))
+        if version == ipfix.VERSION and (fault := ipfix.check_length(payload)) is not None:
+            self._note(message, fault)
+        spans, faults = walk_sets(payload, header.start, header.end)
+        for fault in faults:
+            self._note(message, fault)
+        for span in spans:
+            self._take_set(message, wire, span)
+        self._add_sets(message)
+        units = 1 if version == netflow9.VERSION else message.data_records
+        domain.sequence.advance(header.sequence, units, message.is_counted)
+
+    def note(self, exporter: Exporter, version: int, domain: int, received_ms: int, fault: Fault) -> None:
+        """Count a fault and keep its place."""
+        exporter.problems[fault.reason] += 1
+        place = Problem(exporter.address, received_ms, version, domain, fault.set_id, fault.offset, fault.reason, fault.text)
+        self.log.add(place)
+
+    def expire(self, now_ms: int) -> None:
+        """Forget unused templates and data that has waited too long."""
+        before = now_ms - self.settings.template_timeout_s * 1000
+        for exporter in self.exporters:
+            for domain in exporter.domains.values():
+                if domain.key.session == 0:
+                    octets = domain.templates.octets
+                    self.exporters.remove_templates(exporter, domain, domain.templates.expire(before), octets)
+        for exporter, domain, sets in self.parking.expire(now_ms):
+            exporter.expired_sets += sets
+            exporter.problems[Reason.PARKED_EXPIRED] += sets - 1
+            self.log.totals[Reason.PARKED_EXPIRED] += sets - 1
+            fault = Fault(Reason.PARKED_EXPIRED, 0, f"{sets} data sets given up, their templates never came")
+            self.note(exporter, domain.key.version, domain.key.domain, now_ms, fault)
+
+    def drop_exporter(self, exporter: Exporter, now_ms: int) -> None:
+        """Release what waits for an exporter that was pushed out."""
+        for domain in exporter.domains.values():
+            self.parking.forget(domain)
+        fault = Fault(Reason.EXPORTER_EVICTED, 0, "state forgotten: there are more exporters than `ingest.exporters`")
+        self.note(exporter, exporter.version, 0, now_ms, fault)
+
+    def take_option_counts(self) -> Counter[int]:
+        """Option records by protocol version since the last call."""
+        counts, self.option_counts = self.option_counts, Counter()
+        return counts
+
+    def _domain(self, exporter: Exporter, key: DomainKey) -> Domain:
+        domain, pushed_out = self.exporters.domain(exporter, key)
+        if pushed_out is not None:
+            self.parking.forget(pushed_out)
+        return domain
+
+    def _is_repeat(self, exporter: Exporter, domain: Domain, header: Header, payload: bytes, received_ms: int) -> bool:
+        if not domain.sequence.unit:
+            return False
+        fingerprint = payload[:_FINGERPRINT] + payload[-_FINGERPRINT:] + len(payload).to_bytes(4)
+        if not domain.sequence.is_repeat(header.sequence, fingerprint):
+            return False
+        exporter.duplicates += 1
+        text = f"sequence number {header.sequence} with the same octets came before"
+        self.note(exporter, header.version, header.domain, received_ms, Fault(Reason.DUPLICATE, 0, text))
+        return True
+
+    def _take_set(self, message: "_Message", wire: ModuleType, span: Span) -> None:
+        if span.set_id >= FIRST_DATA_SET:
+            self._take_data(message, span)
+        elif span.set_id == wire.TEMPLATE_SET:
+            self._take_templates(message, wire.read_templates(message.payload, span), options=False)
+        elif span.set_id == wire.OPTIONS_SET:
+            self._take_templates(message, wire.read_options_templates(message.payload, span), options=True)
+        else:
+            self._note(message, Fault(Reason.RESERVED_SET, span.start - 4, f"set id {span.set_id} is reserved", span.set_id))
+
+    def _take_templates(self, message: "_Message", read: tuple[list[Definition], list[Fault]], options: bool) -> None:
+        definitions, faults = read
+        for fault in faults:
+            self._note(message, fault)
+        for definition in definitions:
+            if definition.fields:
+                self._define(message, definition)
+            else:
+                self._withdraw(message, definition.id, options)
+
+    def _define(self, message: "_Message", definition: Definition) -> None:
+        template = make_template(definition.id, definition.fields, definition.scope_count, message.received_ms)
+        if template is None:
+            text = f"template {definition.id}: its records would take no octets, or more than a message"
+            self._note(message, Fault(Reason.TEMPLATE_MALFORMED, message.header.start, text, definition.id))
+            return
+        pushed_out = self.exporters.put_template(message.exporter, message.domain, template)
+        if pushed_out:
+            text = f"{pushed_out} templates forgotten: there are more than `ingest.templates_per_exporter`"
+            self._note(message, Fault(Reason.TEMPLATE_EVICTED, message.header.start, text, definition.id))
+        while (excess := self.exporters.excess()) is not None:
+            self.exporters.drop(excess)
+            self.drop_exporter(excess, message.received_ms)
+        for parked in self.parking.take(message.domain, definition.id):
+            message.exporter.replayed_sets += 1
+            self._replay(message, template, parked)
+
+    def _withdraw(self, message: "_Message", number: int, options: bool) -> None:
+        store = message.domain.templates
+        octets = store.octets
+        count = int(store.remove(number)) if number >= FIRST_DATA_SET else store.remove_kind(options)
+        self.exporters.remove_templates(message.exporter, message.domain, count, octets)
+
+    def _take_data(self, message: "_Message", span: Span) -> None:
+        template = message.domain.templates.get(span.set_id)
+        if template is None:
+            self._park(message, span)
+            return
+        template.used_ms = message.received_ms
+        octets, records = self._whole_records(message, template, span)
+        message.data_records += records
+        if template.is_options:
+            self._take_options(message, template, octets)
+        elif records:
+            message.sets.append((template.spec, octets, records))
+
+    def _whole_records(self, message: "_Message", template: Template, span: Span) -> tuple[bytes, int]:
+        length = span.stop - span.start
+        if not template.gaps:
+            records = length // template.size
+            return message.payload[span.start : span.start + records * template.size], records
+        octets = message.payload[span.start : span.stop]
+        records, taken = measure(octets, template.gaps)
+        if length - taken >= max(template.size, 4) and any(octets[taken:]):
+            text = f"template {template.id}: record {records + 1} of the set does not end before the set does"
+            self._note(message, Fault(Reason.RECORD_TRUNCATED, span.start + taken, text, template.id))
+        return octets[:taken], records
+
+    def _park(self, message: "_Message", span: Span) -> None:
+        message.is_counted = False
+        text = f"waiting for template {span.set_id} of domain {message.header.domain}"
+        self._note(message, Fault(Reason.TEMPLATE_MISSING, span.start - 4, text, span.set_id))
+        octets = message.payload[span.start : span.stop]
+        parked = Parked(span.set_id, octets, message.header, message.received_ms, message.correction_ms)
+        if not self.parking.park(message.exporter, message.domain, parked):
+            message.exporter.expired_sets += 1
+            text = f"data set of template {span.set_id} given up: `ingest.parked_bytes` is used up"
+            self._note(message, Fault(Reason.PARKED_REFUSED, span.start - 4, text, span.set_id))
+
+    def _replay(self, message: "_Message", template: Template, parked: Parked) -> None:
+        """A parked set as a message of its own, with the header that it came with and the options of now."""
+        earlier = _Message(message.exporter, message.domain, parked.header, parked.octets, parked.received_ms, parked.correction_ms)
+        span = Span(template.id, 0, len(parked.octets))
+        self._take_data(earlier, span)
+        self._add_sets(earlier)
+
+    def _take_options(self, message: "_Message", template: Template, octets: bytes) -> None:
+        for values in read_records(template, octets):
+            record = OptionRecord(message.exporter.address, message.received_ms, message.header, template, values)
+            self.options.append(record)
+            message.exporter.option_records += 1
+            self.option_counts[message.header.version] += 1
+            self._learn_element(values)
+            if not message.domain.facts.learn(values):
+                fault = Fault(Reason.OPTIONS_REFUSED, message.header.start, "an options table is full", template.id)
+                self._note(message, fault)
+        message.exporter.forget_views()
+
+    def _learn_element(self, values: dict[tuple[int, int], bytes]) -> None:
+        element = read_element(values)
+        if element is not None and len(self.elements) < _ELEMENTS_ADDED:
+            self.elements[element.pen, element.id] = element
+
+    def _add_sets(self, message: "_Message") -> None:
+        if not message.sets:
+            return
+        packet = self._add_packet(message.exporter, message.domain, message.header, message.received_ms, message.correction_ms)
+        for spec, octets, records in message.sets:
+            self.pending.add_set(spec, packet, octets, records)
+
+    def _add_packet(self, exporter: Exporter, domain: Domain, header: Header, received_ms: int, correction_ms: int) -> int:
+        facts, settings, pending = domain.facts, self.settings, self.pending
+        active, inactive = (
+            facts.active_timeout_s or settings.active_timeout_s,
+            facts.inactive_timeout_s or settings.inactive_timeout_s,
+        )
+        uptime = header.uptime_ms
+        if uptime < 0 and facts.boot_ms is not None:
+            uptime = (header.exported_ms - facts.boot_ms) % (1 << 32)
+        return pending.add_packet(
+            Packet(
+                pending.exporter_number(exporter.address),
+                exporter.lane,
+                received_ms,
+                header.exported_ms,
+                correction_ms,
+                uptime,
+                header.domain,
+                header.sequence,
+                header.records,
+                header.version,
+                header.engine_type,
+                header.engine_id,
+                -1 if active is None else active * 1000,
+                -1 if inactive is None else inactive * 1000,
+                header.sampling & _V5_INTERVAL,
+                _SAMPLING_MODE[header.sampling >> 14],
+                pending.view_number(exporter.view_of(domain, settings.sampling_interval)),
+            )
+        )
+
+    def _note(self, message: "_Message", fault: Fault) -> None:
+        self.note(message.exporter, message.header.version, message.header.domain, message.received_ms, fault)
+
+
+@dataclass(slots=True)
+class _Message:
+    """A message while its sets are taken in; `is_counted` is False where its number of records is not known."""
+
+    exporter: Exporter
+    domain: Domain
+    header: Header
+    payload: bytes
+    received_ms: int
+    correction_ms: int
+    sets: list[tuple[bytes, bytes, int]] = field(default_factory=list)
+    data_records: int = 0
+    is_counted: bool = True

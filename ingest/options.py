@@ -1,0 +1,169 @@
+"""What exporters say about themselves in options data: samplers, timeouts, boot time, names.
+
+In: option records, as octets per element. Out: per observation domain a `Facts` table, and the `SamplingView` that holds for the
+flows of a domain. Refuses to know packets and templates. Every table is bounded; what does not fit is refused and counted.
+"""
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, TypeVar
+
+from flowpb.schema import SamplingSource
+from ingest.elements import SCOPE_PEN
+
+TABLE_LIMIT: Final = 16_384
+"""Entries of one table of one domain."""
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+Key = tuple[int, int]
+Values = dict[Key, bytes]
+"""Octets by (enterprise, element id) of one option record; the first of elements that come twice."""
+
+_SCOPE_INTERFACE: Final = (SCOPE_PEN, 2)
+_INTERFACE: Final = (_SCOPE_INTERFACE, (0, 10), (0, 14))
+_SAMPLER_ID: Final = ((0, 48), (0, 302))
+_MODE: Final = {1: 1, 2: 3}
+"""samplingAlgorithm (35) and samplerMode (49) as selectorAlgorithm (304): 1 systematic count-based, 2 random n out of N."""
+
+
+class Sampler(NamedTuple):
+    """One packet in `interval` is looked at; `algorithm` as element 304, 0 when not said."""
+
+    interval: float
+    algorithm: int
+
+
+class Fact(NamedTuple):
+    """Name and description of an interface, application or VRF."""
+
+    name: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingView:
+    """What holds for flows that do not carry their own sampling: by sampler id, by input interface, else the default.
+
+    A flow that names a sampler which nobody described gets `unknown_id`, one that names none gets `default`.
+    """
+
+    default: Sampler | None
+    unknown_id: Sampler | None
+    source: SamplingSource
+    by_id: dict[int, Sampler]
+    by_interface: dict[int, Sampler]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the default holds for every flow."""
+        return not self.by_id and not self.by_interface
+
+
+@dataclass(slots=True)
+class Facts:
+    """The options tables of one observation domain."""
+
+    default: Sampler | None = None
+    by_id: dict[int, Sampler] = field(default_factory=dict)
+    by_interface: dict[int, Sampler] = field(default_factory=dict)
+    active_timeout_s: int | None = None
+    inactive_timeout_s: int | None = None
+    boot_ms: int | None = None
+    interfaces: dict[int, Fact] = field(default_factory=dict)
+    applications: dict[bytes, Fact] = field(default_factory=dict)
+    vrfs: dict[int, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+
+    def learn(self, values: Values) -> bool:
+        """Take one option record in; False if a table was full."""
+        self._learn_times(values)
+        return self._learn_sampler(values) and self._learn_names(values)
+
+    def _learn_times(self, values: Values) -> None:
+        self.active_timeout_s = number(values, (0, 36)) or self.active_timeout_s
+        self.inactive_timeout_s = number(values, (0, 37)) or self.inactive_timeout_s
+        self.boot_ms = number(values, (0, 160)) or self.boot_ms
+
+    def _learn_sampler(self, values: Values) -> bool:
+        sampler = read_sampler(values)
+        if sampler is None:
+            return True
+        identity = next((values[key] for key in _SAMPLER_ID if key in values), None)
+        interface = next((values[key] for key in _INTERFACE if key in values), None)
+        if identity is not None:
+            return _put(self.by_id, int.from_bytes(identity), sampler)
+        if interface is not None:
+            return _put(self.by_interface, int.from_bytes(interface), sampler)
+        self.default = sampler
+        return True
+
+    def _learn_names(self, values: Values) -> bool:
+        fits = True
+        interface = next((values[key] for key in _INTERFACE if key in values), None)
+        if interface is not None and ((0, 82) in values or (0, 83) in values):
+            fits &= _put(self.interfaces, int.from_bytes(interface), Fact(text(values, (0, 82)), text(values, (0, 83))))
+        if (0, 95) in values and ((0, 96) in values or (0, 94) in values):
+            fits &= _put(self.applications, values[0, 95], Fact(text(values, (0, 96)), text(values, (0, 94))))
+        if (0, 236) in values:
+            for key in ((0, 234), (0, 235)):
+                if key in values:
+                    fits &= _put(self.vrfs, int.from_bytes(values[key]), text(values, (0, 236)))
+        if (0, 300) in values:
+            self.names["observation_domain"] = text(values, (0, 300))
+        return fits
+
+
+def read_sampler(values: Values) -> Sampler | None:
+    """The sampler that a record describes (elements 34/35, 48-50, 304-306, 309-311), or None if it has no usable interval."""
+    selector = number(values, (0, 304))
+    algorithm = selector or _MODE.get(number(values, (0, 35)) or number(values, (0, 49)), 0)
+    interval = float(number(values, (0, 34)) or number(values, (0, 50)))
+    if not interval and (taken := number(values, (0, 305))):
+        interval = (taken + number(values, (0, 306))) / taken
+    if not interval and (size := number(values, (0, 309))):
+        interval = number(values, (0, 310)) / size
+    if not interval and len(values.get((0, 311), b"")) == 8:
+        (probability,) = struct.unpack(">d", values[0, 311])
+        interval = 1 / probability if 0 < probability <= 1 else 0.0
+    return Sampler(interval, algorithm) if interval >= 1 else None
+
+
+def make_view(own: Facts, others: Iterable[Facts], config: int | None) -> SamplingView:
+    """Sampling of a domain: its own tables, then what the exporter's other domains agree on, then the operator's default."""
+    by_id: dict[int, Sampler] = {}
+    defaults = set()
+    for facts in others:
+        by_id.update(facts.by_id)
+        defaults.add(facts.default)
+    by_id.update(own.by_id)
+    default, source = own.default, SamplingSource.OPTIONS
+    agreed = defaults - {None}
+    if default is None and len(agreed) == 1:
+        (default,) = agreed
+    configured = None if config is None else Sampler(float(config), 0)
+    unknown_id = default or configured
+    if default is None and len(set(by_id.values())) == 1 and not own.by_interface:
+        default = next(iter(by_id.values()))
+    if default is None:
+        default, source = configured, SamplingSource.CONFIG if configured else SamplingSource.NONE
+    return SamplingView(default, unknown_id, source, by_id, dict(own.by_interface))
+
+
+def number(values: Values, key: Key) -> int:
+    """An element as an unsigned integer of any size (RFC 7011 section 6.2); 0 if it is not there."""
+    return int.from_bytes(values.get(key, b""))
+
+
+def text(values: Values, key: Key) -> str:
+    """An element as text: UTF-8, without the NUL and blank padding of fixed-length names."""
+    return values.get(key, b"").split(b"\0", 1)[0].decode("utf-8", "replace").strip()
+
+
+def _put(table: dict[_K, _V], key: _K, value: _V) -> bool:
+    if len(table) >= TABLE_LIMIT and key not in table:
+        return False
+    table[key] = value
+    return True

@@ -1,0 +1,112 @@
+"""What has been taken in and not yet drained: one row per datagram, and octets of records by structure.
+
+In: headers and sets, one datagram at a time. Out, at each drain: arrays. This is the whole hot path per datagram, so it holds plain
+lists and nothing else. Refuses to know elements and protocols.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.options import SamplingView
+
+
+class Packet(NamedTuple):
+    """One datagram with flows in it; -1 stands for what its protocol does not say."""
+
+    exporter: int
+    lane: int
+    received_ms: int
+    exported_ms: int
+    correction_ms: int
+    uptime_ms: int
+    domain: int
+    sequence: int
+    records: int
+    version: int
+    engine_type: int
+    engine_id: int
+    active_ms: int
+    inactive_ms: int
+    header_interval: int
+    header_algorithm: int
+    view: int
+
+
+_WIDTH: Final = len(Packet._fields)
+_COLUMN: Final = {name: number for number, name in enumerate(Packet._fields)}
+
+
+@dataclass(slots=True)
+class Group:
+    """Sets of one structure: their octets, the datagram that each came in, and its place in the order of arrival."""
+
+    spec: bytes
+    sets: list[bytes] = field(default_factory=list)
+    packets: list[int] = field(default_factory=list)
+    arrivals: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Pending:
+    """Everything since the last drain; `flows` counts a record of two directions once."""
+
+    flows: int = 0
+    octets: int = 0
+    arrivals: int = 0
+    packets: list[int] = field(default_factory=list)
+    groups: dict[bytes, Group] = field(default_factory=dict)
+    exporters: list[bytes] = field(default_factory=list)
+    exporter_numbers: dict[bytes, int] = field(default_factory=dict)
+    views: list[SamplingView] = field(default_factory=list)
+    view_numbers: dict[int, int] = field(default_factory=dict)
+
+    def exporter_number(self, exporter: bytes) -> int:
+        """Number of an exporter within this drain."""
+        number = self.exporter_numbers.get(exporter)
+        if number is None:
+            number = self.exporter_numbers[exporter] = len(self.exporters)
+            self.exporters.append(exporter)
+        return number
+
+    def view_number(self, view: SamplingView) -> int:
+        """Number of a sampling view within this drain; by identity, since views are replaced and never changed."""
+        number = self.view_numbers.get(id(view))
+        if number is None:
+            number = self.view_numbers[id(view)] = len(self.views)
+            self.views.append(view)
+        return number
+
+    def add_packet(self, packet: Packet) -> int:
+        """Number of a datagram that has flows."""
+        self.packets.extend(packet)
+        return len(self.packets) // _WIDTH - 1
+
+    def add_set(self, spec: bytes, packet: int, octets: bytes, flows: int) -> None:
+        """One data set of a structure, without its header; `flows` as in the class."""
+        group = self.groups.get(spec)
+        if group is None:
+            group = self.groups[spec] = Group(spec)
+        group.sets.append(octets)
+        group.packets.append(packet)
+        group.arrivals.append(self.arrivals)
+        self.arrivals += 1
+        self.flows += flows
+        self.octets += len(octets)
+
+    def packet_table(self) -> "PacketTable":
+        """The datagrams as columns."""
+        return PacketTable(np.array(self.packets, np.int64).reshape(-1, _WIDTH).T.copy())
+
+
+@dataclass(frozen=True, slots=True)
+class PacketTable:
+    """Columns of Packet, one int64 per datagram."""
+
+    columns: NDArray[np.int64]
+
+    def __getitem__(self, name: str) -> NDArray[np.int64]:
+        values: NDArray[np.int64] = self.columns[_COLUMN[name]]
+        return values

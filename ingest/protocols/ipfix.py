@@ -1,0 +1,93 @@
+"""IPFIX (RFC 7011): message header, template and options template sets, and cutting a byte stream into messages.
+
+In: the octets of a datagram or stream. Out: header, template definitions, faults. The message length bounds the sets; where a set
+reaches beyond it but not beyond the datagram, the set is believed (a capture of telegraf issue 14370 is 2 octets short).
+"""
+
+import struct
+from typing import Final
+
+from ingest.problems import Reason
+from ingest.protocols.message import Fault, Header, Span
+from ingest.protocols.sets import FIRST_DATA_SET, SET_HEADER, Definition, malformed, read_fields
+
+VERSION: Final = 10
+TEMPLATE_SET: Final = 2
+OPTIONS_SET: Final = 3
+HEADER: Final = struct.Struct(">HHIII")
+_OPTIONS_HEADER: Final = struct.Struct(">HHH")
+
+
+def parse_header(payload: bytes) -> Header | Fault:
+    """Header of an IPFIX message (RFC 7011 section 3.1); `records` is -1, since it has none."""
+    if len(payload) < HEADER.size:
+        return Fault(Reason.TRUNCATED_HEADER, 0, f"{len(payload)} octets, an IPFIX header has {HEADER.size}")
+    version, length, seconds, sequence, domain = HEADER.unpack_from(payload)
+    return Header(version, -1, -1, seconds * 1000, sequence, domain, HEADER.size, min(length, len(payload)))
+
+
+def check_length(payload: bytes) -> Fault | None:
+    """The fault of a message whose length is not that of its datagram."""
+    (length,) = struct.unpack_from(">H", payload, 2)
+    if length == len(payload):
+        return None
+    return Fault(Reason.LENGTH_MISMATCH, 2, f"message says {length} octets, the datagram has {len(payload)}")
+
+
+def read_templates(payload: bytes, span: Span) -> tuple[list[Definition], list[Fault]]:
+    """Template records and withdrawals of a template set (RFC 7011 sections 3.4.1 and 8.1)."""
+    definitions: list[Definition] = []
+    offset = span.start
+    while offset + 4 <= span.stop:
+        number, count = SET_HEADER.unpack_from(payload, offset)
+        if number < FIRST_DATA_SET and not (number == TEMPLATE_SET and count == 0):
+            return definitions, _padding_or_fault(payload, offset, span.stop, number)
+        read = read_fields(payload, offset + 4, span.stop, count, enterprise=True)
+        if read is None:
+            return definitions, [malformed(offset, number, f"{count} fields do not fit in its set")]
+        fields, offset = read
+        definitions.append(Definition(number, fields, None))
+    return definitions, []
+
+
+def read_options_templates(payload: bytes, span: Span) -> tuple[list[Definition], list[Fault]]:
+    """Options template records and withdrawals (RFC 7011 section 3.4.2.2): a scope field count must not be zero."""
+    definitions: list[Definition] = []
+    offset = span.start
+    while offset + 4 <= span.stop:
+        number, count = SET_HEADER.unpack_from(payload, offset)
+        if count == 0 and (number >= FIRST_DATA_SET or number == OPTIONS_SET):
+            definitions.append(Definition(number, [], 0))
+            offset += 4
+            continue
+        if number < FIRST_DATA_SET or offset + 6 > span.stop:
+            return definitions, _padding_or_fault(payload, offset, span.stop, number)
+        _, _, scopes = _OPTIONS_HEADER.unpack_from(payload, offset)
+        read = read_fields(payload, offset + 6, span.stop, count, enterprise=True)
+        if read is None or not 0 < scopes <= count:
+            return definitions, [malformed(offset, number, f"{count} fields, {scopes} of scope, do not fit in its set")]
+        fields, offset = read
+        definitions.append(Definition(number, fields, scopes))
+    return definitions, []
+
+
+def split_stream(buffer: bytes) -> tuple[list[bytes], bytes, Fault | None]:
+    """Whole messages of a TCP stream, the octets left over, and the fault after which the stream is of no use."""
+    messages: list[bytes] = []
+    offset = 0
+    while offset + 4 <= len(buffer):
+        version, length = SET_HEADER.unpack_from(buffer, offset)
+        if version != VERSION or length < HEADER.size:
+            fault = Fault(Reason.UNKNOWN_PROTOCOL, offset, f"no IPFIX message in the stream: version {version}, {length} octets")
+            return messages, b"", fault
+        if offset + length > len(buffer):
+            break
+        messages.append(bytes(buffer[offset : offset + length]))
+        offset += length
+    return messages, bytes(buffer[offset:]), None
+
+
+def _padding_or_fault(payload: bytes, offset: int, stop: int, number: int) -> list[Fault]:
+    if any(payload[offset:stop]):
+        return [malformed(offset, number, "ids below 256 are reserved")]
+    return []

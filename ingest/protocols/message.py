@@ -1,0 +1,44 @@
+"""What every export protocol has in common: a header, spans of octets after it, and faults with a place.
+
+In: nothing. Out: the types that the wire formats return. Nothing here raises; what is wrong is a Fault in the result.
+"""
+
+from typing import NamedTuple
+
+from ingest.problems import Reason
+
+
+class Fault(NamedTuple):
+    """Something wrong at an offset of the datagram; `set_id` is 0 where no set is concerned."""
+
+    reason: Reason
+    offset: int
+    text: str
+    set_id: int = 0
+
+
+class Header(NamedTuple):
+    """An export header; `uptime_ms` is -1 where the protocol has none, `exported_ms` is the exporter's clock.
+
+    Records or sets fill the octets from `start` to `end`.
+    """
+
+    version: int
+    records: int
+    uptime_ms: int
+    exported_ms: int
+    sequence: int
+    domain: int
+    start: int
+    end: int
+    engine_type: int = -1
+    engine_id: int = -1
+    sampling: int = 0
+
+
+class Span(NamedTuple):
+    """One set: its id, and where the octets after its own header start and stop."""
+
+    set_id: int
+    start: int
+    stop: int

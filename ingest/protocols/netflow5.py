@@ -1,0 +1,56 @@
+"""NetFlow v1, v5 and v7: fixed records, so each is a template that needs not be sent.
+
+In: the octets of a datagram. Out: its header, and the field specifiers of its records. The v5 sampling word is two bits of mode and
+14 bits of interval; the interval alone counts. Record layouts: Cisco, "NetFlow Export Datagram Format", tables B-3 to B-6.
+"""
+
+import struct
+from typing import Final
+
+from ingest.problems import Reason
+from ingest.protocols.message import Fault, Header
+from ingest.templates import Field
+
+_HEADER_1: Final = struct.Struct(">HHIII")
+_HEADER_5: Final = struct.Struct(">HHIIIIBBH")
+_HEADER_7: Final = struct.Struct(">HHIIIII")
+_PADDING: Final = 210
+
+
+def _fields(*pairs: tuple[int, int]) -> list[Field]:
+    return [Field(0, number, length) for number, length in pairs]
+
+
+_COMMON: Final = ((8, 4), (12, 4), (15, 4), (10, 2), (14, 2), (2, 4), (1, 4), (22, 4), (21, 4), (7, 2), (11, 2))
+_ROUTING: Final = ((4, 1), (5, 1), (16, 2), (17, 2), (9, 1), (13, 1))
+FIELDS: Final[dict[int, list[Field]]] = {
+    1: _fields(*_COMMON, (_PADDING, 2), (4, 1), (5, 1), (6, 1), (_PADDING, 11)),
+    5: _fields(*_COMMON, (_PADDING, 1), (6, 1), *_ROUTING, (_PADDING, 2)),
+    7: _fields(*_COMMON, (_PADDING, 1), (6, 1), *_ROUTING, (_PADDING, 2), (_PADDING, 4)),
+}
+"""Field specifiers of a record by version, in IANA element ids (v9 took them over from v5)."""
+RECORD: Final = {version: sum(item.length for item in fields) for version, fields in FIELDS.items()}
+
+
+def parse_header(payload: bytes, version: int) -> Header | Fault:
+    """Header of a v1, v5 or v7 datagram; `end` covers the whole records that are there, at most as many as the header says."""
+    layout = {1: _HEADER_1, 5: _HEADER_5, 7: _HEADER_7}[version]
+    if len(payload) < layout.size:
+        return Fault(Reason.TRUNCATED_HEADER, 0, f"{len(payload)} octets, a NetFlow v{version} header has {layout.size}")
+    _, count, uptime, seconds, nanoseconds, *rest = layout.unpack_from(payload)
+    sequence = rest[0] if rest else 0
+    engine_type, engine_id, sampling = rest[1:] if version == 5 else (-1, -1, 0)
+    there = min(count, (len(payload) - layout.size) // RECORD[version])
+    return Header(
+        version,
+        count,
+        uptime,
+        seconds * 1000 + nanoseconds // 1_000_000,
+        sequence,
+        max(engine_type, 0) << 8 | max(engine_id, 0),
+        layout.size,
+        layout.size + there * RECORD[version],
+        engine_type,
+        engine_id,
+        sampling,
+    )

@@ -1,0 +1,59 @@
+"""Times of flows: whatever an exporter sends, as milliseconds since 1970-01-01 UTC by the exporter's clock.
+
+In: columns of time elements and the header's times. Out: first, delta and last switched, all present and in order. Refuses to know
+the collector's clock. One function turns uptime into time; what is illegal is repaired as OpenNMS does, and counted.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Longs = NDArray[np.int64]
+_WRAP: Final = 1 << 32
+_AHEAD_MS: Final = 3_600_000
+_NTP_ERA_SECONDS: Final = 1 << 32
+_NTP_TO_UNIX_SECONDS: Final = 2_208_988_800
+
+
+def from_uptime(uptime: Longs, exported: Longs, sys_uptime: Longs) -> Longs:
+    """Time of a 32-bit uptime, given the uptime and the time of the export.
+
+    A value above the export's own uptime by more than an hour was taken before the 32-bit counter wrapped (49.7 days); one that is
+    a little ahead is only that. So 0xffffffff (seen in NetFlow v5) is 1 ms before boot.
+    """
+    age = sys_uptime - uptime
+    age = np.where(age < -_AHEAD_MS, age + _WRAP, age)
+    return exported - age
+
+
+def from_ntp(value: NDArray[np.uint64]) -> Longs:
+    """Time of a 64-bit NTP timestamp (RFC 7011 sections 6.1.9 and 6.1.10); seconds below 2^31 are of the era from 2036."""
+    seconds = (value >> np.uint64(32)).astype(np.int64)
+    fraction = (value & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    seconds = np.where(seconds < _NTP_ERA_SECONDS >> 1, seconds + _NTP_ERA_SECONDS, seconds)
+    since_1970: Longs = (seconds - _NTP_TO_UNIX_SECONDS) * 1000 + (fraction * 1000 >> 32)
+    return np.where(value == 0, 0, since_1970)
+
+
+def repair(first: Longs, last: Longs, exported: Longs) -> tuple[Longs, Longs, NDArray[np.bool_]]:
+    """First and last with illegal flows (first > last) moved to the export time, and which those were."""
+    illegal = first > last
+    if not illegal.any():
+        return first, last, illegal
+    return np.where(illegal, exported, first), np.where(illegal, exported, last), illegal
+
+
+def delta(first: Longs, last: Longs, timeout_ms: Longs) -> Longs:
+    """Start of the part of a flow that its record counts: not before last - timeout, where a timeout is known (>= 0)."""
+    return np.where(timeout_ms >= 0, np.maximum(first, last - timeout_ms), first)
+
+
+def first_known(candidates: list[Longs], otherwise: Any) -> Longs:
+    """The first candidate that is not 0, row by row, else `otherwise`."""
+    result: Longs | None = None
+    for candidate in candidates:
+        result = candidate if result is None else np.where(result == 0, candidate, result)
+    if result is None:
+        return np.asarray(otherwise)
+    return np.where(result == 0, otherwise, result)
