@@ -87,6 +87,8 @@ class KafkaProducer:
 
     def send(self, lane: int, value: bytes) -> None:
         """Hand one batch to the client; raises BusError when it is too large or too much waits already."""
+        if self._client is None:
+            raise BusError(f"{self._target}: the producer is closed")
         self.settle()
         if self._waiting_bytes > _WAITING_BYTES:
             raise BusError(f"{self._target} takes nothing: {self._waiting_bytes} octets wait for acknowledgement")

@@ -82,9 +82,12 @@ class MemoryProducer:
     def __init__(self, log: MemoryLog, counters: Counters | None = None) -> None:
         self._log = log
         self._counters = Counters() if counters is None else counters
+        self._closed = False
 
     def send(self, lane: int, value: bytes) -> None:
         """Append one batch."""
+        if self._closed:
+            raise BusError("memory bus: the producer is closed")
         self._log.append(lane, value)
         self._counters.add("bus_entries_total", bus="memory")
         self._counters.add("bus_bytes_total", len(value), bus="memory")
@@ -93,7 +96,8 @@ class MemoryProducer:
         """Nothing to wait for: memory is as durable as it gets."""
 
     def close(self) -> None:
-        """Nothing to let go of: the log outlives its producers."""
+        """Take no more; the log outlives its producers."""
+        self._closed = True
 
 
 class MemorySource:
