@@ -1,0 +1,196 @@
+"""Exporters at work: true flow records become datagrams, with sequence numbers, header times, templates.
+
+In: a scenario and a start time. Out: slices of `Datagram`s in the order of sending, each with the rows it carries. Refuses to
+know what the network does to them. All rows of one template layout are encoded at once, whichever exporter they belong to.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ingest.loadgen import announce as announcing
+from ingest.loadgen.records import RECORD, Ints, Rows
+from ingest.loadgen.scenario import Exporter, Scenario
+from ingest.loadgen.traffic import SLICE_MS, Traffic
+from ingest.loadgen.wire import ipfix, netflow5, netflow9
+from ingest.loadgen.wire.fields import Layout, encode_rows
+
+NO_ROWS: Final = np.zeros(0, dtype=RECORD)
+_WORD: Final = 0xFFFFFFFF
+_UNITS: Final = {"netflow5": "flows", "netflow9": "packets", "ipfix": "records"}
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """One datagram as sent at `sent_ms` of the true clock.
+
+    `position` is the protocol's sequence number without its wrap, `units` by how much this datagram raises it. `rows` are the
+    flows that it carries (none: it announces templates and options).
+    """
+
+    exporter: int
+    sent_ms: int
+    position: int
+    units: int
+    rows: Rows
+    payload: bytes = b""
+
+    @property
+    def announces(self) -> bool:
+        """True for templates and options, which the network spares."""
+        return not len(self.rows)
+
+
+def unit_of(exporter: Exporter) -> str:
+    """What its sequence numbers count."""
+    return _UNITS[exporter.protocol]
+
+
+def boot_ms(exporter: Exporter, start_ms: int) -> int:
+    """When it started, by the true clock."""
+    return start_ms - exporter.uptime_s * 1000
+
+
+class Exporters:
+    """All exporters of a scenario; `encode=False` leaves payloads empty where only the rows are wanted."""
+
+    def __init__(self, scenario: Scenario, start_ms: int, encode: bool = True) -> None:
+        self._scenario = scenario
+        self._start_ms = start_ms
+        self._encode = encode
+        self._fleet = scenario.fleet()
+        self._traffic = Traffic(scenario, start_ms)
+        self._positions = [exporter.first_sequence for exporter in self._fleet]
+        self._offset = np.array([exporter.clock_offset_ms for exporter in self._fleet])
+        self._constants = {
+            "sampling_interval": np.array([e.sampling.interval for e in self._fleet]),
+            "active_timeout_s": np.array([e.active_timeout_s for e in self._fleet]),
+            "inactive_timeout_s": np.array([e.inactive_timeout_s for e in self._fleet]),
+            "sampler": np.full(len(self._fleet), announcing.SAMPLER),
+        }
+        self._layouts, self._layout_of = _distinct_layouts(self._fleet)
+        self._sizes = np.array([netflow5.RECORD_SIZE if t is None else t.dtype.itemsize for _, t in self._layouts])
+        self._octets = np.array([exporter.datagram_bytes for exporter in self._fleet])
+        self._most = np.array([exporter.records_per_datagram for exporter in self._fleet])
+        self._boots = [boot_ms(exporter, start_ms) for exporter in self._fleet]
+        self._boot = np.array(self._boots)
+        self._counts_packets = [exporter.protocol == "netflow9" for exporter in self._fleet]
+        self._announcements = [None if e.protocol == "netflow5" else announcing.announce(e) for e in self._fleet]
+
+    def slices(self) -> Iterator[list[Datagram]]:
+        """Datagrams of each slice of virtual time, in the order of sending."""
+        left, number = round(self._scenario.duration_s * 1000), 0
+        while left > 0:
+            yield self._slice(number, min(left, SLICE_MS))
+            left, number = left - SLICE_MS, number + 1
+
+    def _slice(self, number: int, length_ms: int) -> list[Datagram]:
+        rows = self._traffic.slice(number, length_ms)
+        layout = self._layout_of[rows["exporter"], (rows["ip_version"] == 6).astype(np.int64)]
+        order = np.lexsort((rows["export_ms"], rows["exporter"], layout))
+        planned = self._plan(rows[order], layout[order]) + self._announcing(number, length_ms)
+        planned.sort(key=lambda p: (p.sent_ms, len(p.rows) > 0, p.exporter))
+        return [self._send(datagram) for datagram in planned]
+
+    def _announcing(self, number: int, length_ms: int) -> list["_Planned"]:
+        """Announcements of this slice; the first comes after the template delay, and then they come at even intervals."""
+        begin, due = number * SLICE_MS, []
+        for who, (exporter, announcement) in enumerate(zip(self._fleet, self._announcements, strict=True)):
+            every = exporter.template_interval_s * 1000
+            when = exporter.template_delay_ms + -(-max(0, begin - exporter.template_delay_ms) // every) * every
+            if announcement is not None and begin <= when < begin + length_ms:
+                units = 1 if exporter.protocol == "netflow9" else announcement.data_records
+                due.append(_Planned(who, self._start_ms + when, NO_ROWS, announcement.body, announcement.records, units))
+        return due
+
+    def _plan(self, rows: Rows, layout: Ints) -> list["_Planned"]:
+        """Datagrams of rows that are sorted by layout, exporter and time."""
+        if not len(rows):
+            return []
+        who = rows["exporter"].astype(np.int64)
+        starts = _datagram_starts(who, layout, np.minimum(self._most[who], self._octets[who] // self._sizes[layout]))
+        stops = np.append(starts[1:], len(rows))
+        sets = self._sets(rows, layout, starts, stops) if self._encode else [b""] * len(starts)
+        columns = (who[starts].tolist(), rows["export_ms"][stops - 1].tolist(), starts.tolist(), stops.tolist())
+        return [
+            _Planned(w, sent, rows[start:stop], made, stop - start, 1 if self._counts_packets[w] else stop - start)
+            for w, sent, start, stop, made in zip(*columns, sets, strict=True)
+        ]
+
+    def _sets(self, rows: Rows, layout: Ints, starts: Ints, stops: Ints) -> list[bytes]:
+        """What follows the header in each datagram."""
+        sets: list[bytes] = []
+        for which in np.unique(layout).tolist():
+            begin, end = np.searchsorted(layout, [which, which + 1]).tolist()
+            records = self._records(rows[begin:end], which)
+            size, mine = len(records) // (end - begin), layout[starts] == which
+            bodies = [
+                records[size * (start - begin) : size * (stop - begin)]
+                for start, stop in zip(starts[mine].tolist(), stops[mine].tolist(), strict=True)
+            ]
+            version, template = self._layouts[which]
+            wrap = {5: None, 9: netflow9.flowset, 10: ipfix.record_set}[version]
+            sets += [wrap(template.template_id, body) for body in bodies] if wrap and template else bodies
+        return sets
+
+    def _records(self, rows: Rows, which: int) -> bytes:
+        who, (_, template) = rows["exporter"], self._layouts[which]
+        first, last = rows["first_ms"] - self._boot[who], rows["last_ms"] - self._boot[who]
+        if template is None:
+            return netflow5.encode_rows(rows, first & _WORD, last & _WORD)
+        beside: dict[str, npt.NDArray[np.generic]] = {name: column[who] for name, column in self._constants.items()}
+        beside |= {"first_uptime": first & _WORD, "last_uptime": last & _WORD}
+        for end in ("first", "last"):
+            told = rows[f"{end}_ms"] + self._offset[who]
+            beside |= {f"{end}_ms": told, f"{end}_s": told // 1000}
+        return encode_rows(template, rows, beside)
+
+    def _send(self, planned: "_Planned") -> Datagram:
+        position = self._positions[planned.exporter]
+        self._positions[planned.exporter] += planned.units
+        payload = self._header(planned, position) + planned.sets if self._encode else b""
+        return Datagram(planned.exporter, planned.sent_ms, position, planned.units, planned.rows, payload)
+
+    def _header(self, planned: "_Planned", position: int) -> bytes:
+        exporter = self._fleet[planned.exporter]
+        told, uptime = planned.sent_ms + exporter.clock_offset_ms, planned.sent_ms - self._boots[planned.exporter]
+        if exporter.protocol == "netflow5":
+            return netflow5.header(planned.records, uptime, told, position, exporter.domain, exporter.sampling.interval)
+        if exporter.protocol == "netflow9":
+            return netflow9.header(planned.records, uptime, told, position, exporter.domain)
+        return ipfix.header(ipfix.HEADER_SIZE + len(planned.sets), told, position, exporter.domain)
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A datagram before its header; `records` as v9 and v5 count them."""
+
+    exporter: int
+    sent_ms: int
+    rows: Rows
+    sets: bytes
+    records: int
+    units: int
+
+
+def _distinct_layouts(fleet: tuple[Exporter, ...]) -> tuple[list[tuple[int, Layout | None]], Ints]:
+    """Each (version, template) of the fleet once, and which of them an exporter uses for IPv4 and IPv6."""
+    distinct: dict[tuple[int, Layout | None], int] = {}
+    chosen = np.zeros((len(fleet), 2), dtype=np.int64)
+    for who, exporter in enumerate(fleet):
+        version = announcing.VERSIONS[exporter.protocol]
+        pair: tuple[Layout | None, Layout | None] = (None, None) if version == 5 else announcing.layouts_of(exporter)
+        chosen[who] = [distinct.setdefault((version, layout), len(distinct)) for layout in pair]
+    return list(distinct), chosen
+
+
+def _datagram_starts(who: Ints, layout: Ints, most: Ints) -> Ints:
+    """Where datagrams start in rows sorted by (layout, exporter): at each change of either, and after `most` records (per row)."""
+    fresh = np.ones(len(who), dtype=bool)
+    fresh[1:] = (who[1:] != who[:-1]) | (layout[1:] != layout[:-1])
+    runs = np.flatnonzero(fresh)
+    place = np.arange(len(who)) - np.repeat(runs, np.diff(np.append(runs, len(who))))
+    return np.flatnonzero(place % most == 0)

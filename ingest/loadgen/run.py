@@ -1,0 +1,119 @@
+"""One run of a scenario: traffic through exporters and network into an output, with its accounts and its exact answer.
+
+In: a scenario, a start time, an output. Out: a `Run`, which the command prints and writes. Refuses to know sockets and files.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+
+from ingest.loadgen.batches import BusEntry, Collectors
+from ingest.loadgen.expected import Answer, Oracle
+from ingest.loadgen.export import Datagram, Exporters
+from ingest.loadgen.network import Arrival, deliver
+from ingest.loadgen.scenario import Scenario
+from ingest.loadgen.truth import Account, Ledger, Sent, as_record
+
+Progress = Callable[[int], None]
+"""Told the virtual time reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What was sent, what arrived, and the answer where it was asked for."""
+
+    scenario: Scenario
+    start_ms: int
+    sent: list[Sent]
+    accounts: list[Account]
+    answer: Answer | None
+
+    def as_json(self) -> dict[str, object]:
+        """For a file; documents are in canonical order."""
+        return {
+            "scenario": self.scenario.model_dump(mode="json"),
+            "start_ms": self.start_ms,
+            "sent": [as_record(account) for account in self.sent],
+            "received": [as_record(account) for account in self.accounts],
+            **(self.answer.as_json() if self.answer else {}),
+        }
+
+
+@dataclass(slots=True)
+class Player:
+    """Plays one scenario once."""
+
+    scenario: Scenario
+    start_ms: int
+    progress: Progress
+    stopped: Callable[[], bool]
+
+    def to_network(self, output: Callable[[list[Arrival]], int], with_answer: bool, ready: bool = False) -> Run:
+        """Give arrivals to `output`, which says how many it took; the answer is worked out afterwards, of what it took.
+
+        `ready` encodes everything before the first is given away.
+        """
+        ledger = Ledger(self.scenario)
+        arrivals: Iterable[list[Arrival]] = deliver(self.scenario, self.start_ms, self._sent(ledger, encode=True))
+        if ready:
+            arrivals = list(arrivals)
+        kept: list[list[Arrival]] = []
+        for number, due in enumerate(arrivals):
+            taken = due[: output(due)]
+            ledger.arrived(taken)
+            if with_answer:
+                kept.append(taken)
+            self.progress((number + 1) * 1000)
+            if len(taken) < len(due) or self.stopped():
+                break
+        answer = answer_of(Collectors(self.scenario, self.start_ms, faults=False).entries(kept)) if with_answer else None
+        return Run(self.scenario, self.start_ms, ledger.exporters(), ledger.accounts(), answer)
+
+    def to_bus(self, output: Callable[[BusEntry], bool], with_answer: bool) -> Run:
+        """Give batches to `output` until it says no."""
+        ledger, oracle = Ledger(self.scenario), Oracle()
+        arrivals = deliver(self.scenario, self.start_ms, self._sent(ledger, encode=False))
+        for entry in Collectors(self.scenario, self.start_ms).entries(_noted(arrivals, ledger)):
+            if self.stopped() or not output(entry):
+                break
+            self.progress(entry.append_ms - self.start_ms)
+            if with_answer:
+                oracle.take_entry(entry.value, entry.append_ms)
+        answer = oracle.answer() if with_answer else None
+        return Run(self.scenario, self.start_ms, ledger.exporters(), ledger.accounts(), answer)
+
+    def _sent(self, ledger: Ledger, encode: bool) -> Iterator[list[Datagram]]:
+        for datagrams in Exporters(self.scenario, self.start_ms, encode).slices():
+            ledger.sent(datagrams)
+            yield datagrams
+
+
+def answer_of(entries: Iterable[BusEntry]) -> Answer:
+    """The exact answer to bus entries in log order."""
+    oracle = Oracle()
+    for entry in entries:
+        oracle.take_entry(entry.value, entry.append_ms)
+    return oracle.answer()
+
+
+def counts_of(run: Run) -> dict[str, int]:
+    """Totals for people."""
+    sent, received = run.sent, run.accounts
+    totals = {
+        "exporters": len(sent),
+        "datagrams sent": sum(account.datagrams for account in sent),
+        "datagrams received": sum(account.datagrams for account in received),
+        "copies": sum(account.copies for account in received),
+        "flows sent": sum(account.flows for account in sent),
+        "flows received": sum(account.flows for account in received),
+        "bytes received": sum(account.bytes for account in received),
+    }
+    if run.answer:
+        totals |= {f"answer: {name}": value for name, value in asdict(run.answer.counts).items() if value}
+        totals["documents"] = len(run.answer.documents)
+    return totals
+
+
+def _noted(slices: Iterable[list[Arrival]], ledger: Ledger) -> Iterator[list[Arrival]]:
+    for arrivals in slices:
+        ledger.arrived(arrivals)
+        yield arrivals
