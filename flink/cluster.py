@@ -71,6 +71,8 @@ def configuration(settings: ClusterSettings, folder: Path, version: str) -> dict
         "rest.port": settings.rest_port,
         "jobmanager.memory.process.size": f"{settings.jobmanager_memory_mb}m",
         "taskmanager.memory.process.size": f"{settings.taskmanager_memory_mb}m",
+        # state is kept on the heap; Flink would set two fifths aside for a store that is not used
+        "taskmanager.memory.managed.size": "0",
         "taskmanager.numberOfTaskSlots": settings.slots,
         "parallelism.default": settings.slots,
         "state.checkpoints.dir": (folder / "checkpoints").as_uri(),

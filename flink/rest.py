@@ -149,13 +149,18 @@ class FlinkRest:
         ]
 
     def metrics(self, job: JobId, vertex: str, *names: str) -> dict[str, str]:
-        """Values of the named metrics of one operator, as text; without names, which there are (empty values)."""
+        """Values of the named metrics of one operator, as text; without names, which there are (empty values).
+
+        Names start with the subtask's number. Flink collects metrics when asked, at most every ten seconds, and
+        answers with what it has: nothing at all the first time.
+        """
         query = f"?get={quote(','.join(names))}" if names else ""
-        url = f"{self.url}/v1/jobs/{job}/vertices/{vertex}/metrics{query}"
-        got = self._read(Request(url), self.timeout_s)
-        if not isinstance(got, list):
-            raise RestError(f"{url}: a list was expected")
-        return {_text(entry, "id"): str(entry.get("value", "")) for entry in got if isinstance(entry, dict)}
+        found = self._list(f"/jobs/{job}/vertices/{vertex}/metrics{query}")
+        return {_text(entry, "id"): str(entry.get("value", "")) for entry in found}
+
+    def watermarks(self, job: JobId, vertex: str) -> list[int]:
+        """Input watermarks of an operator's subtasks, in ms; empty until Flink has collected them (see `metrics`)."""
+        return [int(_text(entry, "value")) for entry in self._list(f"/jobs/{job}/vertices/{vertex}/watermarks")]
 
     def checkpoints(self, job: JobId) -> Checkpoints:
         """How checkpointing of a job goes."""
@@ -210,6 +215,12 @@ class FlinkRest:
 
     def _get(self, path: str) -> Json:
         return self._send(Request(f"{self.url}/v1{path}"))
+
+    def _list(self, path: str) -> list[Json]:
+        got = self._read(Request(f"{self.url}/v1{path}"), self.timeout_s)
+        if not isinstance(got, list):
+            raise RestError(f"{self.url}/v1{path}: a list was expected")
+        return [entry for entry in got if isinstance(entry, dict)]
 
     def _post(self, path: str, body: Json, timeout_s: float | None = None) -> Json:
         data = json.dumps(body).encode()

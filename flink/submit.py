@@ -62,7 +62,8 @@ class FlinkOptions:
 
 def inherited_worker_env() -> dict[str, str]:
     """Worker environment for workers on this machine: this interpreter, and what this process can import."""
-    paths = [entry for entry in sys.path if entry and Path(entry).is_dir()]
+    own = (sys.prefix, sys.base_prefix)  # what the interpreter finds by itself
+    paths = [entry for entry in sys.path if not entry.startswith(own) and Path(entry).is_dir()]
     return {"NEPHRITE_PYTHON": sys.executable, "PYTHONPATH": os.pathsep.join(paths)}
 
 

@@ -132,6 +132,14 @@ def test_metrics_are_asked_for_by_name(flink: Flink, rest: FlinkRest) -> None:
     assert rest.metrics(JOB, "v", "a", "b") == {"a": "1", "b": ""}
 
 
+def test_watermarks_are_numbers(flink: Flink, rest: FlinkRest) -> None:
+    flink.add(f"GET /v1/jobs/{JOB}/vertices/v/watermarks", (200, [{"id": "0.currentInputWatermark", "value": "17"}]))
+    assert rest.watermarks(JOB, "v") == [17]
+    flink.add(f"GET /v1/jobs/{JOB}/vertices/v/watermarks", (200, {}))
+    with pytest.raises(RestError, match="a list was expected"):
+        rest.watermarks(JOB, "v")
+
+
 def test_an_error_keeps_flinks_causes_and_drops_its_stack(flink: Flink, rest: FlinkRest) -> None:
     trace = "org.x.RestHandlerException: Could not execute.\n\tat a.b\n\tat c.d\nCaused by: java.lang.X: no jar\n\t... 4 more"
     flink.add(f"PATCH /v1/jobs/{JOB}?mode=cancel", (500, {"errors": ["Internal server error.", trace]}))

@@ -2,13 +2,17 @@
 
 import json
 import zipfile
+from base64 import b64decode
 from pathlib import Path
 
 import apache_beam as beam
 import pytest
+from apache_beam.portability.api import beam_runner_api_pb2
 
 from flink.boot import arguments, worker_environment
 from flink.submit import WORKER_COMMAND, FlinkOptions, pipeline_flags, write_job_jar
+from tests.flink import lane_job
+from tests.flink.lane_job import Topic
 
 
 def builder(pipeline: beam.Pipeline) -> None:
@@ -36,6 +40,27 @@ def test_the_jar_holds_runner_pipeline_and_options(options: FlinkOptions, tmp_pa
     wanted = {"parallelism": "3", "max_parallelism": "128", "streaming": True, "max_bundle_time_mills": "500"}
     assert {name: flags[f"beam:option:{name}:v1"] for name in wanted} == wanted
     assert "beam:option:runner:v1" not in flags
+
+
+def test_what_crosses_stages_and_is_kept_is_bytes_to_java_too(options: FlinkOptions, tmp_path: Path) -> None:
+    topic = Topic(start_s=0, rate=1, batches=1, ends=False, out="")
+    write_job_jar(lambda pipeline: lane_job.build(pipeline, topic, 1), options, tmp_path / "job.jar")
+    with zipfile.ZipFile(tmp_path / "job.jar") as jar:
+        components = json.loads(jar.read("BEAM-PIPELINE/pipeline/pipeline.json"))["components"]
+
+    def coder(coder_id: str) -> tuple[object, ...]:
+        found = components["coders"][coder_id]
+        return found["spec"]["urn"], *(coder(part) for part in found.get("componentCoderIds", []))
+
+    transforms = {found["uniqueName"]: found for found in components["transforms"].values()}
+    for name in ("read", "state"):
+        (output,) = transforms[name]["outputs"].values()
+        kinds = coder(components["pcollections"][output]["coderId"])
+        assert kinds == ("beam:coder:kv:v1", ("beam:coder:bytes:v1",), ("beam:coder:bytes:v1",))
+    states = beam_runner_api_pb2.ParDoPayload.FromString(b64decode(transforms["state"]["spec"]["payload"])).state_specs
+    kept = [states["log"].bag_spec.element_coder_id]
+    kept += [states[name].read_modify_write_spec.coder_id for name in ("base", "meta")]
+    assert [coder(coder_id) for coder_id in kept] == [("beam:coder:bytes:v1",)] * 3
 
 
 def test_the_worker_is_our_command_with_our_environment(options: FlinkOptions) -> None:
