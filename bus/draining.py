@@ -15,11 +15,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from bus.kafka import Delivery, KafkaProducer
 from bus.segments import Released
 from bus.spool import DEFAULT_LIMITS, SpoolLimits, SpoolProducer
 from bus.spool_source import SpoolSource
@@ -32,6 +32,41 @@ _WINDOW_BYTES: Final = 16 << 20
 """Octets under way to Kafka before the drain pauses, or, in the direct state, before the spool takes over."""
 _RETRY_S: Final = 1.0
 _LOOK_AGAIN_S: Final = 0.05
+
+
+class Delivery(Protocol):
+    """A batch that the client has taken; see bus.kafka."""
+
+    @property
+    def size(self) -> int:
+        """Octets of the batch."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether its fate is known."""
+
+    @property
+    def failure(self) -> str:
+        """Why it was not taken; empty if it was, or may still be."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until its fate is known; whether it is."""
+
+
+class Client(Protocol):
+    """What draining needs of bus.kafka.KafkaProducer: batches are delivered in the order in which they were handed over."""
+
+    def check_size(self, size: int) -> None:
+        """Raise BusError for a batch that is too large for ever."""
+
+    def hand_over(self, lane: int, value: bytes) -> Delivery:
+        """Take one batch, without waiting."""
+
+    def settle(self) -> None:
+        """Do the accounts of deliveries whose fate is known."""
+
+    def abandon(self) -> None:
+        """Let go at once."""
 
 
 @dataclass(slots=True)
@@ -53,26 +88,29 @@ class SpoolingProducer:
     """A producer that takes batches whether Kafka is there or not, up to the limits of its spool.
 
     `connect` makes a connected KafkaProducer or raises BusError. The spool at `path` belongs to this producer alone; what an
-    earlier process left in it is drained first. The thread starts with the first batch.
+    earlier process left in it is drained first. The thread that drains starts with the first batch; with `threaded` false there
+    is none, and whoever owns the producer calls `drain`.
     """
 
     def __init__(
         self,
-        connect: Callable[[], KafkaProducer],
+        connect: Callable[[], Client],
         path: Path,
         lanes: int = 16,
         limits: SpoolLimits = DEFAULT_LIMITS,
         counters: Counters | None = None,
         bound_s: float = 1.0,
+        threaded: bool = True,
     ) -> None:
         self._connect = connect
         self._counters = Counters() if counters is None else counters
         self._bound_s = bound_s
+        self._threaded = threaded
         self._spool = SpoolProducer(path, lanes, limits, self._counters)
         self._source = SpoolSource(path, lanes, self._counters)
         released = Released(path)
         self._next = {lane: max(released.get(lane), self._source.begin(lane)) for lane in range(self._source.partitions)}
-        self._kafka: KafkaProducer | None = None
+        self._kafka: Client | None = None
         self._under_way: deque[_UnderWay] = deque()
         self._under_way_bytes = 0
         self._direct = False
@@ -103,10 +141,11 @@ class SpoolingProducer:
         """Return when all is acknowledged by Kafka or durable in the spool: within the bound plus the time the disk takes."""
         self._start()
         deadline = time.monotonic() + min(timeout_s, self._bound_s)
-        if self._direct:
-            for batch in tuple(self._under_way):
-                if not batch.delivery.wait(deadline - time.monotonic()):
-                    break
+        with self._lock:
+            waiting = [batch.delivery for batch in self._under_way] if self._direct else []
+        for delivery in waiting:
+            if not delivery.wait(deadline - time.monotonic()):
+                break
         with self._lock:
             self._settle()
             if self._direct and any(batch.unsecured for batch in self._under_way):
@@ -114,29 +153,43 @@ class SpoolingProducer:
             self._secure()
             self._spool.flush(timeout_s)
 
+    def drain(self) -> float:
+        """One step towards an empty spool; returns for how many seconds there is nothing to do."""
+        try:
+            return self._drain_some()
+        except BusError:
+            self._counters.add("bus_drain_failures_total")
+            return _RETRY_S
+
     def close(self) -> None:
         """Flush, stop draining and let go; what is left in the spool is for the next process."""
         if self._stopping.is_set():
             return
-        try:
+        with ExitStack() as leaving:
+            leaving.callback(self._abandon)
+            leaving.callback(self._source.close)
+            leaving.callback(self._spool.close)
+            leaving.callback(self._halt)
             self.flush(self._bound_s)
-        finally:
-            self._stopping.set()
-            self._wake.set()
-            if self._thread is not None:
-                self._thread.join()
-            with self._lock:
-                self._settle()
-            self._spool.close()
-            self._source.close()
-            if self._kafka is not None:
-                self._kafka.abandon()
+
+    def _halt(self) -> None:
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+        with self._lock:
+            self._settle()
+
+    def _abandon(self) -> None:
+        if self._kafka is not None:
+            self._kafka.abandon()
+            self._kafka = None
 
     def _start(self) -> None:
         if self._stopping.is_set():
             raise BusError("the producer is closed")
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._drain, name="nephrite-drain", daemon=True)
+        if self._thread is None and self._threaded:
+            self._thread = threading.Thread(target=self._drain_on, name="nephrite-drain", daemon=True)
             self._thread.start()
 
     def _late(self) -> bool:
@@ -151,16 +204,18 @@ class SpoolingProducer:
         self._counters.add("bus_outages_total")
         self._wake.set()
 
-    def _sent_directly(self, kafka: KafkaProducer, lane: int, value: bytes) -> bool:
+    def _sent_directly(self, kafka: Client, lane: int, value: bytes) -> bool:
         kafka.check_size(len(value))
-        try:
+        with suppress(BusError):
             self._hand_over(kafka, lane, value, None)
-        except BusError:
-            self._give_up()
         return self._direct
 
-    def _hand_over(self, kafka: KafkaProducer, lane: int, value: bytes, offset: int | None) -> None:
-        delivery = kafka.hand_over(lane, value)
+    def _hand_over(self, kafka: Client, lane: int, value: bytes, offset: int | None) -> None:
+        try:
+            delivery = kafka.hand_over(lane, value)
+        except BusError:
+            self._give_up()
+            raise
         kept = value if offset is None else None
         self._under_way.append(_UnderWay(delivery, lane, time.monotonic(), kept, offset))
         self._under_way_bytes += len(value)
@@ -216,17 +271,11 @@ class SpoolingProducer:
         self._under_way_bytes = 0
         if self._kafka is not None:
             self._kafka.settle()
-            self._kafka.abandon()
-            self._kafka = None
+        self._abandon()
 
-    def _drain(self) -> None:
+    def _drain_on(self) -> None:
         while not self._stopping.is_set():
-            try:
-                pause_s = self._drain_some()
-            except BusError:
-                self._counters.add("bus_drain_failures_total")
-                pause_s = _RETRY_S
-            if pause_s:
+            if pause_s := self.drain():
                 self._wake.wait(pause_s)
                 self._wake.clear()
 
@@ -252,7 +301,7 @@ class SpoolingProducer:
         waiting.wait(_LOOK_AGAIN_S)
         return 0.0
 
-    def _hand_over_spooled(self, kafka: KafkaProducer) -> None:
+    def _hand_over_spooled(self, kafka: Client) -> None:
         """Hand over a chunk of each lane that has some; with all handed over, the state is direct again."""
         self._spool.publish()
         left = _CHUNK_BYTES
@@ -262,7 +311,7 @@ class SpoolingProducer:
         if self._proven and all(position >= self._spool.end(lane) for lane, position in self._next.items()):
             self._direct = True
 
-    def _hand_over_lane(self, kafka: KafkaProducer, lane: int, position: int, max_bytes: int) -> int:
+    def _hand_over_lane(self, kafka: Client, lane: int, position: int, max_bytes: int) -> int:
         try:
             entries = self._source.read(lane, position, max_bytes)
         except OffsetGoneError:

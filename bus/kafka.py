@@ -22,7 +22,7 @@ _WAITING_BYTES: Final = 64 << 20
 """Octets that may wait for acknowledgement before `send` refuses more."""
 _FOR_EVER_MS: Final = (1 << 31) - 1
 """The client must never give up a batch on its own: newer ones would overtake it."""
-_PREFERRED: Final[Settings] = {"batch_size": 1 << 20, "max_block_ms": 5_000}
+_PREFERRED: Final[Settings] = {"batch_size": 1 << 20, "max_block_ms": 1_000}
 _FIXED: Final[Settings] = {
     "acks": "all",
     "enable_idempotence": True,
