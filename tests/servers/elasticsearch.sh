@@ -2,7 +2,7 @@
 # A real single-node Elasticsearch for tests, on 127.0.0.1 only, from Maven Central's integ-test-zip
 # (server, transport-netty4, x-pack-core, x-pack-security, apm; no other module).
 #   ES_MODULES=1 adds painless, reindex, ingest-common, aggregations, ... (see modules()).
-#   ES_RUN=folder tests/servers/elasticsearch.sh install|start|stop|status|wipe
+#   ES_RUN=folder tests/servers/elasticsearch.sh install|start|stop|kill|status|wipe
 # The distribution comes from Maven once, into $NEPHRITE_CACHE. Elasticsearch refuses to run as root: started by root it
 # runs as ES_RUN_AS, who must be able to read the cache and to reach ES_RUN.
 # ES_SECURE=1: HTTPS with certificates of our own and a password for `elastic` (ES_PASSWORD, default changeme).
@@ -87,7 +87,7 @@ path.data: $RUN/data
 path.logs: $RUN/logs
 network.host: 127.0.0.1
 http.port: $PORT
-transport.port: $((PORT+100))
+transport.port: ${ES_TRANSPORT_PORT:-$((PORT+100))}
 discovery.type: single-node
 node.store.allow_mmap: true
 cluster.routing.allocation.disk.threshold_enabled: false
@@ -153,7 +153,8 @@ stop() {
 
 case ${1:-} in
   install|start|stop) "$1" ;;
+  kill) kill -9 "$(cat "$RUN/pid")"; while alive; do sleep 0.05; done ;;
   status) alive && echo "running, pid $(cat "$RUN/pid")" ;;
   wipe) stop; rm -rf "$RUN" ;;
-  *) echo "usage: $0 install|start|stop|status|wipe" >&2; exit 2 ;;
+  *) echo "usage: $0 install|start|stop|kill|status|wipe" >&2; exit 2 ;;
 esac

@@ -1,4 +1,4 @@
-"""Pytest plugin: session fixtures `kafka` and `flink_cluster`, and the closing line about real servers.
+"""Pytest plugin: session fixtures `kafka`, `flink_cluster` and `elasticsearch`, and the closing line about real servers.
 
 Loaded by `pytest_plugins = ["tests.servers.fixtures"]`. A server that cannot be had skips the tests that need it,
 with the reason; with CI=true in the environment it fails them instead, so that nothing is left out unseen.
@@ -13,6 +13,7 @@ import pytest
 from tests.servers.registry import NAMES, REGISTRY, Registry, ServerUnavailableError
 
 if TYPE_CHECKING:  # the fixtures import late: Beam alone takes a second, and most sessions need no server
+    from tests.servers.elasticsearch import ElasticsearchServer
     from tests.servers.flink import FlinkCluster
     from tests.servers.kafka import KafkaServer
 
@@ -25,12 +26,28 @@ def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     from tests.servers.kafka import KafkaServer
 
     registry = request.config.stash[REGISTRY]
-    server = KafkaServer(tmp_path_factory.mktemp("kafka"))
     try:
+        server = KafkaServer(tmp_path_factory.mktemp("kafka"))
         server.start()
     except ServerUnavailableError as err:
         leave_out(registry, "kafka", str(err))
     registry.used["kafka"] = str(server)
+    yield server
+    server.wipe()
+
+
+@pytest.fixture(scope="session")
+def elasticsearch(request: pytest.FixtureRequest) -> "Iterator[ElasticsearchServer]":
+    """A node for the whole session, without modules beyond the core; take names of your own with `new_prefix`."""
+    from tests.servers.elasticsearch import ElasticsearchServer
+
+    registry = request.config.stash[REGISTRY]
+    try:
+        server = ElasticsearchServer()
+        server.start()
+    except ServerUnavailableError as err:
+        leave_out(registry, "elasticsearch", str(err))
+    registry.used["elasticsearch"] = str(server)
     yield server
     server.wipe()
 
