@@ -18,8 +18,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from bus.contract import Source
 from columns.enrich import Enricher
 from columns.lane import Limits
-from columns.marks import mark_times
 from columns.log import LaneLog
+from columns.marks import mark_times
 from flowpb.groupings import FINAL_DELAY_MS, HORIZON_MS, WINDOW_MS
 from pipelines.aggregate import build_run
 from pipelines.handover import Run, Window, handed_over
@@ -29,7 +29,6 @@ from transforms.carried_state import CarriedWindow, Stepped
 from transforms.flows import NAMESPACE
 
 _RUNNER: Final = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
-_SMALL_READ: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ class MicroBatches:
         positions: dict[int, int] = {}
         octets = 0
         partitions = self._source.partitions
-        share = max(_SMALL_READ, self._work.run_bytes // partitions)
+        share = max(1, self._work.run_bytes // partitions)
         for partition in range(partitions):
             offset = self._positions.get(partition)
             offset = self._source.begin(partition) if offset is None else offset
