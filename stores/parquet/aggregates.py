@@ -15,7 +15,7 @@ from typing import Final
 
 from flowpb.groupings import Grouping, Kind, Scope
 from stores.contract import MEASURES, NO_APPLICATION, Filters, Items, Span
-from stores.parquet.statements import Statement, bucket, listed, sums, where
+from stores.parquet.statements import Statement, bucket, latest, listed, sums, where
 
 _KIND: Final = {Items.APPLICATIONS: Kind.APPLICATION, Items.HOSTS: Kind.HOST, Items.CONVERSATIONS: Kind.CONVERSATION}
 _KEY: Final = {
@@ -25,10 +25,6 @@ _KEY: Final = {
     Items.INTERFACES: "location, exporter_addr AS exporter, if_index AS interface",
     Items.EXPORTERS: "location, exporter_addr AS exporter",
 }
-_LATEST: Final = """
-    SELECT * EXCLUDE (newest) FROM (
-        SELECT *, max(rows) OVER (PARTITION BY window_start_ms, group_id) AS newest FROM read_parquet({files}) WHERE {where}
-    ) WHERE rows = newest QUALIFY row_number() OVER (PARTITION BY window_start_ms, group_id, slot ORDER BY mark DESC) = 1"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +84,7 @@ def _documents(files: DocumentFiles, grouped_by: set[str], span: Span, filters: 
     if files.settled:
         parts.append(f"SELECT * FROM read_parquet({listed(files.settled)}) WHERE {conditions}")
     if files.open:
-        parts.append(f"SELECT * FROM ({_LATEST.format(files=listed(files.open), where=conditions)})")
+        parts.append(f"SELECT * FROM ({latest(files.open, conditions)})")
     query = " UNION ALL BY NAME ".join(parts)
     return Statement(f"CREATE OR REPLACE TEMP TABLE documents AS {query}", values if len(parts) > 1 else {})
 

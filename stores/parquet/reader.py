@@ -41,6 +41,7 @@ from stores.parquet.layout import RAW_LEVEL, Kind, LiveFile, find_file
 from stores.parquet.manifest import Manifest
 from stores.parquet.raw import MACROS, flows_table, raw_tables, traffic
 from stores.parquet.rows import RAW_SCHEMA
+from stores.parquet.statements import QUIET
 
 _ATTEMPTS: Final = 5
 _KIND: Final[dict[str, Kind]] = {RAW_LEVEL: "raw", LEVEL_MINUTE: "aggregate"}
@@ -233,11 +234,7 @@ class ParquetStore:
 
 
 def _connect() -> duckdb.DuckDBPyConnection:
-    options: dict[str, str | bool | int | float | list[str]] = {
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-    }
-    connection = duckdb.connect(":memory:", config=options)
+    connection = duckdb.connect(":memory:", config=dict(QUIET))
     connection.register("empty_documents", AGGREGATE_SCHEMA.empty_table())
     connection.register("empty_flows", RAW_SCHEMA.empty_table())
     connection.execute("CREATE TEMP TABLE no_documents AS FROM empty_documents")

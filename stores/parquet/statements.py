@@ -6,10 +6,13 @@ and numbers of the program itself.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from stores.contract import MEASURES, Span
 
 Value = str | int | list[str]
+QUIET: Final = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+"""DuckDB must not look for anything on the network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +48,12 @@ def bucket(span: Span, step_ms: int | None) -> str:
 def sums(divisor: int = 1) -> str:
     """The sum of each measure under its own name."""
     return ", ".join(f"sum({name}) // {divisor} AS {name}" if divisor > 1 else f"sum({name}) AS {name}" for name in MEASURES)
+
+
+def latest(paths: Sequence[str], condition: str = "TRUE") -> str:
+    """The documents of the highest version of each group and window; of equal versions, per slot, the latest mark's."""
+    return f"""
+        SELECT * EXCLUDE (newest) FROM (
+            SELECT *, max(rows) OVER (PARTITION BY window_start_ms, group_id) AS newest
+            FROM read_parquet({listed(paths)}) WHERE {condition}
+        ) WHERE rows = newest QUALIFY row_number() OVER (PARTITION BY window_start_ms, group_id, slot ORDER BY mark DESC) = 1"""

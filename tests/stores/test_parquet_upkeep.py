@@ -1,0 +1,160 @@
+"""Merging keeps every row that counts, and retention takes what is too old or too much."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from common.config import Store
+from common.errors import StoreError
+from stores.contract import Filters, FlowsQuery, Items, Span, TopQuery
+from stores.parquet.compact import RUNS_PER_MERGE, SETTLE_MS, TARGET_BYTES, Merge, compact, next_merge
+from stores.parquet.layout import DAY_MS, HOUR_MS, Kind, LiveFile, find_file
+from stores.parquet.manifest import Manifest
+from stores.parquet.reader import ParquetStore
+from stores.parquet.upkeep import GRACE_MS, expired_files, maintain
+from tests.stores.literals import MINUTE, T0, A, Doc, batch_of, fill
+
+HOUR = T0 // HOUR_MS * HOUR_MS
+SPAN = Span(T0, T0 + 10 * MINUTE)
+
+
+def live(name: str, start_ms: int, stage: int = 0, size: int = 10, kind: Kind = "raw") -> LiveFile:
+    return LiveFile(kind, "raw" if kind == "raw" else "1m", name, 1, size, start_ms, start_ms + MINUTE, stage)
+
+
+def names(merge: Merge | None) -> tuple[list[str], int] | None:
+    return merge and ([file.name for file in merge.files], merge.stage)
+
+
+def test_some_runs_of_an_hour_merge_before_it_is_over() -> None:
+    runs = [live(f"{number:03}", HOUR) for number in range(RUNS_PER_MERGE)]
+    assert next_merge(runs[1:], HOUR) is None
+    assert names(next_merge(runs, HOUR)) == ([run.name for run in runs], 1)
+    assert next_merge([live("merged", HOUR, 1), *runs[1:]], HOUR) is None
+
+
+def test_an_hour_merges_once_it_is_over_and_only_with_itself() -> None:
+    files = [live("a", HOUR), live("b", HOUR + 59 * MINUTE, 1), live("c", HOUR + 60 * MINUTE)]
+    over = HOUR + HOUR_MS + SETTLE_MS
+    assert next_merge(files, over - 1) is None
+    assert names(next_merge(files, over)) == (["a", "b"], 2)
+    assert next_merge([live("ab", HOUR, 2), files[2]], over) is None
+
+
+def test_a_late_file_joins_the_merged_hour() -> None:
+    assert names(next_merge([live("hour", HOUR, 2), live("late", HOUR)], HOUR + 2 * HOUR_MS)) == (["hour", "late"], 2)
+
+
+def test_a_day_merges_once_it_is_over() -> None:
+    day = HOUR // DAY_MS * DAY_MS
+    files = [live(str(hour), day + hour * HOUR_MS, 2) for hour in range(3)]
+    assert next_merge(files, day + DAY_MS + SETTLE_MS - 1) is None
+    assert names(next_merge(files, day + DAY_MS + SETTLE_MS)) == (["0", "1", "2"], 3)
+    assert next_merge([live("day", day, 3)], day + 2 * DAY_MS) is None
+
+
+def test_large_files_are_left_alone() -> None:
+    half = TARGET_BYTES // 2 + 1
+    files = [live(str(place), HOUR + place, size=half) for place in range(3)]
+    assert next_merge(files, HOUR + 2 * DAY_MS) is None
+    small = [live("8", HOUR + 8), live("9", HOUR + 9)]
+    assert names(next_merge([*files, *small], HOUR + 2 * DAY_MS)) == (["2", "8", "9"], 3)
+
+
+def versions() -> list[list[Doc]]:
+    """Three runs: a second version of minute 0 with one more item, and minute 1."""
+    return [
+        [Doc("EXPORTER", (100, 0, 100)), Doc("EXPORTER_APPLICATION", (100, 0, 100), "dns")],
+        [
+            Doc("EXPORTER", (170, 0, 170), rows=2),
+            Doc("EXPORTER_APPLICATION", (100, 0, 100), "dns", rows=2),
+            Doc("EXPORTER_APPLICATION", (70, 0, 70), "ssh", slot=1, rows=2),
+        ],
+        [Doc("EXPORTER", (5, 0, 5), minute=1), Doc("EXPORTER_APPLICATION", (5, 0, 5), "ssh", minute=1)],
+    ]
+
+
+def test_merged_aggregates_keep_the_latest_version_and_the_answer(tmp_path: Path) -> None:
+    fill(tmp_path, versions())
+    query = TopQuery(Items.APPLICATIONS, SPAN, Filters(), "1m", 5)
+    with ParquetStore.open(tmp_path) as store:
+        before = store.top(query)
+        assert [(item.key, item.measures.bytes_total) for item in before.items] == [(("dns",), 100), (("ssh",), 75)]
+        assert before.total.bytes_total == 175
+        with Manifest.open(tmp_path, writer=True) as manifest:
+            assert compact(manifest, T0 + 3 * HOUR_MS) == 1
+            merged = manifest.files("aggregate", "1m", SPAN.from_ms, SPAN.to_ms)
+        assert [(file.stage, file.rows, file.min_ms, file.max_ms) for file in merged] == [(2, 5, T0, T0 + 2 * MINUTE)]
+        assert store.top(query) == before
+
+
+def test_merged_raw_flows_are_all_there_in_time_order(tmp_path: Path) -> None:
+    common: dict[str, object] = {"exporter_addr": A, "bytes": 10, "packets": 1, "direction": 0}
+    late = {**common, "first_switched_ms": T0 + 5 * MINUTE, "last_switched_ms": T0 + 5 * MINUTE, "src_as": 65000}
+    early = {**common, "first_switched_ms": T0, "last_switched_ms": T0, "src_addr": "2001:db8::1"}
+    fill(tmp_path, batches=[batch_of([late], seq=2), batch_of([early, early], seq=1)])
+    query = FlowsQuery(SPAN, Filters(), 10, "oldest")
+    with ParquetStore.open(tmp_path) as store:
+        before = store.flows(query)
+        with Manifest.open(tmp_path, writer=True) as manifest:
+            assert compact(manifest, T0 + 3 * HOUR_MS) == 1
+            [merged] = manifest.files("raw", "raw", SPAN.from_ms, SPAN.to_ms)
+        after = store.flows(query)
+    assert after.rows.equals(before.rows)
+    assert after.rows["id"].to_pylist() == ["collector-7-3-1-0", "collector-7-3-1-1", "collector-7-3-2-0"]
+    path = find_file(tmp_path, merged)
+    assert path
+    table = pq.read_table(path)
+    assert (table["seq"].to_pylist(), table["src_as"].to_pylist()) == ([1, 1, 2], [None, None, 65000])
+
+
+def test_upkeep_merges_then_deletes_after_the_grace(tmp_path: Path) -> None:
+    fill(tmp_path, versions())
+    now = T0 + 3 * HOUR_MS
+    with Manifest.open(tmp_path, writer=True) as manifest:
+        first = maintain(manifest, Store(), now)
+        assert (first.merges, first.deleted, manifest.status().dropped) == (1, 0, 3)
+        assert maintain(manifest, Store(), now + GRACE_MS).deleted == 0
+        assert maintain(manifest, Store(), now + GRACE_MS + 1).deleted == 3
+    assert len(list(tmp_path.rglob("*.parquet"))) == 1
+
+
+def test_a_missing_file_stops_the_merge_with_its_name(tmp_path: Path) -> None:
+    fill(tmp_path, versions())
+    with Manifest.open(tmp_path, writer=True) as manifest:
+        file = manifest.files("aggregate", "1m", SPAN.from_ms, SPAN.to_ms)[0]
+        path = find_file(tmp_path, file)
+        assert path
+        path.unlink()
+        with pytest.raises(StoreError, match=f"{file.name} is in the manifest but not on disk"):
+            compact(manifest, T0 + 3 * HOUR_MS)
+        assert len(manifest.files("aggregate", "1m", SPAN.from_ms, SPAN.to_ms)) == 3
+
+
+def test_retention_by_age_is_of_the_newest_row() -> None:
+    limits = Store(raw_days=1, aggregate_days=2)
+    raw = [live("old", 0), live("new", 1)]
+    aggregates = [live("kept", 0, kind="aggregate")]
+    assert [file.name for file in expired_files(raw, aggregates, limits, DAY_MS + MINUTE)] == ["old"]
+    everything = expired_files(raw, aggregates, limits, 2 * DAY_MS + MINUTE)
+    assert [file.name for file in everything] == ["old", "new", "kept"]
+
+
+def test_retention_by_size_takes_oldest_raw_files_first() -> None:
+    limits = Store(max_bytes=1 << 20)
+    third = (1 << 20) // 3
+    raw = [live("2", 2, size=third), live("1", 1, size=third), live("3", 3, size=third)]
+    aggregates = [live("a", 0, size=third, kind="aggregate")]
+    assert [file.name for file in expired_files(raw, aggregates, limits, MINUTE)] == ["1"]
+    assert [file.name for file in expired_files(raw[:1], [live("b", 0, size=1 << 20, kind="aggregate")], limits, MINUTE)] == ["2"]
+
+
+def test_retention_takes_files_out_of_answers_at_once(tmp_path: Path) -> None:
+    fill(tmp_path, versions())
+    with Manifest.open(tmp_path, writer=True) as manifest:
+        done = maintain(manifest, Store(aggregate_days=1), T0 + 3 * DAY_MS)
+        assert (done.expired_files, done.merges, manifest.status().levels) == (3, 0, ())
+    with ParquetStore.open(tmp_path) as store:
+        assert store.extent("1m") is None
+        assert store.top(TopQuery(Items.APPLICATIONS, SPAN, Filters(), "1m", 5)).items == ()
