@@ -14,11 +14,15 @@ _DATAGRAM_OVERHEAD: Final = 128  # Python's own octets for a payload and its pla
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Datagrams that were taken together: canonical 16-byte sources and payloads, side by side."""
+    """Datagrams that were taken together: canonical 16-byte sources and payloads, side by side.
+
+    `session` is the transport connection that they came on, 0 for UDP.
+    """
 
     received_ms: int
     exporters: list[bytes]
     payloads: list[bytes]
+    session: int = 0
 
     @property
     def octets(self) -> int:

@@ -4,20 +4,25 @@ In: capture files and a wish (flows, options data, templates or problems; how ma
 closing lines with the counts. Nothing is stored and no state is kept.
 """
 
+import ipaddress
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, TextIO
 
+from common.addresses import format_address
 from common.config import Ingest
 from common.errors import UsageError
 from common.metrics import Counters
 from flowpb.schema import INGEST_SCHEMA
 from ingest.decoder import Datagram, Decoder
 from ingest.listeners.pcap import Capture
-from ingest.render import Format, RowWriter, row_writer, rows_of
+from ingest.problems import LOGGED
+from ingest.render import Format, Row, RowWriter, Value, row_writer, rows_of
+from ingest.tables import ValueRow
+from ingest.templates import VARIABLE
 
 _FED_AT_ONCE: Final = 512
 _FOR_PEOPLE: Final = (
@@ -48,13 +53,21 @@ class Wish:
 
 def decode_captures(paths: Sequence[Path], settings: Ingest, wish: Wish, out: TextIO = sys.stdout) -> list[str]:
     """Write what was wished for; returns the closing lines. Raises UsageError for unknown columns, InputError for no captures."""
-    names = _columns(wish)
+    names: Sequence[str] = _columns(wish)
     counters = Counters()
     decoder = Decoder(settings, 1, counters)
     captures = [Capture(path, wish.ports) for path in paths]
     chunks = (chunk for capture in captures for chunk in _chunks(capture))
     if wish.shown is Shown.FLOWS:
         _write_flows(decoder, chunks, row_writer(wish.form, names, out), names, wish.limit)
+    else:
+        for chunk in chunks:
+            decoder.feed_many(chunk)
+            decoder.drain()
+        names, rows = _TABLES[wish.shown](decoder)
+        writer = row_writer(wish.form, names, out)
+        writer.write(rows[: wish.limit])
+        writer.close()
     return list(_closing_lines(captures, counters))
 
 
@@ -96,6 +109,71 @@ def _write_flows(
     writer.close()
 
 
+def _options(decoder: Decoder) -> tuple[Sequence[str], list[Row]]:
+    names = ("exporter", "received_ms", "protocol_version", "domain", "template_id", "values")
+    return names, [
+        (
+            format_address(row.exporter),
+            row.received_ms,
+            row.protocol_version,
+            row.domain,
+            row.template_id,
+            {value.name: _readable(value) for value in row.values},
+        )
+        for row in decoder.option_records()
+    ]
+
+
+def _readable(value: ValueRow) -> Value:
+    if value.type == "string":
+        return value.octets.rstrip(b"\0").decode("utf-8", "replace")
+    if value.type.startswith(("unsigned", "dateTime")) and len(value.octets) <= 8:
+        return int.from_bytes(value.octets)
+    if value.type in ("ipv4Address", "ipv6Address") and len(value.octets) in (4, 16):
+        return str(ipaddress.ip_address(value.octets))
+    return value.octets.hex()
+
+
+def _templates(decoder: Decoder) -> tuple[Sequence[str], list[Row]]:
+    names = ("exporter", "protocol_version", "domain", "template_id", "kind", "declared_ms", "fields")
+    return names, [
+        (
+            format_address(row.exporter),
+            row.protocol_version,
+            row.domain,
+            row.template_id,
+            row.kind,
+            row.declared_ms,
+            [f"{field.name}[{'variable' if field.length == VARIABLE else field.length}]" for field in row.fields],
+        )
+        for row in decoder.templates()
+    ]
+
+
+def _located_problems(decoder: Decoder) -> tuple[Sequence[str], list[Row]]:
+    names = ("exporter", "received_ms", "protocol_version", "domain", "set_id", "offset", "reason", "text")
+    return names, [
+        (
+            format_address(problem.exporter),
+            problem.received_ms,
+            problem.protocol,
+            problem.domain,
+            problem.set_id,
+            problem.offset,
+            problem.reason.value,
+            problem.text,
+        )
+        for problem in decoder.problems(LOGGED)
+    ]
+
+
+_TABLES: Final[dict[Shown, Callable[[Decoder], tuple[Sequence[str], list[Row]]]]] = {
+    Shown.OPTIONS: _options,
+    Shown.TEMPLATES: _templates,
+    Shown.PROBLEMS: _located_problems,
+}
+
+
 def _closing_lines(captures: Sequence[Capture], counters: Counters) -> Iterator[str]:
     for capture in captures:
         for reason, count in capture.problems().items():
@@ -109,9 +187,6 @@ def _closing_lines(captures: Sequence[Capture], counters: Counters) -> Iterator[
 
 
 def _problems(counters: Counters) -> str:
-    by_reason = {
-        dict(labels)["reason"]: total
-        for (name, labels), total in sorted(counters.totals.items())
-        if name == "ingest_problems_total"
-    }
-    return ", ".join(f"{reason} {total}" for reason, total in by_reason.items()) or "none"
+    totals = sorted(counters.totals.items())
+    reasons = {dict(labels)["reason"]: total for (name, labels), total in totals if name == "ingest_problems_total"}
+    return ", ".join(f"{reason} {total}" for reason, total in reasons.items()) or "none"

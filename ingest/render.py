@@ -19,6 +19,8 @@ from flowpb.schema import BY_NAME
 Value = str | int | float | bool | None | list["Value"] | dict[str, "Value"]
 Row = Sequence[Value]
 _GAP: Final = "  "
+_INTERVALS: Final = ("clock_correction_ms",)
+_TIMES: Final = {name for name, column in BY_NAME.items() if column.unit == "ms" and name not in _INTERVALS} | {"declared_ms"}
 
 
 class Format(StrEnum):
@@ -101,7 +103,7 @@ class _Table:
 def _for_people(name: str, value: Value) -> str:
     if value is None:
         return "-"
-    if name.endswith("_ms") and isinstance(value, int) and name in BY_NAME and BY_NAME[name].unit == "ms":
+    if name in _TIMES and isinstance(value, int):
         return _as_time(value)
     if isinstance(value, float):
         return f"{value:g}"

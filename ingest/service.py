@@ -28,7 +28,7 @@ from ingest.tallies import Tallies
 _SAVE_MS: Final = 60_000
 _TAKE_BYTES: Final = 128 << 10
 _TAKE_S: Final = 0.05
-_STOP_S: Final = 15.0
+STOP_S: Final = 15.0
 _log = logging.getLogger(__name__)
 
 
@@ -100,7 +100,7 @@ class IngestService:
         self._stopping.set()
         self._queue.wake()
         self._thread.join()
-        lost = self._outbox.stop(_STOP_S)
+        lost = self._outbox.stop(STOP_S)
         self._tallies.collect(self._line.losses)
         self.counters.add("ingest_batches_lost_total", lost)
         if lost:
@@ -183,6 +183,6 @@ class IngestService:
 
 
 def _datagrams(chunk: Chunk) -> list[Datagram]:
-    received_ms = chunk.received_ms
+    received_ms, session = chunk.received_ms, chunk.session
     pairs = zip(chunk.exporters, chunk.payloads, strict=True)
-    return [Datagram(exporter, received_ms, payload) for exporter, payload in pairs]
+    return [Datagram(exporter, received_ms, payload, session) for exporter, payload in pairs]

@@ -141,7 +141,8 @@ def _packet(order: str, kind: int, body: bytes, interfaces: list[_Interface]) ->
         return interfaces[0].frame(0, body[4 : 4 + kept], length)
     layout = "IIIII" if kind == _PACKET else "HxxIIII"  # the old block counts drops where the new one has a wider number
     number, high, low, kept, length = struct.unpack_from(order + layout, body)
-    return interfaces[number].frame(high << 32 | low, body[20 : 20 + kept], length)
+    interface: _Interface = interfaces[number]
+    return interface.frame(high << 32 | low, body[20 : 20 + kept], length)
 
 
 def _read(path: Path, file: BufferedReader, octets: int) -> bytes:

@@ -11,7 +11,7 @@ import socket
 import struct
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from common.clock import Clock
@@ -19,6 +19,7 @@ from common.config import Listener
 from common.errors import ConfigError
 from ingest.chunks import Chunk, ChunkQueue
 from ingest.listeners.bulk_receive import BulkReceiver, Taken, bulk_receiver
+from ingest.listeners.sources import Admit
 
 _IPV4_MAPPED: Final = bytes(10) + b"\xff\xff"
 _KNOWN_SOURCES: Final = 1 << 16
@@ -29,8 +30,6 @@ _SO_MEMINFO: Final = 55  # Linux 4.12
 _MEMINFO: Final = struct.Struct("=9I")
 _MEMINFO_DROPS: Final = 8
 _log = logging.getLogger(__name__)
-
-Admit = Callable[[bytes], bool]
 
 
 def open_socket(listener: Listener) -> socket.socket:
