@@ -6,7 +6,7 @@ here is not made by what might share its mistakes.
 
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +72,7 @@ def _records(fields: Fields, count: int, random: np.random.Generator) -> NDArray
     ended = random.integers(0, 60_000, count)
     packets = random.integers(1, 200, count)
     now = _START_S * 1000
-    values = {
+    values: dict[int, NDArray[Any]] = {
         8: host[:, 0],
         12: host[:, 1],
         27: host[:, 0],
@@ -104,7 +104,7 @@ def _records(fields: Fields, count: int, random: np.random.Generator) -> NDArray
     return np.ascontiguousarray(np.concatenate(columns, axis=1))
 
 
-def _octets(values: NDArray[np.int64], length: int) -> NDArray[np.uint8]:
+def _octets(values: NDArray[Any], length: int) -> NDArray[np.uint8]:
     wide = values.astype(">u8").view(np.uint8).reshape(-1, 8)
     if length <= 8:
         return wide[:, 8 - length :]

@@ -44,10 +44,11 @@ class Block:
         length = self.layout.fields[number].length
         if self.starts is None:
             offset = self.layout.offsets[number]
-            records: Octets = self.data.reshape(-1, self.layout.size)
-            return records[:, offset : offset + length]
+            records: Octets = self.data.reshape(-1, self.layout.size)[:, offset : offset + length]
+            return records
         if length != VARIABLE:
-            return self.data[self._position(number)[:, None] + np.arange(length)]
+            gathered: Octets = self.data[self._position(number)[:, None] + np.arange(length)]
+            return gathered
         lengths = self._length(number)
         width = min(int(lengths.max(initial=0)), _MAX_TEXT)
         places = self._position(number)[:, None] + lengths[:, None] - width + np.arange(width)

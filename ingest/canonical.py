@@ -25,6 +25,7 @@ _LAYOUTS = 4096
 _ARRIVALS = 1 << 40
 _PLAIN = (
     ("received_ms", np.int64),
+    ("exported_ms", np.int64),
     ("flow_seq_num", np.uint32),
     ("observation_domain", np.uint32),
     ("protocol_version", np.uint8),
@@ -72,18 +73,17 @@ class Canonicaliser:
         repairs: Counter[tuple[int, Reason]] = Counter()
         structures = [self._structure(group, table) for group in pending.groups.values()]
         rows = _place(structures)
-        packet_of_row = _packets_of_rows(structures, rows)
-        exporter_of = table["exporter"][packet_of_row]
-        out = Assembly(rows, exporter_of.astype(np.int32), pending.exporters)
-        _put_packet_columns(out, table, packet_of_row)
+        packets, counts = _packets_in_order(structures)
+        exporters = table["exporter"][packets]
+        out = Assembly(rows, np.repeat(exporters.astype(np.int32), counts), pending.exporters)
+        _put_packet_columns(out, table, packets, counts)
         for structure in structures:
             _put_structure(structure, table, pending, out, repairs, rows)
-        lane_counts = np.bincount(table["lane"][packet_of_row], minlength=self.lanes)
-        bounds = np.concatenate([[0], np.cumsum(lane_counts)])
-        versions = np.bincount(table["version"][packet_of_row])
+        lanes = _sum(table["lane"][packets], counts, self.lanes)
+        versions = _sum(table["version"][packets], counts, 0)
         flows = {int(version): int(versions[version]) for version in np.flatnonzero(versions)}
-        by_exporter = np.bincount(exporter_of, minlength=len(pending.exporters))
-        return Drained(out.batches(bounds), flows, by_exporter, repairs)
+        batches = out.batches(np.concatenate([[0], np.cumsum(lanes)]))
+        return Drained(batches, flows, _sum(exporters, counts, len(pending.exporters)), repairs)
 
     def _layout(self, spec: bytes) -> Layout:
         layout = self.layouts.get(spec)
@@ -135,49 +135,50 @@ def _place(structures: list[_Structure]) -> int:
     return int(counts.sum())
 
 
-def _packets_of_rows(structures: list[_Structure], rows: int) -> Longs:
-    if not rows:
-        return np.zeros(0, np.int64)
+def _packets_in_order(structures: list[_Structure]) -> tuple[Longs, Longs]:
+    """Datagram and number of rows of every set, in the order of rows."""
     starts = np.concatenate([item.starts for item in structures])
     counts = np.concatenate([item.rows_of_set for item in structures])
     packets = np.concatenate([item.packets for item in structures])
     sorting = np.argsort(starts, kind="stable")
-    packet_of_row: Longs = np.repeat(packets[sorting], counts[sorting])
-    return packet_of_row
+    return packets[sorting], counts[sorting]
 
 
-def _put_packet_columns(out: Assembly, table: PacketTable, packet_of_row: Longs) -> None:
+def _sum(keys: Longs, counts: Longs, length: int) -> Longs:
+    return np.bincount(keys, counts, length).astype(np.int64)
+
+
+def _put_packet_columns(out: Assembly, table: PacketTable, packets: Longs, counts: Longs) -> None:
     for name, dtype in _PLAIN:
-        out.put(name, ALL, table[_PACKET_NAME.get(name, name)].astype(dtype)[packet_of_row])
-    exported = np.where(table["exported_ms"] > 0, table["exported_ms"], table["received_ms"])
-    out.put("exported_ms", ALL, exported[packet_of_row])
-    correction = table["correction_ms"]
+        out.put(name, ALL, np.repeat(table[_PACKET_NAME.get(name, name)][packets].astype(dtype), counts))
+    correction = table["correction_ms"][packets]
     if correction.any():
-        out.put("clock_correction_ms", ALL, correction[packet_of_row], (correction != 0)[packet_of_row])
+        out.put("clock_correction_ms", ALL, np.repeat(correction, counts), np.repeat(correction != 0, counts))
     for name, source, dtype in _NULLABLE:
-        values = table[source]
+        values = table[source][packets]
         if (values >= 0).any():
-            out.put(name, ALL, values.astype(dtype)[packet_of_row], (values >= 0)[packet_of_row])
+            valid = None if (values >= 0).all() else np.repeat(values >= 0, counts)
+            out.put(name, ALL, np.repeat(values.astype(dtype), counts), valid)
 
 
 def _put_structure(
     structure: _Structure, table: PacketTable, pending: Pending, out: Assembly, repairs: Counter[tuple[int, Reason]], total: int
 ) -> None:
     block = structure.block
-    packet = np.repeat(structure.packets, block.counts)
     for number, view in enumerate(block.layout.views):
         where, chosen = _positions(structure, number, total)
         if number and chosen is None:
             continue
-        rows = Rows(block, view, chosen, packet if chosen is None else packet[chosen], where, table, out)
+        rows = Rows(block, view, chosen, structure.packets, where, table, out)
         if not rows.count:
             continue
         for step in STEPS:
             step(rows)
         put_sampling(rows, pending.views)
         repaired = put_times(rows)
-        for exporter in table["exporter"][rows.packet[repaired]].tolist():
-            repairs[exporter, Reason.TIMES_REPAIRED] += 1
+        if repaired.any():
+            for exporter in rows.of_packet("exporter")[repaired].tolist():
+                repairs[exporter, Reason.TIMES_REPAIRED] += 1
 
 
 def _positions(structure: _Structure, view: int, total: int) -> tuple[Where, Longs | None]:

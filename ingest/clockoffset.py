@@ -14,27 +14,28 @@ _HYSTERESIS_MS: Final = 2_000
 
 @dataclass(slots=True)
 class ClockOffset:
-    """Estimate of one exporter; `minute` is -1 before its first datagram."""
+    """Estimate of one exporter, and the correction in force: 0 while its clock is near ours; `minute` is -1 before all."""
 
     minute: int = -1
     least: int = 0
     estimate: int = 0
+    correction: int = 0
 
     def observe(self, received_ms: int, exported_ms: int) -> int:
         """Take one datagram into account; the correction that holds for it."""
         difference = (received_ms - exported_ms) // 1000 * 1000
         minute = received_ms // _MINUTE_MS
         if self.minute < 0:
-            self.minute, self.least, self.estimate = minute, difference, difference
+            self.minute, self.least = minute, difference
+            self._set(difference)
         elif minute > self.minute:
             if abs(self.least - self.estimate) >= _HYSTERESIS_MS:
-                self.estimate = self.least
+                self._set(self.least)
             self.minute, self.least = minute, difference
         elif difference < self.least:
             self.least = difference
         return self.correction
 
-    @property
-    def correction(self) -> int:
-        """The correction in force: 0 while the exporter's clock is near ours."""
-        return self.estimate if abs(self.estimate) >= _TRUSTED_MS else 0
+    def _set(self, estimate: int) -> None:
+        self.estimate = estimate
+        self.correction = estimate if abs(estimate) >= _TRUSTED_MS else 0

@@ -59,8 +59,8 @@ def put_direction(rows: Rows) -> None:
         values = rows.uint(61, np.uint8)
         rows.put("direction", np.where(values > Direction.EGRESS, np.uint8(Direction.UNKNOWN), values))
     else:
-        fixed = rows.of_packet("version") < 9
-        rows.put("direction", np.where(fixed, Direction.INGRESS, Direction.UNKNOWN).astype(np.uint8))
+        fixed = rows.packets["version"] < 9
+        rows.put("direction", rows.spread(np.where(fixed, Direction.INGRESS, Direction.UNKNOWN).astype(np.uint8)))
 
 
 def put_addresses(rows: Rows) -> None:

@@ -6,7 +6,7 @@ record over options and header to configuration.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,10 @@ from ingest.blocks import Longs
 from ingest.options import Sampler, SamplingView
 from ingest.rows import Rows
 
-_SHIFT = 1 << 32
+_SHIFT: Final = 1 << 32
+_V5_INTERVAL: Final = 0x3FFF
+_V5_MODE: Final = np.array([0, 1, 3, 0], np.uint8)
+"""The upper two bits of the v5 sampling word as selectorAlgorithm (304)."""
 
 
 @dataclass(slots=True)
@@ -33,13 +36,13 @@ class _Sampling:
 
 def put_sampling(rows: Rows, views: Sequence[SamplingView]) -> None:
     """The three sampling columns."""
-    view = rows.of_packet("view")
-    sampling = _defaults(view, views)
-    header = rows.of_packet("header_interval")
-    from_header = (header > 0) & (sampling.source < SamplingSource.HEADER)
-    if from_header.any():
-        sampling.set(from_header, header, rows.of_packet("header_algorithm"), SamplingSource.HEADER)
-    _look_up(rows, view, views, sampling)
+    sampling = _defaults(rows, views)
+    if rows.packets["sampling"].any():
+        header = rows.of_packet("sampling")
+        interval = header & _V5_INTERVAL
+        from_header = (interval > 0) & (sampling.source < SamplingSource.HEADER)
+        sampling.set(from_header, interval, _V5_MODE[header >> 14], SamplingSource.HEADER)
+    _look_up(rows, views, sampling)
     _from_record(rows, sampling)
     known = sampling.interval > 0
     rows.put("sampling_source", sampling.source)
@@ -48,16 +51,20 @@ def put_sampling(rows: Rows, views: Sequence[SamplingView]) -> None:
         rows.put("sampling_algorithm", sampling.algorithm, known & (sampling.algorithm > 0))
 
 
-def _defaults(view: Longs, views: Sequence[SamplingView]) -> _Sampling:
+def _defaults(rows: Rows, views: Sequence[SamplingView]) -> _Sampling:
+    view = rows.packets["view"]
     plain = [item.default or Sampler(0.0, 0) for item in views]
     return _Sampling(
-        np.array([item.interval for item in plain], np.float64)[view],
-        np.array([item.algorithm for item in plain], np.uint8)[view],
-        np.array([item.source for item in views], np.uint8)[view],
+        rows.spread(np.array([item.interval for item in plain], np.float64)[view]),
+        rows.spread(np.array([item.algorithm for item in plain], np.uint8)[view]),
+        rows.spread(np.array([item.source for item in views], np.uint8)[view]),
     )
 
 
-def _look_up(rows: Rows, view: Longs, views: Sequence[SamplingView], sampling: _Sampling) -> None:
+def _look_up(rows: Rows, views: Sequence[SamplingView], sampling: _Sampling) -> None:
+    if not any(item.by_id or item.by_interface for item in views):
+        return
+    view = rows.of_packet("view")
     identity = rows.present(302, 48)
     if identity and any(item.by_id for item in views):
         values = rows.uint(identity[0])

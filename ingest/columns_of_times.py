@@ -23,19 +23,23 @@ _LAST_UPTIME: Final = 21
 def put_times(rows: Rows) -> NDArray[np.bool_]:
     """The three time columns; which rows were illegal and have been repaired."""
     exported = rows.of_packet("exported_ms")
-    exported = np.where(exported <= 0, rows.of_packet("received_ms"), exported)
     firsts, lasts = _absolute(rows, _FIRST, exported), _absolute(rows, _LAST, exported)
     _add_uptimes(rows, exported, firsts, lasts)
-    duration = _duration(rows)
-    first = times.first_known(firsts, 0) if firsts else np.zeros(rows.count, np.int64)
-    last = times.first_known(lasts, 0) if lasts else np.zeros(rows.count, np.int64)
-    last = np.where(last == 0, np.where((first != 0) & (duration > 0), first + duration, np.maximum(first, exported)), last)
-    first = np.where(first == 0, last - duration, first)
+    first, last = times.first_known(firsts, rows.count), times.first_known(lasts, rows.count)
+    if not (first.all() and last.all()):
+        first, last = _fill(first, last, _duration(rows), exported)
     first, last, illegal = times.repair(first, last, exported)
     rows.put("first_switched_ms", first)
     rows.put("last_switched_ms", last)
     rows.put("delta_switched_ms", times.delta(first, last, _timeouts(rows)))
     return illegal
+
+
+def _fill(first: Longs, last: Longs, duration: Longs, exported: Longs) -> tuple[Longs, Longs]:
+    """Times that are missing: by the flow's duration where it is known, else the time of export."""
+    ended = np.where((first != 0) & (duration > 0), first + duration, np.maximum(first, exported))
+    last = np.where(last == 0, ended, last)
+    return np.where(first == 0, last - duration, first), last
 
 
 def _absolute(rows: Rows, elements: tuple[int, ...], exported: Longs) -> list[Longs]:
@@ -72,9 +76,11 @@ def _add_uptimes(rows: Rows, exported: Longs, firsts: list[Longs], lasts: list[L
 
 
 def _latest(rows: Rows, uptime: Longs) -> Longs:
-    latest = np.zeros(int(rows.packet.max(initial=0)) + 1, np.int64)
-    np.maximum.at(latest, rows.packet, uptime)
-    return latest[rows.packet]
+    packet = rows.spread(np.arange(len(rows.packets["source"])))
+    latest = np.zeros(int(packet.max(initial=0)) + 1, np.int64)
+    np.maximum.at(latest, packet, uptime)
+    latest_of_row: Longs = latest[packet]
+    return latest_of_row
 
 
 def _duration(rows: Rows) -> Longs:
@@ -86,13 +92,15 @@ def _duration(rows: Rows) -> Longs:
 
 
 def _timeouts(rows: Rows) -> Longs:
-    active = _timeout(rows, 36, "active_ms")
-    idle = np.ones(rows.count, bool)
-    for number in rows.present(1, 2, 23, 24, 85, 86):
-        idle &= rows.uint(number, np.uint64) == 0
-    if not rows.present(1, 2, 23, 24, 85, 86) or not idle.any():
+    """The active timeout; for records that count nothing the inactive one. -1 where it is not known."""
+    active, inactive = _timeout(rows, 36, "active_ms"), _timeout(rows, 37, "inactive_ms")
+    counters = rows.present(1, 2, 23, 24, 85, 86)
+    if not counters or not ((active >= 0).any() or (inactive >= 0).any()):
         return active
-    return np.where(idle, _timeout(rows, 37, "inactive_ms"), active)
+    idle = np.ones(rows.count, bool)
+    for number in counters:
+        idle &= rows.uint(number, np.uint64) == 0
+    return np.where(idle, inactive, active)
 
 
 def _timeout(rows: Rows, number: int, fallback: str) -> Longs:

@@ -2,7 +2,8 @@
 
 Detects the protocol by the version word, keeps the state of exporters, and gathers the records of each structure until they are
 drained. No I/O, no clock: time is that of the datagrams. Never raises on any octets; what is wrong is counted with a reason, and
-its place kept. Counts `ingest_datagrams_total`, `_datagram_bytes_total`, `_flows_total`, `_option_records_total`, `_problems_total`.
+its place kept. Counts `ingest_datagrams_total`, `_datagram_bytes_total`, `_flows_total`, `_option_records_total` and
+`_problems_total`.
 """
 
 from collections import Counter
@@ -143,7 +144,7 @@ class Decoder:
         """Forget the templates of a transport session that has ended (RFC 7011 section 8.1)."""
         state = self._exporters.get(exporter)
         if state is not None:
-            for domain in [item for key, item in state.domains.items() if key.session == session]:
+            for domain in [item for item in state.domains.values() if item.session == session]:
                 self._parking.forget(domain)
                 self._exporters.drop_domain(state, domain)
 

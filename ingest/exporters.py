@@ -8,10 +8,11 @@ domains that exceed their bounds push out the longest silent ones.
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 from ingest.clockoffset import ClockOffset
 from ingest.options import Facts, SamplingView, make_view
+from ingest.pending import Pending
 from ingest.problems import Reason
 from ingest.protocols.message import Header
 from ingest.sequence import SequenceTracker
@@ -26,12 +27,8 @@ UNITS: Final = {5: "flows", 7: "flows", 9: "packets", 10: "records", 105: "datag
 """What a sequence number counts, by protocol version; the others have none."""
 
 
-class DomainKey(NamedTuple):
-    """Scope of templates within an exporter; `session` is 0 for UDP."""
-
-    session: int
-    version: int
-    domain: int
+DomainKey = tuple[int, int, int]
+"""Scope of templates within an exporter: transport session (0 for UDP), protocol version, observation domain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +44,26 @@ class Parked:
 
 @dataclass(slots=True)
 class Domain:
-    """One observation domain: templates, options tables, sequence, waiting data."""
+    """One observation domain: templates, options tables, sequence, waiting data.
 
-    key: DomainKey
+    `source` is its number in `drain`, as long as that is the one being gathered and no options data has changed anything.
+    """
+
+    session: int
+    version: int
+    number: int
     templates: TemplateStore
     sequence: SequenceTracker
     facts: Facts = field(default_factory=Facts)
     parked: list[Parked] = field(default_factory=list)
     view: SamplingView | None = None
+    source: int = -1
+    drain: Pending | None = None
+
+    @property
+    def key(self) -> DomainKey:
+        """Its place among the domains of its exporter."""
+        return self.session, self.version, self.number
 
 
 @dataclass(slots=True)
@@ -87,7 +96,7 @@ class Exporter:
     def forget_views(self) -> None:
         """Options data of one domain can hold for others."""
         for domain in self.domains.values():
-            domain.view = None
+            domain.view = domain.drain = None
 
 
 @dataclass(slots=True)
@@ -126,8 +135,8 @@ class Exporters:
         if len(exporter.domains) >= DOMAINS_PER_EXPORTER:
             pushed_out = exporter.domains[next(iter(exporter.domains))]
             self.drop_domain(exporter, pushed_out)
-        tracker = SequenceTracker(UNITS.get(key.version, ""))
-        domain = exporter.domains[key] = Domain(key, TemplateStore(self.templates_limit), tracker)
+        tracker = SequenceTracker(UNITS.get(key[1], ""))
+        domain = exporter.domains[key] = Domain(*key, TemplateStore(self.templates_limit), tracker)
         return domain, pushed_out
 
     def drop_domain(self, exporter: Exporter, domain: Domain) -> None:

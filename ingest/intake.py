@@ -16,7 +16,7 @@ from ingest.elements import Element
 from ingest.exporters import Domain, DomainKey, Exporter, Exporters, Parked
 from ingest.optiondata import OptionRecord, read_element, read_records
 from ingest.parking import Parking
-from ingest.pending import Packet, Pending
+from ingest.pending import Pending, Source
 from ingest.problems import Problem, ProblemLog, Reason
 from ingest.protocols import ipfix, netflow5, netflow9
 from ingest.protocols.message import Fault, Header, Span
@@ -25,10 +25,6 @@ from ingest.templates import Template, make_template
 
 OPTIONS_KEPT: Final = 4096
 _ELEMENTS_ADDED: Final = 16_384
-_SAMPLING_MODE: Final = {0: 0, 1: 1, 2: 3, 3: 0}
-"""Upper two bits of the v5 sampling word as selectorAlgorithm (304)."""
-_V5_INTERVAL: Final = 0x3FFF
-_FINGERPRINT: Final = 32
 _WIRE: Final[dict[int, ModuleType]] = {9: netflow9, 10: ipfix}
 
 
@@ -60,7 +56,7 @@ class Intake:
         if isinstance(header, Fault):
             self.note(exporter, version, 0, received_ms, header)
             return
-        domain = self._domain(exporter, DomainKey(0, version, header.domain))
+        domain = self._domain(exporter, (0, version, header.domain))
         if self._is_repeat(exporter, domain, header, payload, received_ms):
             return
         correction = exporter.clock.observe(received_ms, header.exported_ms)
@@ -82,7 +78,7 @@ class Intake:
         if isinstance(header, Fault):
             self.note(exporter, version, 0, received_ms, header)
             return
-        domain = self._domain(exporter, DomainKey(session, version, header.domain))
+        domain = self._domain(exporter, (session, version, header.domain))
         if session == 0 and self._is_repeat(exporter, domain, header, payload, received_ms):
             return
         message = _Message(exporter, domain, header, payload, received_ms, exporter.clock.observe(received_ms, header.exported_ms))
@@ -92,7 +88,10 @@ class Intake:
         for fault in faults:
             self._note(message, fault)
         for span in spans:
-            self._take_set(message, wire, span)
+            if span[0] >= FIRST_DATA_SET:
+                self._take_data(message, span)
+            else:
+                self._take_set(message, wire, span)
         self._add_sets(message)
         units = 1 if version == netflow9.VERSION else message.data_records
         domain.sequence.advance(header.sequence, units, message.is_counted)
@@ -108,7 +107,7 @@ class Intake:
         before = now_ms - self.settings.template_timeout_s * 1000
         for exporter in self.exporters:
             for domain in exporter.domains.values():
-                if domain.key.session == 0:
+                if domain.session == 0:
                     octets = domain.templates.octets
                     self.exporters.remove_templates(exporter, domain, domain.templates.expire(before), octets)
         for exporter, domain, sets in self.parking.expire(now_ms):
@@ -116,7 +115,7 @@ class Intake:
             exporter.problems[Reason.PARKED_EXPIRED] += sets - 1
             self.log.totals[Reason.PARKED_EXPIRED] += sets - 1
             fault = Fault(Reason.PARKED_EXPIRED, 0, f"{sets} data sets given up, their templates never came")
-            self.note(exporter, domain.key.version, domain.key.domain, now_ms, fault)
+            self.note(exporter, domain.version, domain.number, now_ms, fault)
 
     def drop_exporter(self, exporter: Exporter, now_ms: int) -> None:
         """Release what waits for an exporter that was pushed out."""
@@ -131,16 +130,16 @@ class Intake:
         return counts
 
     def _domain(self, exporter: Exporter, key: DomainKey) -> Domain:
+        known = exporter.domains.get(key)
+        if known is not None:
+            return known
         domain, pushed_out = self.exporters.domain(exporter, key)
         if pushed_out is not None:
             self.parking.forget(pushed_out)
         return domain
 
     def _is_repeat(self, exporter: Exporter, domain: Domain, header: Header, payload: bytes, received_ms: int) -> bool:
-        if not domain.sequence.unit:
-            return False
-        fingerprint = payload[:_FINGERPRINT] + payload[-_FINGERPRINT:] + len(payload).to_bytes(4)
-        if not domain.sequence.is_repeat(header.sequence, fingerprint):
+        if not domain.sequence.unit or not domain.sequence.is_repeat(header.sequence, payload):
             return False
         exporter.duplicates += 1
         text = f"sequence number {header.sequence} with the same octets came before"
@@ -148,14 +147,13 @@ class Intake:
         return True
 
     def _take_set(self, message: "_Message", wire: ModuleType, span: Span) -> None:
-        if span.set_id >= FIRST_DATA_SET:
-            self._take_data(message, span)
-        elif span.set_id == wire.TEMPLATE_SET:
+        set_id, start, _ = span
+        if set_id == wire.TEMPLATE_SET:
             self._take_templates(message, wire.read_templates(message.payload, span), options=False)
-        elif span.set_id == wire.OPTIONS_SET:
+        elif set_id == wire.OPTIONS_SET:
             self._take_templates(message, wire.read_options_templates(message.payload, span), options=True)
         else:
-            self._note(message, Fault(Reason.RESERVED_SET, span.start - 4, f"set id {span.set_id} is reserved", span.set_id))
+            self._note(message, Fault(Reason.RESERVED_SET, start - 4, f"set id {set_id} is reserved", set_id))
 
     def _take_templates(self, message: "_Message", read: tuple[list[Definition], list[Fault]], options: bool) -> None:
         definitions, faults = read
@@ -191,46 +189,48 @@ class Intake:
         self.exporters.remove_templates(message.exporter, message.domain, count, octets)
 
     def _take_data(self, message: "_Message", span: Span) -> None:
-        template = message.domain.templates.get(span.set_id)
+        number, start, stop = span
+        template = message.domain.templates.by_id.get(number)
         if template is None:
             self._park(message, span)
             return
         template.used_ms = message.received_ms
-        octets, records = self._whole_records(message, template, span)
+        if template.gaps:
+            octets, records = self._variable_records(message, template, span)
+        else:
+            records = (stop - start) // template.size
+            octets = message.payload[start : start + records * template.size]
         message.data_records += records
         if template.is_options:
             self._take_options(message, template, octets)
         elif records:
             message.sets.append((template.spec, octets, records))
 
-    def _whole_records(self, message: "_Message", template: Template, span: Span) -> tuple[bytes, int]:
-        length = span.stop - span.start
-        if not template.gaps:
-            records = length // template.size
-            return message.payload[span.start : span.start + records * template.size], records
-        octets = message.payload[span.start : span.stop]
+    def _variable_records(self, message: "_Message", template: Template, span: Span) -> tuple[bytes, int]:
+        _, start, stop = span
+        octets = message.payload[start:stop]
         records, taken = measure(octets, template.gaps)
-        if length - taken >= max(template.size, 4) and any(octets[taken:]):
+        if len(octets) - taken >= max(template.size, 4) and any(octets[taken:]):
             text = f"template {template.id}: record {records + 1} of the set does not end before the set does"
-            self._note(message, Fault(Reason.RECORD_TRUNCATED, span.start + taken, text, template.id))
+            self._note(message, Fault(Reason.RECORD_TRUNCATED, start + taken, text, template.id))
         return octets[:taken], records
 
     def _park(self, message: "_Message", span: Span) -> None:
         message.is_counted = False
-        text = f"waiting for template {span.set_id} of domain {message.header.domain}"
-        self._note(message, Fault(Reason.TEMPLATE_MISSING, span.start - 4, text, span.set_id))
-        octets = message.payload[span.start : span.stop]
-        parked = Parked(span.set_id, octets, message.header, message.received_ms, message.correction_ms)
+        number, start, stop = span
+        text = f"waiting for template {number} of domain {message.header.domain}"
+        self._note(message, Fault(Reason.TEMPLATE_MISSING, start - 4, text, number))
+        octets = message.payload[start:stop]
+        parked = Parked(number, octets, message.header, message.received_ms, message.correction_ms)
         if not self.parking.park(message.exporter, message.domain, parked):
             message.exporter.expired_sets += 1
-            text = f"data set of template {span.set_id} given up: `ingest.parked_bytes` is used up"
-            self._note(message, Fault(Reason.PARKED_REFUSED, span.start - 4, text, span.set_id))
+            text = f"data set of template {number} given up: `ingest.parked_bytes` is used up"
+            self._note(message, Fault(Reason.PARKED_REFUSED, start - 4, text, number))
 
     def _replay(self, message: "_Message", template: Template, parked: Parked) -> None:
         """A parked set as a message of its own, with the header that it came with and the options of now."""
         earlier = _Message(message.exporter, message.domain, parked.header, parked.octets, parked.received_ms, parked.correction_ms)
-        span = Span(template.id, 0, len(parked.octets))
-        self._take_data(earlier, span)
+        self._take_data(earlier, (template.id, 0, len(parked.octets)))
         self._add_sets(earlier)
 
     def _take_options(self, message: "_Message", template: Template, octets: bytes) -> None:
@@ -258,34 +258,41 @@ class Intake:
             self.pending.add_set(spec, packet, octets, records)
 
     def _add_packet(self, exporter: Exporter, domain: Domain, header: Header, received_ms: int, correction_ms: int) -> int:
-        facts, settings, pending = domain.facts, self.settings, self.pending
-        active, inactive = (
-            facts.active_timeout_s or settings.active_timeout_s,
-            facts.inactive_timeout_s or settings.inactive_timeout_s,
-        )
+        pending = self.pending
+        if domain.drain is not pending:
+            domain.source = pending.add_source(self._source(exporter, domain, header))
+            domain.drain = pending
         uptime = header.uptime_ms
-        if uptime < 0 and facts.boot_ms is not None:
-            uptime = (header.exported_ms - facts.boot_ms) % (1 << 32)
+        if uptime < 0 and domain.facts.boot_ms is not None:
+            uptime = (header.exported_ms - domain.facts.boot_ms) % (1 << 32)
         return pending.add_packet(
-            Packet(
-                pending.exporter_number(exporter.address),
-                exporter.lane,
+            (
+                domain.source,
                 received_ms,
-                header.exported_ms,
+                header.exported_ms or received_ms,
                 correction_ms,
                 uptime,
-                header.domain,
                 header.sequence,
                 header.records,
-                header.version,
-                header.engine_type,
-                header.engine_id,
-                -1 if active is None else active * 1000,
-                -1 if inactive is None else inactive * 1000,
-                header.sampling & _V5_INTERVAL,
-                _SAMPLING_MODE[header.sampling >> 14],
-                pending.view_number(exporter.view_of(domain, settings.sampling_interval)),
+                header.sampling,
             )
+        )
+
+    def _source(self, exporter: Exporter, domain: Domain, header: Header) -> Source:
+        facts, settings = domain.facts, self.settings
+        active = facts.active_timeout_s or settings.active_timeout_s
+        inactive = facts.inactive_timeout_s or settings.inactive_timeout_s
+        view = exporter.view_of(domain, settings.sampling_interval)
+        return Source(
+            self.pending.exporter_number(exporter.address),
+            exporter.lane,
+            header.version,
+            header.domain,
+            header.engine_type,
+            header.engine_id,
+            -1 if active is None else active * 1000,
+            -1 if inactive is None else inactive * 1000,
+            self.pending.view_number(view),
         )
 
     def _note(self, message: "_Message", fault: Fault) -> None:

@@ -1,7 +1,7 @@
 """Layouts: where the fields of a record are, and which flows a record holds.
 
 In: the packed field specifiers of a template. Out: offsets, and one or two views. A view says in which field to find each element
-of one directed flow. Records that describe both directions have a second view with the ends exchanged: RFC 5103 reverse elements, and
+of one directed flow. Records of both directions have a second view with the ends exchanged: RFC 5103 reverse elements, and
 initiator/responder counters (elements 231, 232, 298, 299). Refuses to know values.
 """
 

@@ -13,30 +13,35 @@ from numpy.typing import NDArray
 from ingest.options import SamplingView
 
 
-class Packet(NamedTuple):
-    """One datagram with flows in it; -1 stands for what its protocol does not say."""
+class Source(NamedTuple):
+    """What the datagrams of one observation domain have in common; -1 stands for what is not known."""
 
     exporter: int
     lane: int
-    received_ms: int
-    exported_ms: int
-    correction_ms: int
-    uptime_ms: int
-    domain: int
-    sequence: int
-    records: int
     version: int
+    domain: int
     engine_type: int
     engine_id: int
     active_ms: int
     inactive_ms: int
-    header_interval: int
-    header_algorithm: int
     view: int
 
 
-_WIDTH: Final = len(Packet._fields)
-_COLUMN: Final = {name: number for number, name in enumerate(Packet._fields)}
+class Packet(NamedTuple):
+    """One datagram with flows in it; -1 stands for what its protocol does not say. `sampling` is the v5 header's word."""
+
+    source: int
+    received_ms: int
+    exported_ms: int
+    correction_ms: int
+    uptime_ms: int
+    sequence: int
+    records: int
+    sampling: int
+
+
+_SOURCE: Final = {name: number for number, name in enumerate(Source._fields)}
+_PACKET: Final = {name: number for number, name in enumerate(Packet._fields)}
 
 
 @dataclass(slots=True)
@@ -57,6 +62,7 @@ class Pending:
     octets: int = 0
     arrivals: int = 0
     packets: list[int] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
     groups: dict[bytes, Group] = field(default_factory=dict)
     exporters: list[bytes] = field(default_factory=list)
     exporter_numbers: dict[bytes, int] = field(default_factory=dict)
@@ -65,24 +71,27 @@ class Pending:
 
     def exporter_number(self, exporter: bytes) -> int:
         """Number of an exporter within this drain."""
-        number = self.exporter_numbers.get(exporter)
-        if number is None:
-            number = self.exporter_numbers[exporter] = len(self.exporters)
+        number = self.exporter_numbers.setdefault(exporter, len(self.exporters))
+        if number == len(self.exporters):
             self.exporters.append(exporter)
         return number
 
     def view_number(self, view: SamplingView) -> int:
         """Number of a sampling view within this drain; by identity, since views are replaced and never changed."""
-        number = self.view_numbers.get(id(view))
-        if number is None:
-            number = self.view_numbers[id(view)] = len(self.views)
+        number = self.view_numbers.setdefault(id(view), len(self.views))
+        if number == len(self.views):
             self.views.append(view)
         return number
 
-    def add_packet(self, packet: Packet) -> int:
-        """Number of a datagram that has flows."""
+    def add_source(self, source: Source) -> int:
+        """Number of a source."""
+        self.sources.append(source)
+        return len(self.sources) - 1
+
+    def add_packet(self, packet: tuple[int, int, int, int, int, int, int, int]) -> int:
+        """Number of a datagram that has flows; the values are those of Packet, a plain tuple since this is the hot path."""
         self.packets.extend(packet)
-        return len(self.packets) // _WIDTH - 1
+        return len(self.packets) // len(_PACKET) - 1
 
     def add_set(self, spec: bytes, packet: int, octets: bytes, flows: int) -> None:
         """One data set of a structure, without its header; `flows` as in the class."""
@@ -98,15 +107,22 @@ class Pending:
 
     def packet_table(self) -> "PacketTable":
         """The datagrams as columns."""
-        return PacketTable(np.array(self.packets, np.int64).reshape(-1, _WIDTH).T.copy())
+        packets = np.array(self.packets, np.int64).reshape(-1, len(_PACKET)).T.copy()
+        sources = np.array(self.sources, np.int64).reshape(-1, len(_SOURCE)).T.copy()
+        return PacketTable(packets, sources)
 
 
 @dataclass(frozen=True, slots=True)
 class PacketTable:
-    """Columns of Packet, one int64 per datagram."""
+    """Columns of Packet, one int64 per datagram, and of its Source."""
 
-    columns: NDArray[np.int64]
+    packets: NDArray[np.int64]
+    sources: NDArray[np.int64]
 
     def __getitem__(self, name: str) -> NDArray[np.int64]:
-        values: NDArray[np.int64] = self.columns[_COLUMN[name]]
+        number = _PACKET.get(name)
+        if number is not None:
+            values: NDArray[np.int64] = self.packets[number]
+        else:
+            values = self.sources[_SOURCE[name]][self.packets[_PACKET["source"]]]
         return values

@@ -44,8 +44,8 @@ def _sequence(domain: Domain) -> SequenceReport | None:
     if not (taken.received or taken.missing or taken.reordered or taken.restarts):
         return None
     return SequenceReport(
-        domain=domain.key.domain,
-        protocol_version=domain.key.version,
+        domain=domain.number,
+        protocol_version=domain.version,
         unit=taken.unit,
         received=taken.received,
         missing=taken.missing,
@@ -61,4 +61,4 @@ def _samplers(domain: Domain) -> int:
 
 def _awaited(domain: Domain) -> list[AwaitedTemplate]:
     sets = Counter(parked.template_id for parked in domain.parked)
-    return [AwaitedTemplate(domain=domain.key.domain, template_id=number, sets=count) for number, count in sorted(sets.items())]
+    return [AwaitedTemplate(domain=domain.number, template_id=number, sets=count) for number, count in sorted(sets.items())]

@@ -18,12 +18,12 @@ from ingest.pending import PacketTable
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """`chosen` picks records of the block (None: all of them); `packet` is the datagram of each row, `where` its position."""
+    """`chosen` picks records of the block (None: all of them), `where` is their position; `set_packets` is each set's datagram."""
 
     block: Block
     view: View
     chosen: Longs | None
-    packet: Longs
+    set_packets: Longs
     where: Where
     packets: PacketTable
     out: Assembly
@@ -31,7 +31,7 @@ class Rows:
     @property
     def count(self) -> int:
         """Flows in these rows."""
-        return len(self.packet)
+        return self.block.rows if self.chosen is None else len(self.chosen)
 
     def has(self, number: int, pen: int = 0) -> bool:
         """Whether the records have this element."""
@@ -57,7 +57,12 @@ class Rows:
 
     def of_packet(self, name: str) -> Longs:
         """A value of the datagram, for each row."""
-        return self.packets[name][self.packet]
+        return self.spread(self.packets[name])
+
+    def spread(self, of_packets: NDArray[Any]) -> NDArray[Any]:
+        """One value per datagram, for each row."""
+        values = np.repeat(of_packets[self.set_packets], self.block.counts)
+        return values if self.chosen is None else values[self.chosen]
 
     def put(self, name: str, values: NDArray[Any], valid: Bools | None = None) -> None:
         """Fill these rows of a column."""

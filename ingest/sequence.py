@@ -1,7 +1,7 @@
 """Sequence numbers: what was lost, what came late, what came twice, and when an exporter started again.
 
 In: the sequence number of each datagram, how many units it advances (NetFlow v5: flows, v9: datagrams, IPFIX: data records, sFlow:
-datagrams or samples), and a fingerprint of its octets. Out: totals in the protocol's own unit. Refuses to know packets.
+datagrams or samples), and its octets. Out: totals in the protocol's own unit. Refuses to know packets.
 All arithmetic is modulo 2^32 (RFC 3954 section 5.1, RFC 7011 section 3.1).
 """
 
@@ -30,16 +30,19 @@ class SequenceTracker:
     reordered: int = 0
     restarts: int = 0
     gaps: list[tuple[int, int]] = field(default_factory=list)
-    seen: dict[int, bytes] = field(default_factory=dict)
+    seen: dict[int, int] = field(default_factory=dict)
     suspect: int = -1
 
-    def is_repeat(self, sequence: int, fingerprint: bytes) -> bool:
-        """Whether a datagram with this number and fingerprint is among the last ones; else it is remembered."""
-        if self.seen.get(sequence) == fingerprint:
+    def is_repeat(self, sequence: int, payload: bytes) -> bool:
+        """Whether a datagram with this number and these octets is among the last ones; else it is remembered."""
+        seen = self.seen
+        mark = hash(payload)
+        if seen.get(sequence) == mark:
             return True
-        self.seen[sequence] = fingerprint
-        if len(self.seen) > REMEMBERED:
-            del self.seen[next(iter(self.seen))]
+        seen[sequence] = mark
+        if len(seen) > 2 * REMEMBERED:
+            for oldest in list(seen)[:REMEMBERED]:
+                del seen[oldest]
         return False
 
     def advance(self, sequence: int, units: int, known: bool = True) -> None:

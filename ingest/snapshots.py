@@ -43,16 +43,16 @@ def _pack_exporter(exporter: Exporter) -> dict[str, Any]:
     return {
         "address": exporter.address.hex(),
         "last_ms": exporter.last_ms,
-        "clock": [clock.minute, clock.least, clock.estimate],
-        "domains": [_pack_domain(domain) for domain in exporter.domains.values() if domain.key.session == 0],
+        "clock": [clock.minute, clock.least, clock.estimate, clock.correction],
+        "domains": [_pack_domain(domain) for domain in exporter.domains.values() if domain.session == 0],
     }
 
 
 def _pack_domain(domain: Domain) -> dict[str, Any]:
     facts = domain.facts
     return {
-        "version": domain.key.version,
-        "domain": domain.key.domain,
+        "version": domain.version,
+        "domain": domain.number,
         "templates": [_pack_template(template) for template in domain.templates],
         "default": facts.default,
         "by_id": list(facts.by_id.items()),
@@ -78,8 +78,8 @@ class _Loaded:
         if len(self.address) != _ADDRESS:
             raise ValueError(f"an exporter address has {len(self.address)} octets")
         self.last_ms = int(tree["last_ms"])
-        minute, least, estimate = map(int, tree["clock"])
-        self.clock = ClockOffset(minute, least, estimate)
+        minute, least, estimate, correction = map(int, tree["clock"])
+        self.clock = ClockOffset(minute, least, estimate, correction)
         self.domains = [_load_domain(item) for item in tree["domains"]]
 
     def bring_into(self, exporters: Exporters, exporter: Exporter) -> None:
@@ -106,7 +106,7 @@ def _load_domain(tree: dict[str, Any]) -> tuple[DomainKey, list[Template], Facts
         vrfs={int(number): str(name) for number, name in tree["vrfs"]},
         names={str(kind): str(name) for kind, name in tree["names"].items()},
     )
-    key = DomainKey(0, int(tree["version"]), int(tree["domain"]))
+    key = (0, int(tree["version"]), int(tree["domain"]))
     return key, [_load_template(item) for item in tree["templates"]], facts
 
 

@@ -94,9 +94,9 @@ def template_rows(exporters: Exporters, added: Elements) -> list[TemplateRow]:
     return [
         TemplateRow(
             exporter.address,
-            domain.key.session,
-            domain.key.version,
-            domain.key.domain,
+            domain.session,
+            domain.version,
+            domain.number,
             template.id,
             "options" if template.is_options else "data",
             template.scope_count,
@@ -112,7 +112,7 @@ def template_rows(exporters: Exporters, added: Elements) -> list[TemplateRow]:
 def sampler_rows(exporters: Exporters) -> list[SamplerRow]:
     """All samplers that exporters have described."""
     return [
-        SamplerRow(exporter.address, domain.key.version, domain.key.domain, scope, number, *sampler)
+        SamplerRow(exporter.address, domain.version, domain.number, scope, number, *sampler)
         for exporter, domain in _domains(exporters)
         for scope, number, sampler in _samplers(domain)
     ]
@@ -121,7 +121,7 @@ def sampler_rows(exporters: Exporters) -> list[SamplerRow]:
 def name_rows(exporters: Exporters) -> list[NameRow]:
     """All names that exporters have sent."""
     return [
-        NameRow(exporter.address, domain.key.domain, kind, number, name, description)
+        NameRow(exporter.address, domain.number, kind, number, name, description)
         for exporter, domain in _domains(exporters)
         for kind, number, name, description in _names(domain)
     ]
@@ -168,4 +168,4 @@ def _names(domain: Domain) -> list[tuple[str, str, str, str]]:
     rows = [("interface", str(number), fact.name, fact.description) for number, fact in facts.interfaces.items()]
     rows += [("application", number.hex(), fact.name, fact.description) for number, fact in facts.applications.items()]
     rows += [("vrf", str(number), name, "") for number, name in facts.vrfs.items()]
-    return rows + [(kind, str(domain.key.domain), name, "") for kind, name in facts.names.items()]
+    return rows + [(kind, str(domain.number), name, "") for kind, name in facts.names.items()]

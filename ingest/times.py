@@ -4,7 +4,7 @@ In: columns of time elements and the header's times. Out: first, delta and last 
 the collector's clock. One function turns uptime into time; what is illegal is repaired as OpenNMS does, and counted.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,9 @@ def from_uptime(uptime: Longs, exported: Longs, sys_uptime: Longs) -> Longs:
     a little ahead is only that. So 0xffffffff (seen in NetFlow v5) is 1 ms before boot.
     """
     age = sys_uptime - uptime
-    age = np.where(age < -_AHEAD_MS, age + _WRAP, age)
+    wrapped = age < -_AHEAD_MS
+    if wrapped.any():
+        age[wrapped] += _WRAP
     return exported - age
 
 
@@ -46,14 +48,17 @@ def repair(first: Longs, last: Longs, exported: Longs) -> tuple[Longs, Longs, ND
 
 def delta(first: Longs, last: Longs, timeout_ms: Longs) -> Longs:
     """Start of the part of a flow that its record counts: not before last - timeout, where a timeout is known (>= 0)."""
-    return np.where(timeout_ms >= 0, np.maximum(first, last - timeout_ms), first)
+    known = timeout_ms >= 0
+    return np.where(known, np.maximum(first, last - timeout_ms), first) if known.any() else first
 
 
-def first_known(candidates: list[Longs], otherwise: Any) -> Longs:
-    """The first candidate that is not 0, row by row, else `otherwise`."""
-    result: Longs | None = None
-    for candidate in candidates:
-        result = candidate if result is None else np.where(result == 0, candidate, result)
-    if result is None:
-        return np.asarray(otherwise)
-    return np.where(result == 0, otherwise, result)
+def first_known(candidates: list[Longs], rows: int) -> Longs:
+    """The first candidate that is not 0, row by row, else 0."""
+    if not candidates:
+        return np.zeros(rows, np.int64)
+    result = candidates[0]
+    for candidate in candidates[1:]:
+        if result.all():
+            break
+        result = np.where(result == 0, candidate, result)
+    return result

@@ -37,12 +37,12 @@ def check_length(payload: bytes) -> Fault | None:
 def read_templates(payload: bytes, span: Span) -> tuple[list[Definition], list[Fault]]:
     """Template records and withdrawals of a template set (RFC 7011 sections 3.4.1 and 8.1)."""
     definitions: list[Definition] = []
-    offset = span.start
-    while offset + 4 <= span.stop:
+    _, offset, stop = span
+    while offset + 4 <= stop:
         number, count = SET_HEADER.unpack_from(payload, offset)
         if number < FIRST_DATA_SET and not (number == TEMPLATE_SET and count == 0):
-            return definitions, _padding_or_fault(payload, offset, span.stop, number)
-        read = read_fields(payload, offset + 4, span.stop, count, enterprise=True)
+            return definitions, _padding_or_fault(payload, offset, stop, number)
+        read = read_fields(payload, offset + 4, stop, count, enterprise=True)
         if read is None:
             return definitions, [malformed(offset, number, f"{count} fields do not fit in its set")]
         fields, offset = read
@@ -53,17 +53,17 @@ def read_templates(payload: bytes, span: Span) -> tuple[list[Definition], list[F
 def read_options_templates(payload: bytes, span: Span) -> tuple[list[Definition], list[Fault]]:
     """Options template records and withdrawals (RFC 7011 section 3.4.2.2): a scope field count must not be zero."""
     definitions: list[Definition] = []
-    offset = span.start
-    while offset + 4 <= span.stop:
+    _, offset, stop = span
+    while offset + 4 <= stop:
         number, count = SET_HEADER.unpack_from(payload, offset)
         if count == 0 and (number >= FIRST_DATA_SET or number == OPTIONS_SET):
             definitions.append(Definition(number, [], 0))
             offset += 4
             continue
-        if number < FIRST_DATA_SET or offset + 6 > span.stop:
-            return definitions, _padding_or_fault(payload, offset, span.stop, number)
+        if number < FIRST_DATA_SET or offset + 6 > stop:
+            return definitions, _padding_or_fault(payload, offset, stop, number)
         _, _, scopes = _OPTIONS_HEADER.unpack_from(payload, offset)
-        read = read_fields(payload, offset + 6, span.stop, count, enterprise=True)
+        read = read_fields(payload, offset + 6, stop, count, enterprise=True)
         if read is None or not 0 < scopes <= count:
             return definitions, [malformed(offset, number, f"{count} fields, {scopes} of scope, do not fit in its set")]
         fields, offset = read

@@ -14,6 +14,7 @@ from ingest.templates import Field
 _HEADER_1: Final = struct.Struct(">HHIII")
 _HEADER_5: Final = struct.Struct(">HHIIIIBBH")
 _HEADER_7: Final = struct.Struct(">HHIIIII")
+_HEADERS: Final = {1: _HEADER_1, 5: _HEADER_5, 7: _HEADER_7}
 _PADDING: Final = 210
 
 
@@ -34,23 +35,21 @@ RECORD: Final = {version: sum(item.length for item in fields) for version, field
 
 def parse_header(payload: bytes, version: int) -> Header | Fault:
     """Header of a v1, v5 or v7 datagram; `end` covers the whole records that are there, at most as many as the header says."""
-    layout = {1: _HEADER_1, 5: _HEADER_5, 7: _HEADER_7}[version]
-    if len(payload) < layout.size:
-        return Fault(Reason.TRUNCATED_HEADER, 0, f"{len(payload)} octets, a NetFlow v{version} header has {layout.size}")
-    _, count, uptime, seconds, nanoseconds, *rest = layout.unpack_from(payload)
-    sequence = rest[0] if rest else 0
-    engine_type, engine_id, sampling = rest[1:] if version == 5 else (-1, -1, 0)
-    there = min(count, (len(payload) - layout.size) // RECORD[version])
-    return Header(
-        version,
-        count,
-        uptime,
-        seconds * 1000 + nanoseconds // 1_000_000,
-        sequence,
-        max(engine_type, 0) << 8 | max(engine_id, 0),
-        layout.size,
-        layout.size + there * RECORD[version],
-        engine_type,
-        engine_id,
-        sampling,
-    )
+    layout = _HEADERS[version]
+    start = layout.size
+    if len(payload) < start:
+        return Fault(Reason.TRUNCATED_HEADER, 0, f"{len(payload)} octets, a NetFlow v{version} header has {start}")
+    sequence, engine_type, engine_id, sampling = 0, 0, 0, 0
+    if version == 5:
+        _, records, uptime, seconds, nanoseconds, sequence, engine_type, engine_id, sampling = layout.unpack_from(payload)
+    elif version == 7:
+        _, records, uptime, seconds, nanoseconds, sequence, _ = layout.unpack_from(payload)
+    else:
+        _, records, uptime, seconds, nanoseconds = layout.unpack_from(payload)
+    size = RECORD[version]
+    end = start + min(records, (len(payload) - start) // size) * size
+    exported = seconds * 1000 + nanoseconds // 1_000_000
+    domain = engine_type << 8 | engine_id
+    if version != 5:
+        engine_type = engine_id = -1
+    return Header(version, records, uptime, exported, sequence, domain, start, end, engine_type, engine_id, sampling)

@@ -30,12 +30,12 @@ def parse_header(payload: bytes) -> Header | Fault:
 def read_templates(payload: bytes, span: Span) -> tuple[list[Definition], list[Fault]]:
     """Template records of a template set (RFC 3954 section 5.2); less than a record header at the end is padding."""
     definitions: list[Definition] = []
-    offset = span.start
-    while offset + 4 <= span.stop:
+    _, offset, stop = span
+    while offset + 4 <= stop:
         number, count = SET_HEADER.unpack_from(payload, offset)
         if number < FIRST_DATA_SET:
-            return definitions, _padding_or_fault(payload, offset, span.stop, number)
-        read = read_fields(payload, offset + 4, span.stop, count, enterprise=False)
+            return definitions, _padding_or_fault(payload, offset, stop, number)
+        read = read_fields(payload, offset + 4, stop, count, enterprise=False)
         if read is None:
             return definitions, [malformed(offset, number, f"{count} fields do not fit in its set")]
         fields, offset = read
@@ -46,13 +46,13 @@ def read_templates(payload: bytes, span: Span) -> tuple[list[Definition], list[F
 def read_options_templates(payload: bytes, span: Span) -> tuple[list[Definition], list[Fault]]:
     """Options template records (RFC 3954 section 6.1); lengths there are in octets, four for each field."""
     definitions: list[Definition] = []
-    offset = span.start
-    while offset + 6 <= span.stop:
+    _, offset, stop = span
+    while offset + 6 <= stop:
         number, scope_octets, option_octets = _OPTIONS_HEADER.unpack_from(payload, offset)
         if number < FIRST_DATA_SET:
-            return definitions, _padding_or_fault(payload, offset, span.stop, number)
+            return definitions, _padding_or_fault(payload, offset, stop, number)
         scopes = scope_octets // 4
-        read = read_fields(payload, offset + 6, span.stop, scopes + option_octets // 4, enterprise=False)
+        read = read_fields(payload, offset + 6, stop, scopes + option_octets // 4, enterprise=False)
         if read is None:
             return definitions, [malformed(offset, number, f"{scope_octets} + {option_octets} octets do not fit in its set")]
         fields, offset = read

@@ -39,9 +39,9 @@ def walk_sets(payload: bytes, start: int, end: int) -> tuple[list[Span], list[Fa
         if stop > end:
             there = min(stop, len(payload))
             faults.append(Fault(Reason.SET_LENGTH, offset, f"set of {length} octets, {end - offset} are left", set_id))
-            spans.append(Span(set_id, offset + 4, there))
+            spans.append((set_id, offset + 4, there))
             break
-        spans.append(Span(set_id, offset + 4, stop))
+        spans.append((set_id, offset + 4, stop))
         offset = stop
     return spans, faults
 
