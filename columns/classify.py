@@ -10,7 +10,7 @@ tuples of classes (`columns.rules.tuples`); of the two answers the better ranked
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -18,18 +18,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from columns.dictionaries import as_text, places
-from columns.registries import services
 from columns.rules.exporters import Exporter
-from columns.rules.model import PREDEFINED_GROUP, Conditions, Group, Rule, RuleBook, RuleText
+from columns.rules.model import Conditions, Rule, RuleBook
 from columns.rules.ports import NO_PORT, NO_PROTOCOL, PortEntry, PortTable, Ranks, build_port_table
+from columns.rules.predefined import default_book
 from columns.rules.tuples import AddressColumn, FlowColumns, TupleTable, build_tuple_table
 
 _NO_RULE: Final = -1
 _ANY_PORT: Final = ((0, NO_PORT),)
 _NO_ADDRESSES: Final = pa.array([], pa.binary(16))
-
-Exported = Literal["never", "first", "last"]
-"""Whether the application that the exporter names (RFC 6759) is taken, before the rules or after them."""
 
 
 class Exporters(Protocol):
@@ -46,6 +43,9 @@ class UnknownExporters:
     def describe(self, address: bytes, location: str | None) -> Exporter:
         """See `Exporters`."""
         return Exporter(int.from_bytes(address, "big"), location)
+
+
+NOTHING_KNOWN: Final = UnknownExporters()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +76,10 @@ class Classifier:
         best: Ranks = np.minimum(ranks, self.rank_of_tuple[self.tuples.look_up(columns)])
         return best
 
-    def applications(
-        self, flows: pa.RecordBatch, exporters: Exporters = UnknownExporters(), exported: Exported = "never"
-    ) -> pa.DictionaryArray:
+    def applications(self, flows: pa.RecordBatch, exporters: Exporters = NOTHING_KNOWN) -> pa.DictionaryArray:
         """The column `application` of these flows; its dictionary has only names in use."""
         found = self.name_of_rank[self.ranks(flows, exporters)]
+        exported = self.book.exported
         if exported == "never" or "application_name" not in flows.schema.names:
             return as_text(found, self.names)
         column = flows.column("application_name")
@@ -113,23 +112,9 @@ def compile_book(book: RuleBook) -> Classifier:
 
 
 @cache
-def predefined_group() -> Group:
-    """IANA's services, each for both directions, in the order of the registry."""
-    rules = tuple(
-        Rule(
-            RuleText(service.name, service.keyword, dst_port=str(service.port), omnidirectional=True),
-            Conditions(frozenset({service.protocol}), dst_ports=((service.port, service.port),)),
-            position,
-        )
-        for position, service in enumerate(services())
-    )
-    return Group(PREDEFINED_GROUP, 0, rules, predefined=True)
-
-
-@cache
 def default_classifier() -> Classifier:
     """The pre-defined rules alone; of two that fit the ends of a flow the first in the registry wins."""
-    return compile_book(RuleBook((predefined_group(),), "iana"))
+    return compile_book(default_book())
 
 
 def _needs_tuple(conditions: Conditions) -> bool:

@@ -6,13 +6,16 @@ rules are written in files and how flows are matched fast.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from typing import Final
+from typing import Final, Literal
 
 from columns.rules.exporters import ExporterFilter
 from columns.rules.spans import Spans
 
 USER_GROUP: Final = "user-defined"
 PREDEFINED_GROUP: Final = "pre-defined"
+
+Exported = Literal["never", "first", "last"]
+"""Whether the application that the exporter itself names (RFC 6759) is taken, before the rules or after them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ class RuleBook:
 
     groups: tuple[Group, ...]
     version: str
+    exported: Exported = "never"
 
     def ranked(self) -> Iterator[tuple[Group, Rule]]:
         """Enabled rules in the order in which they are asked.

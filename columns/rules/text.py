@@ -156,10 +156,11 @@ def _conditions(line: int, text: RuleText, faults: list[Fault]) -> Conditions:
 
 
 def _parse_protocols(text: str) -> frozenset[int]:
-    return frozenset(_parse_protocol(part.strip()) for part in text.split(","))
+    return frozenset(parse_protocol(part.strip()) for part in text.split(","))
 
 
-def _parse_protocol(text: str) -> int:
+def parse_protocol(text: str) -> int:
+    """IANA protocol number of a keyword or number; raises ValueError if there is none."""
     number = protocol_numbers().get(text.lower())
     if number is None:
         if not text.isdecimal() or int(text) > 255:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from columns.classify import compile_book
@@ -85,6 +85,7 @@ def rule_book(rules: Sequence[PlainRule]) -> RuleBook:
     return RuleBook(tuple(groups), "test")
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(_RULE, max_size=12), st.lists(_FLOW, min_size=1, max_size=25))
 def test_equals_the_plain_matcher(rules: list[PlainRule], flows: list[PlainFlow]) -> None:
     positioned = [PlainRule(**vars(rule) | {"position": place}) for place, rule in enumerate(rules)]

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
-from columns.classify import UnknownExporters, compile_book, default_classifier, predefined_group
+from columns.classify import UnknownExporters, compile_book
 from columns.rules.exporters import Exporter
-from columns.rules.model import Group, Rule, RuleBook
+from columns.rules.model import Exported, Group, Rule, RuleBook
+from columns.rules.predefined import default_book, predefined_group
 from columns.rules.text import read_rules
 from tests.classify.plain import PlainFlow
 from tests.classify.test_engine import flow_batch
@@ -86,11 +87,11 @@ def test_direction() -> None:
 
 
 @pytest.mark.parametrize(("exported", "expected"), [("never", "www-http"), ("last", "www-http"), ("first", "web-browsing")])
-def test_the_exporters_own_name(exported: str, expected: str) -> None:
+def test_the_exporters_own_name(exported: Exported, expected: str) -> None:
     flows = flow_batch([_WEB, replace(_WEB, protocol=250), _WEB, _WEB])
     named = pa.array(["web-browsing", "web-browsing", None, "www-http"]).dictionary_encode()
     flows = flows.append_column("application_name", named)
-    found = default_classifier().applications(flows, exported=exported)  # type: ignore[arg-type]
+    found = compile_book(replace(default_book(), exported=exported)).applications(flows)
     alone = None if exported == "never" else "web-browsing"
     assert found.to_pylist() == [expected, alone, "www-http", "www-http"]
     assert len(set(found.dictionary.to_pylist())) == len(found.dictionary)
