@@ -1,6 +1,6 @@
 """`nephrite flink`: a cluster on this machine, and what a job needs between its start and its end.
 
-Jobs themselves are started by the pipeline's own command; nothing here imports Beam.
+Beam is imported only by `submit`, which starts the aggregation job.
 """
 
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from common.options import ConfigFile, DataDir, settings_of
 from flink.cluster import Cluster, ClusterSettings
 from flink.distribution import cache_folder, install
 from flink.jobserver import runner_jar
@@ -51,6 +52,31 @@ def start(
     cluster = Cluster(home, folder, ClusterSettings(rest_port=rest_port, rpc_port=rpc_port, slots=slots, host=host))
     cluster.start(taskmanagers)
     typer.echo(f"{runner.pair} with {taskmanagers * slots} slots at {cluster.rest_url}")
+
+
+@flink_app.command()
+def submit(
+    documents: Annotated[str, typer.Option(metavar="WHERE", help="kafka://host:9092/topic, or a folder that all workers see.")],
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    url: Url = LOCAL,
+    parallelism: Annotated[int, typer.Option(min=1, help="Subtasks, and Python workers per TaskManager.")] = 2,
+    savepoint: Annotated[str, typer.Option(metavar="PATH", help="Go on from this savepoint.")] = "",
+) -> None:
+    """Start the aggregation job over the configured bus and print its id; returns without waiting."""
+    from flink.job import Documents, job_builder
+    from flink.submit import FlinkOptions, inherited_worker_env
+    from flink.submit import submit as start_job
+
+    options = FlinkOptions(
+        url,
+        runner_jar(cache_folder()).path,
+        parallelism=parallelism,
+        sdk_worker_parallelism=parallelism,
+        savepoint=savepoint or None,
+        worker_env=inherited_worker_env(),
+    )
+    typer.echo(start_job(job_builder(settings_of(config, data_dir), Documents(documents)), options))
 
 
 @flink_app.command()

@@ -13,7 +13,7 @@ import apache_beam as beam
 from bus.contract import Source
 from columns.enrich import Enricher
 from columns.lane import Limits
-from pipelines.source import FOREVER, ReadBus
+from pipelines.source import ReadBus
 from transforms.flows import Enrich, LayOut
 from transforms.lane_state import LaneState
 
@@ -28,11 +28,6 @@ class Streaming:
     lanes: int
     enricher: Enricher
     limits: Limits
-
-
-def endless(partitions: Sequence[int]) -> list[tuple[int, int, int]]:
-    """Whole partitions from their beginning, for ever; the order of the tuple spreads them over subtasks."""
-    return [(partition, 0, FOREVER) for partition in partitions]
 
 
 def build_streaming(pipeline: beam.Pipeline, job: Streaming, sink: beam.DoFn) -> None:

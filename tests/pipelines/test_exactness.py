@@ -30,7 +30,7 @@ from tests.pipelines.line import (
 SCENARIOS: Final = ("small", "skewed", "lossy")
 
 
-class Crashed(Exception):
+class CrashedError(Exception):
     """What the tests throw into a commit."""
 
 
@@ -162,8 +162,8 @@ def crash_at_commit(folder: Path, log: MemoryLog) -> None:
 
     class Dying(Manifest):
         def commit(self, commit: Commit) -> int:
-            raise Crashed
+            raise CrashedError
 
-    with Dying.open(folder, writer=True) as manifest, pytest.raises(Crashed):
+    with Dying.open(folder, writer=True) as manifest, pytest.raises(CrashedError):
         driver_of(log, manifest).drain()
-        raise Crashed
+        raise CrashedError
