@@ -1,66 +1,18 @@
-"""What can be asked of a store: typed questions and answers, the same for every store.
+"""What a store answers: one reading contract, and the shapes of its answers.
 
-In: questions. Out: answers, each with where it came from and how exact it is. Refuses to know files, indices and SQL, and which
-range or source a question should have: that is the planner's (query/planner.py).
+In: questions (stores/questions.py). Out: answers, each with where it came from and how exact it is. Refuses to know files, indices
+and SQL.
 
 Numbers are those of docs/explanation/numbers.md: scaled by the sampling interval once, spread over windows of a minute. Ranges are
 half-open and whole minutes, but for `flows`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 import pyarrow as pa
 
-Source = Literal["1m", "raw"]
-Order = Literal["newest", "oldest", "largest"]
-NO_APPLICATION: Final = ""
-"""As `Filters.application`: flows that no rule matched."""
-
-
-class Items(StrEnum):
-    """What `top` ranks and `series` tells apart."""
-
-    APPLICATIONS = "applications"
-    HOSTS = "hosts"
-    CONVERSATIONS = "conversations"
-    INTERFACES = "interfaces"
-    EXPORTERS = "exporters"
-
-
-KEYS: Final[Mapping[Items, tuple[str, ...]]] = {
-    Items.APPLICATIONS: ("application",),
-    Items.HOSTS: ("host",),
-    Items.CONVERSATIONS: ("location", "protocol", "lower_address", "upper_address", "application"),
-    Items.INTERFACES: ("location", "exporter", "interface"),
-    Items.EXPORTERS: ("location", "exporter"),
-}
-"""The members of an item's key, per kind."""
-Key = tuple[str | int | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """[from_ms, to_ms)."""
-
-    from_ms: int
-    to_ms: int
-
-    def overlaps(self, other: "Span") -> bool:
-        """Whether there is any moment in both."""
-        return self.from_ms < other.to_ms and other.from_ms < self.to_ms
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """Which traffic counts; None is all. Addresses are text as common.addresses writes it; an interface is an ifIndex."""
-
-    exporter: str | None = None
-    interface: int | None = None
-    application: str | None = None
-    host: str | None = None
+from stores.questions import FlowsQuery, Key, SeriesQuery, Source, Span, TopQuery, TotalsQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,32 +59,12 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True)
-class TotalsQuery:
-    """All traffic of a selection."""
-
-    span: Span
-    filters: Filters
-    source: Source
-
-
-@dataclass(frozen=True, slots=True)
 class Totals:
     """The true bytes_total lies in [measures.bytes_total, measures.bytes_total + error]."""
 
     measures: Measures
     error: int
     provenance: Provenance
-
-
-@dataclass(frozen=True, slots=True)
-class TopQuery:
-    """The `n` largest items by bytes_total."""
-
-    items: Items
-    span: Span
-    filters: Filters
-    source: Source
-    n: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,18 +91,6 @@ class Top:
     provenance: Provenance
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesQuery:
-    """Totals per step (`items` None), or those of the `n` largest items and of the rest. `step_ms` is whole minutes."""
-
-    items: Items | None
-    span: Span
-    filters: Filters
-    source: Source
-    step_ms: int
-    n: int = 10
-
-
 SERIES_SCHEMA: Final = pa.schema(
     [
         ("start_ms", pa.int64()),
@@ -192,16 +112,6 @@ class Series:
     points: pa.Table
     items: tuple[Key, ...]
     provenance: Provenance
-
-
-@dataclass(frozen=True, slots=True)
-class FlowsQuery:
-    """Raw flows whose interval touches `span`."""
-
-    span: Span
-    filters: Filters
-    limit: int
-    order: Order = "newest"
 
 
 FLOWS_SCHEMA: Final = pa.schema(
@@ -287,10 +197,3 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections."""
-
-
-def aggregates_answer(items: Items | None, filters: Filters) -> bool:
-    """Whether minute aggregates can answer: they rank one thing at a time, so a filter must be by nothing else (groupings)."""
-    if filters.host is not None:
-        return items is None and filters.application is None
-    return filters.application is None or items in (None, Items.APPLICATIONS)

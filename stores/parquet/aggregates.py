@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from flowpb.groupings import Grouping, Kind, Scope
-from stores.contract import MEASURES, NO_APPLICATION, Filters, Items, Span
+from stores.contract import MEASURES
 from stores.parquet.statements import Statement, bucket, latest, listed, sums, where
+from stores.questions import NO_APPLICATION, Filters, Items, Span
 
 _KIND: Final = {Items.APPLICATIONS: Kind.APPLICATION, Items.HOSTS: Kind.HOST, Items.CONVERSATIONS: Kind.CONVERSATION}
 _KEY: Final = {

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 
 from common.addresses import pack_address
-from stores.contract import KEYS, MEASURES, SERIES_SCHEMA, Items, Key, Measures, Span, TopItem
+from stores.contract import MEASURES, SERIES_SCHEMA, Measures, TopItem
 from stores.parquet.statements import sums
+from stores.questions import KEYS, Items, Key, Span
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -12,8 +12,9 @@ from typing import Final
 
 from flowpb.groupings import FUTURE_MS, HORIZON_MS, WINDOW_MS
 from flowpb.schema import Direction
-from stores.contract import MEASURES, NO_APPLICATION, Filters, Items, Span
+from stores.contract import MEASURES
 from stores.parquet.statements import Statement, bucket, listed, quoted, sums, where
+from stores.questions import NO_APPLICATION, Filters, Items, Span
 
 _LARGEST: Final = 2**63 - 1
 _FAR: Final = 2**60

@@ -14,27 +14,7 @@ import pyarrow as pa
 
 from common.errors import StoreError
 from flowpb.documents import AGGREGATE_SCHEMA, LEVEL_MINUTE
-from stores.contract import (
-    FLOWS_SCHEMA,
-    ExporterRow,
-    Exporters,
-    Filters,
-    Flows,
-    FlowsQuery,
-    Items,
-    Key,
-    Measures,
-    Provenance,
-    Series,
-    SeriesQuery,
-    Source,
-    Span,
-    Top,
-    TopItem,
-    TopQuery,
-    Totals,
-    TotalsQuery,
-)
+from stores.contract import FLOWS_SCHEMA, ExporterRow, Exporters, Flows, Measures, Provenance, Series, Top, TopItem, Totals
 from stores.parquet import answers
 from stores.parquet.aggregates import DocumentFiles, aggregate_tables
 from stores.parquet.layout import RAW_LEVEL, Kind, LiveFile, find_file
@@ -42,6 +22,7 @@ from stores.parquet.manifest import Manifest
 from stores.parquet.raw import MACROS, flows_table, raw_tables, traffic
 from stores.parquet.rows import RAW_SCHEMA
 from stores.parquet.statements import QUIET
+from stores.questions import Filters, FlowsQuery, Items, Key, SeriesQuery, Source, Span, TopQuery, TotalsQuery
 
 _ATTEMPTS: Final = 5
 _KIND: Final[dict[str, Kind]] = {RAW_LEVEL: "raw", LEVEL_MINUTE: "aggregate"}

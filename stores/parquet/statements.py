@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from stores.contract import MEASURES, Span
+from stores.contract import MEASURES
+from stores.questions import Span
 
 Value = str | int | list[str]
 QUIET: Final = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}

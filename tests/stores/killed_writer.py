@@ -1,4 +1,4 @@
-"""A writer of three runs, a merge and a sweep that can be killed after any of its steps; run as a program by test_manifest_crash.py.
+"""A writer of three runs, a merge and a sweep that can be killed after any of its steps; run by test_manifest_crash.py.
 
 Everything it does follows from what the manifest carries, so that starting it again goes on where the last commit left off.
 """

@@ -17,6 +17,7 @@ from stores.parquet.writer import write_aggregates, write_raw
 MINUTE: Final = 60_000
 T0: Final = 1_790_000_040_000
 """A whole minute: 2026-09-21T14:14:00Z."""
+LATE: Final = T0 + 10 * MINUTE
 A: Final = "192.0.2.1"
 B: Final = "192.0.2.2"
 
@@ -78,11 +79,11 @@ class Batch:
     epoch: int = 7
     lane: int = 3
     seq: int = 1
-    mark_ms: int = T0 + 10 * MINUTE
-    frontier_ms: int = T0 + 10 * MINUTE
+    mark_ms: int = LATE
+    frontier_ms: int = LATE
 
 
-def batch_of(rows: Sequence[dict[str, object]], seq: int = 1, **judged: int) -> Batch:
+def batch_of(rows: Sequence[dict[str, object]], seq: int = 1, mark_ms: int = LATE, frontier_ms: int = LATE) -> Batch:
     """Flows as dictionaries, addresses as text; columns that no row has are left out."""
     names = [name for name in FLOW_SCHEMA.names if any(name in row for row in rows)]
     arrays = []
@@ -96,7 +97,7 @@ def batch_of(rows: Sequence[dict[str, object]], seq: int = 1, **judged: int) -> 
             arrays.append(pa.array(values, kind.value_type).dictionary_encode())
         else:
             arrays.append(pa.array(values, kind))
-    return Batch(pa.RecordBatch.from_arrays(arrays, names), seq=seq, **judged)
+    return Batch(pa.RecordBatch.from_arrays(arrays, names), seq=seq, mark_ms=mark_ms, frontier_ms=frontier_ms)
 
 
 def table_of(documents: Sequence[Doc]) -> pa.Table:

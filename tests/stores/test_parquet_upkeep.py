@@ -7,12 +7,12 @@ import pytest
 
 from common.config import Store
 from common.errors import StoreError
-from stores.contract import Filters, FlowsQuery, Items, Span, TopQuery
 from stores.parquet.compact import RUNS_PER_MERGE, SETTLE_MS, TARGET_BYTES, Merge, compact, next_merge
 from stores.parquet.layout import DAY_MS, HOUR_MS, Kind, LiveFile, find_file
 from stores.parquet.manifest import Manifest
 from stores.parquet.reader import ParquetStore
 from stores.parquet.upkeep import GRACE_MS, expired_files, maintain
+from stores.questions import Filters, FlowsQuery, Items, Span, TopQuery
 from tests.stores.literals import MINUTE, T0, A, Doc, batch_of, fill
 
 HOUR = T0 // HOUR_MS * HOUR_MS
@@ -24,7 +24,7 @@ def live(name: str, start_ms: int, stage: int = 0, size: int = 10, kind: Kind = 
 
 
 def names(merge: Merge | None) -> tuple[list[str], int] | None:
-    return merge and ([file.name for file in merge.files], merge.stage)
+    return ([file.name for file in merge.files], merge.stage) if merge else None
 
 
 def test_some_runs_of_an_hour_merge_before_it_is_over() -> None:

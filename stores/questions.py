@@ -1,0 +1,107 @@
+"""What can be asked of a store: typed questions, the same for every store.
+
+In: nothing. Out: the questions. Refuses to know how they are answered (stores/contract.py says with what) and which range or
+source a question should have: that is the planner's (query/planner.py). Light to import, for the command line.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Literal
+
+Source = Literal["1m", "raw"]
+Order = Literal["newest", "oldest", "largest"]
+NO_APPLICATION: Final = ""
+"""As `Filters.application`: flows that no rule matched."""
+
+
+class Items(StrEnum):
+    """What `top` ranks and `series` tells apart."""
+
+    APPLICATIONS = "applications"
+    HOSTS = "hosts"
+    CONVERSATIONS = "conversations"
+    INTERFACES = "interfaces"
+    EXPORTERS = "exporters"
+
+
+KEYS: Final[Mapping[Items, tuple[str, ...]]] = {
+    Items.APPLICATIONS: ("application",),
+    Items.HOSTS: ("host",),
+    Items.CONVERSATIONS: ("location", "protocol", "lower_address", "upper_address", "application"),
+    Items.INTERFACES: ("location", "exporter", "interface"),
+    Items.EXPORTERS: ("location", "exporter"),
+}
+"""The members of an item's key, per kind."""
+Key = tuple[str | int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """[from_ms, to_ms)."""
+
+    from_ms: int
+    to_ms: int
+
+    def overlaps(self, other: "Span") -> bool:
+        """Whether there is any moment in both."""
+        return self.from_ms < other.to_ms and other.from_ms < self.to_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which traffic counts; None is all. Addresses are text as common.addresses writes it; an interface is an ifIndex."""
+
+    exporter: str | None = None
+    interface: int | None = None
+    application: str | None = None
+    host: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TotalsQuery:
+    """All traffic of a selection."""
+
+    span: Span
+    filters: Filters
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class TopQuery:
+    """The `n` largest items by bytes_total."""
+
+    items: Items
+    span: Span
+    filters: Filters
+    source: Source
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesQuery:
+    """Totals per step (`items` None), or those of the `n` largest items and of the rest. `step_ms` is whole minutes."""
+
+    items: Items | None
+    span: Span
+    filters: Filters
+    source: Source
+    step_ms: int
+    n: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class FlowsQuery:
+    """Raw flows whose interval touches `span`."""
+
+    span: Span
+    filters: Filters
+    limit: int
+    order: Order = "newest"
+
+
+def aggregates_answer(items: Items | None, filters: Filters) -> bool:
+    """Whether minute aggregates can answer: they rank one thing at a time, so a filter must be by nothing else (groupings)."""
+    if filters.host is not None:
+        return items is None and filters.application is None
+    return filters.application is None or items in (None, Items.APPLICATIONS)
