@@ -98,15 +98,15 @@ def _start(batch: pa.RecordBatch) -> Ints:
     if delta is None:
         return first
     start: Ints = (delta.fill_null(0) if delta.null_count else delta).to_numpy()
-    if delta.null_count:
-        start = np.where(_valid(delta), start, first)
-    return start
+    return np.where(_valid(delta), start, first) if delta.null_count else start
 
 
 def _protocol(batch: pa.RecordBatch) -> Ints:
     column = _column(batch, "protocol")
-    number = _filled(batch, "protocol", 0).astype(np.int64) + 1
-    return number * 0 if column is None else number * _valid(column) if column.null_count else number
+    number: Ints = _filled(batch, "protocol", 0).astype(np.int64) + 1
+    if column is None:
+        return np.zeros(batch.num_rows, np.int64)
+    return np.where(_valid(column), number, 0) if column.null_count else number
 
 
 def _valid(column: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:

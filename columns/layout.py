@@ -30,15 +30,16 @@ _LONG_MS: Final = 2**31
 
 @dataclass(frozen=True, slots=True)
 class LaidOut:
-    """`parts` by start of window in ms; `late`: row numbers of refused flows, counted through all batches in order.
+    """`parts` by start of window in ms; `refused`: row numbers of the `late` flows, counted through all batches in order.
 
     `future` and `reversed` count repaired flows, `clipped_bytes` the scaled octets of accepted flows that were
     moved to the horizon, `saturated` the counters of accepted flows that were cut to 2^63 - 1, `rows` the rows in all parts.
     """
 
     parts: dict[int, bytes]
-    late: Ints
+    refused: Ints
     flows: int = 0
+    late: int = 0
     future: int = 0
     reversed: int = 0
     clipped_bytes: int = 0

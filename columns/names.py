@@ -59,6 +59,12 @@ class Recoding:
     ports: Ints
     services: Ints
 
+    @staticmethod
+    def identity(names: Names) -> "Recoding":
+        """Every code stays."""
+        nullable = len(names.applications) + 1, len(names.addresses) + 1
+        return Recoding(*(np.arange(n) for n in (*nullable, len(names.exporters), len(names.ports), len(names.services))))
+
 
 @dataclass(frozen=True, slots=True)
 class Used:

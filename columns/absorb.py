@@ -1,0 +1,132 @@
+"""Parts into a base: the step that lane state takes.
+
+In: the packed state of a (lane, window), or none, and packed parts. Out: the packed state with the parts' rows in it, bounded
+whatever they hold. Refuses to know marks and documents.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from columns.arrays import Ints, bits_of
+from columns.distinct import distinct_pairs
+from columns.limits import OVERFLOW_IF_INDEX, Limits
+from columns.merge import merge
+from columns.names import Names, Recoding, unify
+from columns.part import SIDE_BITS, Part
+from columns.prune import prune
+from columns.state import (
+    DSCP_BITS,
+    EMPTY,
+    EMPTY_LEVEL,
+    PLAIN,
+    ConversationCodes,
+    LevelState,
+    State,
+    group_bits,
+    levels_of,
+)
+from columns.tabulate import CHUNK, Rows, tabulate
+
+KEY_BITS: Final = 63
+
+_STEP_BYTES: Final = 16 << 20
+"""Parts are taken in steps of about this size, so that the names of one step stay few."""
+
+
+def absorb(base: bytes | None, parts: Sequence[bytes], limits: Limits, young: bool) -> bytes:
+    """The base with the rows of all parts; `young` until the first mark: the larger cap holds.
+
+    Below the caps the outcome stands for the same numbers in whatever order and portions parts come. Raises InputError for
+    bytes that are no part or base of this version.
+    """
+    state = EMPTY if base is None else State.unpack(base)
+    for step in _steps(parts):
+        state = _absorb_step(state, [Part.unpack(part) for part in step], limits, young)
+    return state.pack()
+
+
+def _steps(parts: Sequence[bytes]) -> Iterator[list[bytes]]:
+    step: list[bytes] = []
+    size = 0
+    for part in parts:
+        if step and size + len(part) > _STEP_BYTES:
+            yield step
+            step, size = [], 0
+        step.append(part)
+        size += len(part)
+    if step:
+        yield step
+
+
+def _absorb_step(state: State, parts: Sequence[Part], limits: Limits, young: bool) -> State:
+    names, recodings = unify([state.names, *(part.names for part in parts)])
+    names, ports = _bound_interfaces(names, recodings[0].ports, limits.interfaces)
+    recodings = [replace(to, ports=ports[to.ports]) for to in recodings]
+    sampled = any(len(part.measures) > 2 for part in parts) or state.sampled
+    rows = _rows(parts, recodings[1:], sampled)
+    state = _recoded(state, names, recodings[0], rows, limits)
+    levels = {level: _fit(state.levels.get(level, EMPTY_LEVEL), sampled) for level in levels_of(limits)}
+    for start in range(0, len(rows), CHUNK):
+        fresh = tabulate(rows.slice(start, start + CHUNK), names, state.conversations, limits)
+        for level, old in levels.items():
+            merged = merge(old, fresh[level], group_bits(level, names))
+            levels[level] = prune(level, merged, limits.candidates(young), limits.top_k)
+    return State(names, state.conversations, levels)
+
+
+def _bound_interfaces(names: Names, known: Ints, limit: int) -> tuple[Names, Ints]:
+    """Names with at most `limit` ports per exporter and its overflow, and the new code of each; known ones stay."""
+    exporter, interface = names.ports[:, 0], names.ports[:, 1]
+    counts = np.bincount(exporter, minlength=1)
+    if counts.max() <= limit:
+        return names, np.arange(len(exporter))
+    is_known = np.zeros(len(exporter), np.bool_)
+    is_known[known] = True
+    order = np.lexsort((~is_known, exporter))
+    rank = np.empty(len(exporter), np.int64)
+    rank[order] = np.arange(len(exporter)) - np.repeat(np.cumsum(counts) - counts, counts)
+    overflow = ~is_known & (rank >= limit)
+    ports, to = distinct_pairs(exporter, np.where(overflow, OVERFLOW_IF_INDEX, interface))
+    return replace(names, ports=ports), to
+
+
+def _rows(parts: Sequence[Part], recodings: Sequence[Recoding], sampled: bool) -> Rows:
+    pairs = list(zip(parts, recodings, strict=True))
+    return Rows(
+        np.concatenate([to.ports[part.port] for part, to in pairs]),
+        np.concatenate([to.services[part.service] for part, to in pairs]),
+        np.concatenate([to.addresses[part.lower] for part, to in pairs]),
+        np.concatenate([to.addresses[part.upper] for part, to in pairs]),
+        np.concatenate([part.tag for part in parts]),
+        np.concatenate([part.dscp for part in parts]),
+        np.concatenate(
+            [part.measures[[0, 1, 0, 1]] if sampled and len(part.measures) == 2 else part.measures for part in parts], axis=1
+        ),
+    )
+
+
+def _recoded(state: State, names: Names, to: Recoding, rows: Rows, limits: Limits) -> State:
+    """The state under the new names, with conversation codes that leave room for the rest of a key."""
+    codes = ConversationCodes.of(names)
+    state = state.recoded(names, to, codes)
+    if codes.bits + bits_of(len(names.ports)) + DSCP_BITS * limits.with_dscp + SIDE_BITS <= KEY_BITS:
+        return state
+    known = [level.tables[-1].item for level in state.levels.values()]
+    catalog = np.unique(np.concatenate([codes.encode(rows.service, rows.lower, rows.upper), *known]))
+    return state.recoded(names, Recoding.identity(names), replace(codes, catalog=catalog))
+
+
+def _fit(level: LevelState, sampled: bool) -> LevelState:
+    """The level with sums of unscaled counters, if they are wanted."""
+    groups = level.groups
+    if not sampled or len(groups.sums) > PLAIN:
+        return level
+    tables = tuple(replace(table, sums=_with_unscaled(table.sums)) for table in level.tables)
+    return LevelState(replace(groups, sums=_with_unscaled(groups.sums)), tables)
+
+
+def _with_unscaled(sums: Ints) -> Ints:
+    return np.concatenate([sums, sums[:4]])

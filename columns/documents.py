@@ -1,0 +1,206 @@
+"""Rankings to documents: names, texts and identities.
+
+In: rankings of a state. Out: a table in flowpb.documents.AGGREGATE_SCHEMA, in the order of grouping, group and slot; the ids under
+which stores keep its rows. Refuses to know how items were ranked and what a store does with them.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from columns.arrays import Ints, Words
+from columns.document_json import to_json
+from columns.names import Names
+from columns.rank import COUNTERS, Entry, Ranking
+from columns.state import BY_EXPORTER, CONGESTION_ENCOUNTERED, DSCP_BITS, NON_ECT, RANKED, Groups, Level, State
+from common.addresses import format_address
+from flowpb.documents import AGGREGATE_SCHEMA, LEVEL_MINUTE
+from flowpb.groupings import WINDOW_MS, Grouping, Kind
+
+__all__ = ["Occasion", "Section", "document_id", "documents", "group_id", "ids_of", "to_json"]
+
+_LEVELS: Final = {LEVEL_MINUTE: 0, "1h": 1, "1d": 2}
+_ID: Final = np.dtype([("level", ">u1"), ("minute", ">u4"), ("group", ">u8"), ("slot", ">u2")])
+_ID_LENGTH: Final = 20
+"""The 15 octets of an id are five times three: as base64 they need no padding, and many can be encoded as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """What all documents of one emission share."""
+
+    lane: int
+    window_start_ms: int
+    mark: int
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The rows of one grouping."""
+
+    grouping: Grouping
+    level: Level
+    groups: Groups
+    ranking: Ranking
+
+
+@lru_cache(maxsize=1 << 16)
+def group_id(grouped_by: str, location: str | None, exporter: str, if_index: int | None, dscp: int | None) -> int:
+    """Identity of a group without its window: the first 8 octets, big-endian, of BLAKE2b over its text.
+
+    The text is the JSON array of the arguments as `json.dumps(..., separators=(",", ":"), ensure_ascii=False)` writes it.
+    """
+    text = _compact([grouped_by, location, exporter, if_index, dscp])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def document_id(level: str, window_start_ms: int, group: int, slot: int) -> str:
+    """Id of one document: base64url of level, minute, group and slot; ids of a window and group sort together."""
+    return _encode(level, np.array([window_start_ms]), np.array([group], np.uint64), np.array([slot]))
+
+
+def ids_of(table: pa.Table, level: str = LEVEL_MINUTE) -> list[str]:
+    """Ids of all rows of a table of AGGREGATE."""
+    columns = (table.column(name).to_numpy() for name in ("window_start_ms", "group_id", "slot"))
+    text = _encode(level, *columns)
+    return [text[i : i + _ID_LENGTH] for i in range(0, len(text), _ID_LENGTH)]
+
+
+def _encode(level: str, window_start_ms: Ints, group: Any, slot: Any) -> str:
+    ids = np.empty(len(slot), _ID)
+    ids["level"], ids["minute"], ids["group"], ids["slot"] = _LEVELS[level], window_start_ms // WINDOW_MS, group, slot
+    return base64.urlsafe_b64encode(ids.tobytes()).decode()
+
+
+def documents(state: State, sections: Sequence[Section], occasion: Occasion) -> pa.Table:
+    """The table of all sections."""
+    if not any(len(section.ranking.group) for section in sections):
+        return AGGREGATE_SCHEMA.empty_table()
+    rankings = [section.ranking for section in sections]
+    sizes = [len(ranking.group) for ranking in rankings]
+    columns = {
+        **_occasion_columns(occasion, sum(sizes)),
+        **_group_columns(state.names, sections),
+        **_item_columns(state, sections),
+        "grouped_by": _texts(np.repeat(np.arange(len(sections)), sizes), [each.grouping.grouped_by for each in sections]),
+        "aggregation_type": _texts(np.concatenate([ranking.entry for ranking in rankings]), [entry.name for entry in Entry]),
+        "slot": np.concatenate([ranking.slot for ranking in rankings]).astype(np.int16),
+        "error": np.concatenate([ranking.error for ranking in rankings]),
+        "floor": np.concatenate([ranking.floor for ranking in rankings]),
+        **dict(zip(COUNTERS, np.concatenate([ranking.counters for ranking in rankings], axis=1), strict=True)),
+    }
+    flags = np.concatenate([ranking.flags for ranking in rankings])
+    columns["congestion_encountered"] = (flags & CONGESTION_ENCOUNTERED) > 0
+    columns["non_ect"] = (flags & NON_ECT) > 0
+    return pa.table(columns, schema=AGGREGATE_SCHEMA)
+
+
+def _occasion_columns(occasion: Occasion, count: int) -> dict[str, Any]:
+    constants = {
+        "window_start_ms": occasion.window_start_ms,
+        "window_end_ms": occasion.window_start_ms + WINDOW_MS,
+        "lane": occasion.lane,
+        "mark": occasion.mark,
+        "final": occasion.final,
+    }
+    return {name: pa.repeat(pa.scalar(value, AGGREGATE_SCHEMA.field(name).type), count) for name, value in constants.items()}
+
+
+def _group_columns(names: Names, sections: Sequence[Section]) -> dict[str, Any]:
+    """What the groups are, and their row counts."""
+    exporter_texts = _address_texts(names, names.exporters[:, 1])
+    exporter, interface, dscp = _place_columns(names, sections)
+    ids = [_group_ids(names, section, exporter_texts)[section.ranking.group] for section in sections]
+    return {
+        "location": _texts(names.exporters[exporter, 0] - 1, names.locations),
+        "exporter_addr": _texts(exporter, exporter_texts),
+        "if_index": pa.array(interface, mask=interface < 0),
+        "dscp": pa.array(dscp.astype(np.int16), mask=dscp < 0),
+        "rows": np.concatenate([section.groups.rows[section.ranking.group] for section in sections]),
+        "group_id": np.concatenate(ids),
+    }
+
+
+def _place_columns(names: Names, sections: Sequence[Section]) -> Sequence[Ints]:
+    places = [_places(names, s.level, s.groups.code[s.ranking.group]) for s in sections]
+    return [np.concatenate(column) for column in zip(*places, strict=True)]
+
+
+def _places(names: Names, level: Level, code: Ints) -> tuple[Ints, Ints, Ints]:
+    """Exporter code, ifIndex and DSCP of groups; -1 where the level has none."""
+    none = np.full(len(code), -1)
+    if level == BY_EXPORTER:
+        return code, none, none
+    port = names.ports[code >> DSCP_BITS * level.dscp]
+    return port[:, 0], port[:, 1], code & ((1 << DSCP_BITS) - 1) if level.dscp else none
+
+
+def _group_ids(names: Names, section: Section, exporter_texts: Sequence[str]) -> Words:
+    """Ids of all groups of a section, 0 for those that it does not list."""
+    ids = np.zeros(len(section.groups.code), np.uint64)
+    listed = np.unique(section.ranking.group)
+    places = (column.tolist() for column in _places(names, section.level, section.groups.code[listed]))
+    locations = (None, *names.locations)
+    for position, exporter, interface, dscp in zip(listed.tolist(), *places, strict=True):
+        location = locations[names.exporters[exporter, 0]]
+        place = (None if number < 0 else number for number in (interface, dscp))
+        ids[position] = group_id(section.grouping.grouped_by, location, exporter_texts[exporter], *place)
+    return ids
+
+
+def _item_columns(state: State, sections: Sequence[Section]) -> dict[str, Any]:
+    """One column per kind, null in the sections of the others."""
+    code = {
+        kind: np.concatenate([s.ranking.item if s.grouping.kind is kind else np.full(len(s.ranking.item), -1) for s in sections])
+        for kind in RANKED
+    }
+    hosts, host = np.unique(np.maximum(code[Kind.HOST], 0), return_inverse=True)
+    exporter = _place_columns(state.names, sections)[0]
+    return {
+        "application": _texts(code[Kind.APPLICATION] - 1, state.names.applications),
+        "host_address": _texts(np.where(code[Kind.HOST] > 0, host, -1), _address_texts(state.names, hosts)),
+        "conversation_key": _conversations(state, code[Kind.CONVERSATION], state.names.exporters[exporter, 0]),
+    }
+
+
+def _conversations(state: State, item: Ints, location: Ints) -> Any:
+    """Keys as numbers.md section 6 writes them."""
+    listed = np.flatnonzero(item >= 0)
+    service, lower, upper = state.conversations.decode(item[listed])
+    application, protocol = state.names.services[service].T.tolist()
+    codes, code = np.unique(np.concatenate([lower, upper]), return_inverse=True)
+    text = [address or None for address in _address_texts(state.names, codes)]
+    locations, applications = (None, *state.names.locations), (None, *state.names.applications)
+    keys = [
+        _compact([locations[where], number - 1 if number else None, text[low], text[high], applications[what]])
+        for where, number, low, high, what in zip(
+            location[listed].tolist(), protocol, *code.reshape(2, -1).tolist(), application, strict=True
+        )
+    ]
+    position = np.full(len(item), -1)
+    position[listed] = np.arange(len(listed))
+    return _texts(position, keys)
+
+
+def _address_texts(names: Names, code: Ints) -> list[str]:
+    """Addresses as text; code 0 is empty."""
+    octets = np.take(names.addresses, code[code > 0] - 1, axis=0).astype(">u8").tobytes()
+    texts = iter([format_address(octets[i : i + 16]) for i in range(0, len(octets), 16)])
+    return [next(texts) if number else "" for number in code.tolist()]
+
+
+def _texts(code: Ints, texts: Sequence[str]) -> Any:
+    """A dictionary column; negative codes are null."""
+    return pa.DictionaryArray.from_arrays(pa.array(code.astype(np.int32), mask=code < 0), pa.array(texts, pa.string()))
+
+
+def _compact(members: list[str | int | None]) -> str:
+    return json.dumps(members, separators=(",", ":"), ensure_ascii=False)

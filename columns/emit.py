@@ -1,0 +1,59 @@
+"""A base at a mark: the documents of the groups that changed, and the base that remembers it.
+
+In: the packed state of a (lane, window) and which mark it is. Out: the state as it goes on, and a table of documents. Refuses to
+know when marks are due.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from columns.arrays import Ints
+from columns.documents import Occasion, Section, documents
+from columns.limits import Limits
+from columns.prune import prune
+from columns.rank import Ranking, rank_items, rank_totals
+from columns.state import RANKED, Level, LevelState, State, levels_of
+from flowpb.groupings import GROUPINGS, Grouping, Kind
+
+
+def emit(base: bytes, lane: int, window_start_ms: int, mark: int, final: bool, limits: Limits) -> tuple[bytes, pa.Table]:
+    """The base after the mark, and the documents, in AGGREGATE_SCHEMA, of every group that gained rows since its last ones.
+
+    Rows are ordered by grouping, group (location, exporter, interface, DSCP) and slot. From the first mark on the base keeps
+    `limits.old` candidates per group. Raises InputError for bytes that are no base.
+    """
+    state = State.unpack(base)
+    levels = {level: state.levels[level] for level in levels_of(limits) if level in state.levels}
+    sections = [
+        Section(grouping, level, levels[level].groups, _ranking(state, grouping, level, limits))
+        for grouping in GROUPINGS
+        if (level := Level(grouping.scope, grouping.dscp)) in levels
+    ]
+    table = documents(state, sections, Occasion(lane, window_start_ms, mark, final))
+    kept = {level: prune(level, _emitted(content), limits.candidates(False), limits.top_k) for level, content in levels.items()}
+    return State(state.names, state.conversations, kept).pack(), table
+
+
+def _ranking(state: State, grouping: Grouping, level: Level, limits: Limits) -> Ranking:
+    content = state.levels[level]
+    changed = content.groups.rows > content.groups.emitted_rows
+    if grouping.kind is Kind.TOTAL:
+        return rank_totals(level, content.groups, changed)
+    kind = RANKED.index(grouping.kind)
+    ties = _ties(state, grouping.kind, content.tables[kind].item)
+    return rank_items(level, content, kind, ties, changed, limits.top_k, grouping.multiplicity)
+
+
+def _ties(state: State, kind: Kind, item: Ints) -> Ints:
+    """What orders items of equal value inside a group; codes compare as what they stand for, null first."""
+    if kind is not Kind.CONVERSATION:
+        return item[None]
+    service, lower, upper = state.conversations.decode(item)
+    application, protocol = state.names.services[service].T
+    return np.stack([protocol, lower, upper, application])
+
+
+def _emitted(content: LevelState) -> LevelState:
+    return replace(content, groups=replace(content.groups, emitted_rows=content.groups.rows))

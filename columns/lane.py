@@ -1,0 +1,13 @@
+"""The aggregation core, as those use it who carry its state: flows to parts, parts to a base, a base to documents.
+
+In: FLOW batches of one lane. Out: bytes that may cross stages and sit in any state, and tables of documents. The meaning of every
+number is in docs/explanation/numbers.md; no module behind this one reads a clock, a socket or a setting.
+"""
+
+from columns.absorb import absorb
+from columns.emit import emit
+from columns.layout import LaidOut, lay_out, lay_out_many
+from columns.limits import Limits
+from columns.marks import MARKS, due, mark_times
+
+__all__ = ["MARKS", "LaidOut", "Limits", "absorb", "due", "emit", "lay_out", "lay_out_many", "mark_times"]

@@ -1,0 +1,261 @@
+"""The state of one (lane, window): per level its groups, and per kind a table of candidates.
+
+In and out: bytes (a base), self-contained. Refuses to know how it is computed and what documents look like.
+
+A level is a scope with or without DSCP. Groups of a level have codes: the port (exporter and interface), the exporter, or
+port * 64 + DSCP. Items have codes, too: the application, the address, or a packed conversation (`ConversationCodes`).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from columns.arrays import Ints, Mask, Octets, bits_of
+from columns.limits import Limits
+from columns.names import ARRAYS, NO_NAMES, Names, Recoding, Used, restrict
+from columns.packing import Numbers, pack_arrays, unpack_arrays, widen
+from flowpb.groupings import Kind, Scope
+
+_MAGIC: Final = b"NBAS"
+DSCP_BITS: Final = 6
+
+RANKED: Final = (Kind.APPLICATION, Kind.HOST, Kind.CONVERSATION)
+"""Kinds that have a table; the order of `LevelState.tables` and of floors."""
+CONGESTION_ENCOUNTERED, NON_ECT = 1, 2
+"""Bits of `flags`."""
+
+
+class Sum(IntEnum):
+    """Rows of `sums`; the last four only where some flow was sampled, else they equal the first four."""
+
+    BYTES_IN = 0
+    BYTES_OUT = 1
+    PACKETS_IN = 2
+    PACKETS_OUT = 3
+    FLOWS_IN = 4
+    FLOWS_OUT = 5
+    UNSCALED_BYTES_IN = 6
+    UNSCALED_BYTES_OUT = 7
+    UNSCALED_PACKETS_IN = 8
+    UNSCALED_PACKETS_OUT = 9
+
+
+PLAIN: Final = 6
+"""How many sums there are without sampling."""
+
+
+class Level(NamedTuple):
+    """What the groups are about."""
+
+    scope: Scope
+    dscp: bool
+
+
+BY_PORT: Final = Level(Scope.INTERFACE, False)
+BY_EXPORTER: Final = Level(Scope.EXPORTER, False)
+BY_DSCP: Final = Level(Scope.INTERFACE, True)
+LEVELS: Final = (BY_PORT, BY_EXPORTER, BY_DSCP)
+
+
+def levels_of(limits: Limits) -> tuple[Level, ...]:
+    """The levels that are aggregated."""
+    return LEVELS if limits.with_dscp else LEVELS[:2]
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Groups in the order of their codes: totals, rows merged, and per kind the floor (kinds, groups)."""
+
+    code: Ints
+    sums: Ints
+    flags: Octets
+    rows: Ints
+    rows_in: Ints
+    emitted_rows: Ints
+    floors: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Items of all groups of one level, each (group, item) once: the true value lies in [value, value + error]."""
+
+    group: Ints
+    item: Ints
+    sums: Ints
+    flags: Octets
+    error: Ints
+
+    def take(self, rows: Ints | Mask) -> "Table":
+        """Some of the rows."""
+        rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+        return Table(self.group[rows], self.item[rows], np.take(self.sums, rows, axis=1), self.flags[rows], self.error[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class LevelState:
+    """Groups and one table per kind of RANKED."""
+
+    groups: Groups
+    tables: tuple[Table, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationCodes:
+    """How a conversation packs into one integer; `catalog` has the distinct ones where they would be too wide."""
+
+    service_bits: int
+    address_bits: int
+    catalog: Ints | None = None
+
+    @staticmethod
+    def of(names: Names) -> "ConversationCodes":
+        """Wide enough for these names."""
+        return ConversationCodes(bits_of(len(names.services)), bits_of(len(names.addresses) + 1))
+
+    @property
+    def bits(self) -> int:
+        """Width of a code."""
+        if self.catalog is not None:
+            return bits_of(len(self.catalog))
+        return self.service_bits + 2 * self.address_bits
+
+    def encode(self, service: Ints, lower: Ints, upper: Ints) -> Ints:
+        """Codes; with a catalog, of conversations that are in it."""
+        packed: Ints = (service << 2 * self.address_bits) | (lower << self.address_bits) | upper
+        return packed if self.catalog is None else np.searchsorted(self.catalog, packed)
+
+    def decode(self, item: Ints) -> tuple[Ints, Ints, Ints]:
+        """Service, lower and upper address."""
+        packed = item if self.catalog is None else self.catalog[item]
+        mask = (1 << self.address_bits) - 1
+        return packed >> 2 * self.address_bits, (packed >> self.address_bits) & mask, packed & mask
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything that is known about a window of a lane."""
+
+    names: Names
+    conversations: ConversationCodes
+    levels: Mapping[Level, LevelState]
+
+    @property
+    def sampled(self) -> bool:
+        """Whether unscaled sums are kept beside the scaled ones."""
+        return any(len(level.groups.sums) > PLAIN for level in self.levels.values())
+
+    def pack(self) -> bytes:
+        """As bytes, with only the names that are needed."""
+        state = _restricted(self)
+        arrays: list[Numbers] = [*state.names.pack(), np.array([LEVELS.index(level) for level in state.levels], np.int64)]
+        for level in state.levels.values():
+            groups = level.groups
+            arrays += [np.array([len(groups.sums)]), groups.code, *groups.sums, groups.flags, groups.rows]
+            arrays += [groups.rows_in, groups.emitted_rows, *groups.floors]
+            for kind, table in zip(RANKED, level.tables, strict=True):
+                items = state.conversations.decode(table.item) if kind is Kind.CONVERSATION else [table.item]
+                arrays += [table.group, *items, *table.sums, table.flags, table.error]
+        return pack_arrays(_MAGIC, arrays)
+
+    @staticmethod
+    def unpack(data: bytes) -> "State":
+        """What `pack` gave; raises InputError."""
+        arrays = unpack_arrays(_MAGIC, data)
+        names = Names.unpack(arrays[:ARRAYS])
+        conversations = ConversationCodes.of(names)
+        rest = iter(arrays[ARRAYS:])
+        levels = [LEVELS[number] for number in next(rest).tolist()]
+        return State(names, conversations, {level: _unpack_level(rest, conversations) for level in levels})
+
+    def recoded(self, names: Names, to: Recoding, conversations: ConversationCodes) -> "State":
+        """The same under other names."""
+        levels = {}
+        for level, state in self.levels.items():
+            code = recode_groups(level, state.groups.code, to)
+            tables = tuple(
+                replace(
+                    table,
+                    group=recode_groups(level, table.group, to),
+                    item=_recode_items(kind, table.item, to, self.conversations, conversations),
+                )
+                for kind, table in zip(RANKED, state.tables, strict=True)
+            )
+            levels[level] = LevelState(replace(state.groups, code=code), tables)
+        return State(names, conversations, levels)
+
+
+_NONE: Final = np.empty(0, np.int64)
+_NO_SUMS: Final = np.empty((PLAIN, 0), np.int64)
+_NO_FLAGS: Final = np.empty(0, np.uint8)
+EMPTY_LEVEL: Final = LevelState(
+    Groups(_NONE, _NO_SUMS, _NO_FLAGS, _NONE, _NONE, _NONE, np.empty((len(RANKED), 0), np.int64)),
+    (Table(_NONE, _NONE, _NO_SUMS, _NO_FLAGS, _NONE),) * len(RANKED),
+)
+EMPTY: Final = State(NO_NAMES, ConversationCodes.of(NO_NAMES), {})
+
+
+def group_bits(level: Level, names: Names) -> int:
+    """Width of the group codes of a level."""
+    if level == BY_EXPORTER:
+        return bits_of(len(names.exporters))
+    return bits_of(len(names.ports)) + DSCP_BITS * level.dscp
+
+
+def recode_groups(level: Level, code: Ints, to: Recoding) -> Ints:
+    """Group codes under other names."""
+    if level == BY_EXPORTER:
+        return to.exporters[code]
+    if level.dscp:
+        by_dscp: Ints = to.ports[code >> DSCP_BITS] << DSCP_BITS | code & ((1 << DSCP_BITS) - 1)
+        return by_dscp
+    return to.ports[code]
+
+
+def _recode_items(kind: Kind, item: Ints, to: Recoding, old: ConversationCodes, new: ConversationCodes) -> Ints:
+    if kind is Kind.APPLICATION:
+        return to.applications[item]
+    if kind is Kind.HOST:
+        return to.addresses[item]
+    service, lower, upper = old.decode(item)
+    return new.encode(to.services[service], to.addresses[lower], to.addresses[upper])
+
+
+def _restricted(state: State) -> State:
+    used = Used.none(state.names)
+    for level, content in state.levels.items():
+        if level != BY_EXPORTER:
+            used.ports[content.groups.code >> DSCP_BITS * level.dscp] = True
+        application, host, conversation = (table.item for table in content.tables)
+        service, lower, upper = state.conversations.decode(conversation)
+        used.applications[application] = True
+        used.services[service] = True
+        for address in (host, lower, upper):
+            used.addresses[address] = True
+    names, to = restrict(state.names, used)
+    return state.recoded(names, to, ConversationCodes.of(names))
+
+
+def _unpack_level(arrays: Iterator[Numbers], conversations: ConversationCodes) -> LevelState:
+    count = int(next(arrays)[0])
+    code, sums, flags = widen(next(arrays)), _sums(arrays, count), next(arrays).astype(np.uint8)
+    rows, rows_in, emitted_rows, *floors = (widen(next(arrays)) for _ in range(3 + len(RANKED)))
+    groups = Groups(code, sums, flags, rows, rows_in, emitted_rows, np.stack(floors))
+    return LevelState(groups, tuple(_unpack_table(arrays, kind, count, conversations) for kind in RANKED))
+
+
+def _unpack_table(arrays: Iterator[Numbers], kind: Kind, count: int, conversations: ConversationCodes) -> Table:
+    group = widen(next(arrays))
+    if kind is Kind.CONVERSATION:
+        service, lower, upper = (widen(next(arrays)) for _ in range(3))
+        item = conversations.encode(service, lower, upper)
+    else:
+        item = widen(next(arrays))
+    return Table(group, item, _sums(arrays, count), next(arrays).astype(np.uint8), widen(next(arrays)))
+
+
+def _sums(arrays: Iterator[Numbers], count: int) -> Ints:
+    rows: Sequence[Ints] = [widen(next(arrays)) for _ in range(count)]
+    return np.stack(rows)
