@@ -1,6 +1,6 @@
 """`nephrite ingest` and `nephrite decode`: the service, and packets of a capture as canonical records."""
 
-import logging
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +18,6 @@ from ingest.render import Format
 from ingest.service import IngestService
 
 _CHECK_S = 0.5
-_log = logging.getLogger(__name__)
 
 
 def app_commands(app: typer.Typer) -> None:
@@ -81,5 +80,5 @@ def decode(
     shown = Shown.OPTIONS if options else Shown.TEMPLATES if templates else Shown.PROBLEMS if problems else Shown.FLOWS
     settings: Settings = settings_of(config, None)
     wish = Wish(shown, form, limit, tuple(columns.split(",")) if columns else (), tuple(port or ()))
-    for line in decode_captures(captures_of(file), settings.ingest, wish):
+    for line in decode_captures(captures_of(file), settings.ingest, wish, sys.stdout):
         typer.echo(line, err=True)

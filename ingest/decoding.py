@@ -5,7 +5,6 @@ closing lines with the counts. Nothing is stored and no state is kept.
 """
 
 import ipaddress
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -51,7 +50,7 @@ class Wish:
     ports: tuple[int, ...] = ()
 
 
-def decode_captures(paths: Sequence[Path], settings: Ingest, wish: Wish, out: TextIO = sys.stdout) -> list[str]:
+def decode_captures(paths: Sequence[Path], settings: Ingest, wish: Wish, out: TextIO) -> list[str]:
     """Write what was wished for; returns the closing lines. Raises UsageError for unknown columns, InputError for no captures."""
     names: Sequence[str] = _columns(wish)
     counters = Counters()

@@ -29,7 +29,7 @@ def settings_in(folder: Path, **ingest: object) -> Settings:
     listeners = ingest.pop("listeners", (Listener(host="127.0.0.1", port=0),))
     return Settings(
         data_dir=str(folder),
-        ingest=Ingest(collector="c", listeners=listeners, **ingest),  # type: ignore[arg-type]
+        ingest=Ingest(collector="c", listeners=listeners, **ingest),
         bus=Bus(lanes=LANES, fsync=False),
     )
 
