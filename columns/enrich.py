@@ -12,10 +12,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from columns.classify import default_classifier
+from columns.classify import Classifier, default_classifier
 from columns.dictionaries import places
 from columns.locality import PRIVATE_NETWORKS, is_private
 from columns.ranges import halves
+from columns.rules.live import process_rules
+from common.config import Enrichment
 from flowpb.schema import BY_NAME
 
 _PUBLIC: Final = 0
@@ -35,22 +37,40 @@ _FLOW_LOCALITY: Final = np.array(
 class Enricher:
     """What to enrich with, small enough to travel to a worker; the tables are built there at first use.
 
-    `private_networks` in CIDR form are the addresses that count as private.
+    `private_networks` in CIDR form are the addresses that count as private. `rules` is the path of a rule book, which is followed
+    as it changes; without one the pre-defined rules hold.
     """
 
     private_networks: tuple[str, ...] = PRIVATE_NETWORKS
+    rules: str = ""
 
     @classmethod
     def default(cls) -> "Enricher":
         """IANA's services as applications, and the private networks of the RFCs."""
         return cls()
 
+    @classmethod
+    def of(cls, settings: Enrichment) -> "Enricher":
+        """As configured; raises ConfigError if the rules cannot be used, so that a service does not start with bad ones."""
+        enricher = cls(settings.private_networks or PRIVATE_NETWORKS, settings.rules)
+        enricher.classifier()
+        return enricher
+
+    def classifier(self) -> Classifier:
+        """The rules in force in this process; raises ConfigError if there never were any that could be used."""
+        return process_rules(self.rules).current() if self.rules else default_classifier()
+
+    @property
+    def rules_version(self) -> str:
+        """Names the rules in force: documents made with other rules have another one."""
+        return self.classifier().book.version
+
     def enrich(self, flows: pa.RecordBatch) -> pa.RecordBatch:
         """The flows with application, src_locality, dst_locality and flow_locality; columns of these names are replaced."""
         source = self._localities(flows, "src_addr")
         destination = self._localities(flows, "dst_addr")
         added = {
-            "application": default_classifier().applications(flows),
+            "application": self.classifier().applications(flows),
             "src_locality": _locality_column(source),
             "dst_locality": _locality_column(destination),
             "flow_locality": _locality_column(_FLOW_LOCALITY[source, destination]),

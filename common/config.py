@@ -4,13 +4,14 @@ In: a YAML file (or none) and variables NEPHRITE_SECTION__FIELD. Out: `Settings`
 with its place. An unknown key is a fault. Refuses to know what the settings do.
 """
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from common.errors import ConfigError
 
@@ -89,6 +90,20 @@ class Pipeline(_Section):
     raw: bool = Field(True, description="Keep raw flow records, too.")
 
 
+class Enrichment(_Section):
+    """What the pipeline adds to flows: applications, localities."""
+
+    rules: str = Field("", description="Classification rules, a CSV or YAML file; empty takes the pre-defined ones alone.")
+    private_networks: tuple[str, ...] = Field((), description="Networks that count as private; empty takes those of the RFCs.")
+
+    @field_validator("private_networks")
+    @classmethod
+    def _networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            ipaddress.ip_network(network)
+        return networks
+
+
 class Store(_Section):
     """Where documents are kept."""
 
@@ -104,6 +119,7 @@ class Settings(_Section):
     ingest: Ingest = Ingest()
     bus: Bus = Bus()
     pipeline: Pipeline = Pipeline()
+    enrichment: Enrichment = Enrichment()
     store: Store = Store()
 
 
