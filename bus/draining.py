@@ -308,7 +308,7 @@ class SpoolingProducer:
         for lane, position in self._next.items():
             if position < self._spool.end(lane) and left > 0:
                 left -= self._hand_over_lane(kafka, lane, position, left)
-        if self._proven and all(position >= self._spool.end(lane) for lane, position in self._next.items()):
+        if all(position >= self._spool.end(lane) for lane, position in self._next.items()):
             self._direct = True
 
     def _hand_over_lane(self, kafka: Client, lane: int, position: int, max_bytes: int) -> int:

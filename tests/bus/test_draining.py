@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from bus.draining import SpoolingProducer
+from bus.segments import Released, bases_in, lane_folder
 from bus.spool import SpoolLimits
 from common.errors import BusError
 from common.metrics import Counters
@@ -80,18 +81,23 @@ class Broker:
             self.clients[-1].arrive(delivery)
         for delivery in waiting[:1]:
             delivery.settled, delivery.failure = True, "the session is gone"
+            self.clients[-1].broken = True
 
 
 class HeldClient:
-    """Keeps batches until the broker takes them."""
+    """Keeps batches until the broker takes them; after a failure it delivers nothing more.
+
+    (The real client may go on with newer batches when the broker has lost data that it had acknowledged: bus_overtaken_total.)
+    """
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._queue: list[HeldDelivery] = []
         self.abandoned = False
+        self.broken = False
 
     def waiting(self) -> list[HeldDelivery]:
-        return [] if self.abandoned else [delivery for delivery in self._queue if not delivery.settled]
+        return [] if self.abandoned or self.broken else [delivery for delivery in self._queue if not delivery.settled]
 
     def arrive(self, delivery: HeldDelivery) -> None:
         self._broker.log[delivery.lane].append(identity(delivery.value))
@@ -169,19 +175,45 @@ def test_before_kafka_is_reached_batches_are_durable_and_then_drained_in_order(l
 
 def test_a_late_acknowledgement_moves_batches_to_the_spool_and_sends_none_twice(line: Line, broker: Broker) -> None:
     line.drained(broker)
-    for seq in range(5):
+    for seq in range(7):
         line.producer.send(0, batch(1, seq))
     line.producer.flush(1)
     assert not line.producer.direct
-    line.producer.send(0, batch(1, 5))
+    line.producer.send(0, batch(1, 7))
     line.producer.flush(1)
     line.drained(broker)
-    line.producer.send(0, batch(1, 6))
+    line.producer.send(0, batch(1, 8))
     broker.acknowledge()
     line.producer.flush(1)
-    assert broker.log[0] == [(1, seq) for seq in range(7)]
+    assert broker.log[0] == [(1, seq) for seq in range(9)]
     counted = line.counters.as_map()
-    assert (counted["bus_outages_total"], counted["bus_spilled_total"], counted["bus_drained_total"]) == (1, 6, 6)
+    assert (counted["bus_outages_total"], counted["bus_spilled_total"], counted["bus_drained_total"]) == (1, 8, 8)
+
+
+def test_what_was_acknowledged_is_deleted_and_not_sent_by_the_next_process(tmp_path: Path, broker: Broker) -> None:
+    first = Line(tmp_path, broker)
+    for seq in range(20):
+        first.producer.send(0, batch(1, seq))
+    first.drained(broker)
+    first.producer.close()
+    assert [Released(tmp_path).get(0), len(bases_in(lane_folder(tmp_path, 0)))] == [20, 1]
+    second = Line(tmp_path, broker)
+    second.drained(broker)
+    second.producer.close()
+    assert broker.log[0] == [(1, seq) for seq in range(20)]
+
+
+def test_what_was_flushed_in_an_outage_is_on_disk(tmp_path: Path, line: Line, broker: Broker) -> None:
+    line.drained(broker)
+    for seq in range(3):
+        line.producer.send(0, batch(1, seq))
+    line.producer.flush(1)
+    shutil.copytree(tmp_path / "spool", tmp_path / "after-a-crash")
+    broker.clients[-1].abandoned = True
+    after = Line(tmp_path / "after-a-crash", broker)
+    after.drained(broker)
+    after.producer.close()
+    assert broker.log[0] == [(1, 0), (1, 1), (1, 2)]
 
 
 def test_nothing_new_is_handed_over_while_the_first_is_not_acknowledged(line: Line, broker: Broker) -> None:
@@ -192,6 +224,7 @@ def test_nothing_new_is_handed_over_while_the_first_is_not_acknowledged(line: Li
     line.producer.flush(1)
     for _ in range(5):
         line.producer.drain()
+    assert not line.producer.direct
     assert [delivery.value for delivery in broker.clients[-1].waiting()] == [batch(1, 0)]
 
 
