@@ -1,0 +1,1 @@
+"""Questions of people and programs: planned, put to a store, and shown."""

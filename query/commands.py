@@ -1,0 +1,204 @@
+"""`nephrite top`, `series`, `flows`, `exporters`, `retention`: the question side of the command line.
+
+In: arguments. Out: a question to the store and its answer on standard output. Refuses to compute. Heavy parts are imported when a
+command runs, so that `--help` is quick.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from common.addresses import format_address, pack_address
+from common.clock import wall_clock
+from common.config import Settings
+from common.errors import StoreError, UsageError
+from common.options import ConfigFile, DataDir, settings_of
+from query.output import Format, Sheet, show_bytes, write
+from query.planner import DAY_MS, Asked, Plan, plan, plan_flows, step_for
+from query.times import parse_duration, parse_time, show_span
+from stores.questions import NO_APPLICATION, Filters, FlowsQuery, Items, Order, SeriesQuery, TopQuery
+
+if TYPE_CHECKING:
+    from stores.contract import Provenance
+    from stores.parquet.reader import ParquetStore
+
+_NONE: Final = "none"
+_TIMES: Final = "ISO 8601 (UTC), epoch seconds or ms, -15m, -4h, -7d or now"
+From = Annotated[str | None, typer.Option("--from", metavar="TIME", help=f"Begin of the range: {_TIMES}.")]
+To = Annotated[str | None, typer.Option("--to", metavar="TIME", help="End of the range, exclusive; now by default.")]
+Exporter = Annotated[str | None, typer.Option("--exporter", "-e", metavar="ADDRESS", help="Only what this exporter saw.")]
+Interface = Annotated[int | None, typer.Option("--interface", "-i", min=0, metavar="IFINDEX", help="Only through this interface.")]
+Application = Annotated[
+    str | None, typer.Option("--application", "-a", metavar="NAME", help=f"Only this application; `{_NONE}` for flows without one.")
+]
+Host = Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Only flows from or to this address.")]
+Form = Annotated[Format, typer.Option("--format", "-f", help="How the answer is written.")]
+Count = Annotated[int, typer.Option("-n", "--count", min=1, max=10_000, help="How many items.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A store, the settings that named it, and the moment of the question."""
+
+    store: "ParquetStore"
+    settings: Settings
+    now_ms: int
+
+
+def app_commands(app: typer.Typer) -> None:
+    """Registers `top`, `series`, `flows`, `exporters` and `retention`."""
+    for command in (top, series, flows, exporters, retention):
+        app.command()(command)
+
+
+def top(
+    items: Annotated[Items, typer.Argument(help="What to rank.")],
+    exporter: Exporter = None,
+    interface: Interface = None,
+    application: Application = None,
+    host: Host = None,
+    since: From = None,
+    until: To = None,
+    count: Count = 10,
+    form: Form = Format.TABLE,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Show the largest applications, hosts, conversations, interfaces or exporters of the last hour, or of a range."""
+    from query.sheets import top_sheet
+
+    filters = filters_of(exporter, interface, application, host)
+    with opened(config, data_dir) as at:
+        chosen = plan(at.store, asked_of(since, until, at.now_ms), at.now_ms, items, filters)
+        answer = at.store.top(TopQuery(items, chosen.span, filters, chosen.source, count))
+        show(top_sheet(answer, items, filters, chosen), form, answer.provenance, chosen)
+
+
+def series(
+    items: Annotated[Items | None, typer.Argument(help="Tell these apart; without it, all traffic together.")] = None,
+    step: Annotated[str | None, typer.Option(metavar="DURATION", help="Whole minutes per step, like 5m or 1h.")] = None,
+    exporter: Exporter = None,
+    interface: Interface = None,
+    application: Application = None,
+    host: Host = None,
+    since: From = None,
+    until: To = None,
+    count: Count = 5,
+    form: Form = Format.TABLE,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Show traffic over time: all of it, or the largest items and the rest."""
+    from query.sheets import series_sheet
+
+    filters = filters_of(exporter, interface, application, host)
+    wanted_ms = None if step is None else _step_ms(step)
+    with opened(config, data_dir) as at:
+        chosen = plan(at.store, asked_of(since, until, at.now_ms), at.now_ms, items, filters)
+        step_ms = wanted_ms or step_for(chosen.span)
+        answer = at.store.series(SeriesQuery(items, chosen.span, filters, chosen.source, step_ms, count))
+        show(series_sheet(answer, items, filters, step_ms, chosen), form, answer.provenance, chosen)
+
+
+def flows(
+    exporter: Exporter = None,
+    interface: Interface = None,
+    application: Application = None,
+    host: Host = None,
+    since: From = None,
+    until: To = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000_000, help="No more flows than these.")] = 50,
+    order: Annotated[Order, typer.Option(help="Which flows come first.")] = "newest",
+    form: Form = Format.TABLE,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """List raw flows of the last hour, or of a range, as they were exported."""
+    from query.sheets import flows_sheet
+
+    filters = filters_of(exporter, interface, application, host)
+    with opened(config, data_dir) as at:
+        chosen = plan_flows(at.store, asked_of(since, until, at.now_ms), at.now_ms)
+        answer = at.store.flows(FlowsQuery(chosen.span, filters, limit, order))
+        show(flows_sheet(answer, filters, order, chosen), form, answer.provenance, chosen)
+
+
+def exporters(
+    since: From = None,
+    until: To = None,
+    form: Form = Format.TABLE,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """List the exporters of the last day, or of a range: interfaces, traffic, protocols, first and last seen."""
+    from query.sheets import exporters_sheet
+
+    with opened(config, data_dir) as at:
+        chosen = plan(at.store, asked_of(since, until, at.now_ms), at.now_ms, Items.EXPORTERS, Filters(), DAY_MS)
+        answer = at.store.exporters(chosen.span, chosen.source)
+        show(exporters_sheet(answer, chosen), form, answer.provenance, chosen)
+
+
+def retention(config: ConfigFile = None, data_dir: DataDir = None) -> None:
+    """Delete what is older or larger than configured, and merge small files; `nephrite up` does this by itself."""
+    from stores.parquet.manifest import Manifest
+    from stores.parquet.upkeep import maintain
+
+    settings = settings_of(config, data_dir)
+    folder = Path(settings.data_dir)
+    Manifest.open(folder, writer=False).close()
+    with Manifest.open(folder, writer=True) as manifest:
+        done = maintain(manifest, settings.store, wall_clock(), merges=1000)
+    typer.echo(
+        f"{done.expired_files} files expired ({show_bytes(done.expired_bytes)}), {done.merges} merges,"
+        f" {done.deleted} files deleted; what was replaced just now is deleted a minute from now, at the next call"
+    )
+
+
+@contextmanager
+def opened(config: Path | None, data_dir: Path | None) -> Iterator[Opened]:
+    """The store that the settings name; raises ConfigError and StoreError."""
+    settings = settings_of(config, data_dir)
+    folder = Path(settings.data_dir)
+    from stores.parquet.reader import ParquetStore
+
+    with ParquetStore.open(folder, settings.pipeline.both_sides) as store:
+        yield Opened(store, settings, wall_clock())
+
+
+def filters_of(exporter: str | None, interface: int | None, application: str | None, host: str | None) -> Filters:
+    """Options as filters; raises UsageError for an address that is none."""
+    chosen = NO_APPLICATION if application == _NONE else application
+    return Filters(_address(exporter, "--exporter"), interface, chosen, _address(host, "--host"))
+
+
+def asked_of(since: str | None, until: str | None, now_ms: int) -> Asked:
+    """Options as a range; raises UsageError."""
+    return Asked(None if since is None else parse_time(since, now_ms), None if until is None else parse_time(until, now_ms))
+
+
+def show(sheet: Sheet, form: Format, provenance: "Provenance", chosen: Plan) -> None:
+    """Writes an answer; raises StoreError where it is about nothing at all."""
+    if provenance.data is None:
+        raise StoreError(f"no traffic matches in {show_span(chosen.span)}")
+    write(sheet, form)
+
+
+def _address(text: str | None, option: str) -> str | None:
+    if text is None:
+        return None
+    try:
+        return format_address(pack_address(text))
+    except ValueError as error:
+        raise UsageError(f"{option} {text}: not an IP address") from error
+
+
+def _step_ms(text: str) -> int:
+    step_ms = parse_duration(text)
+    if step_ms % 60_000:
+        raise UsageError(f"--step {text}: steps are whole minutes")
+    return step_ms
