@@ -15,7 +15,10 @@ from flowpb.schema import ADDRESS, BY_NAME, FLOW, Direction, Stage
 from ingest.rows import Rows
 
 _BY_HAND: Final = frozenset(
-    ("direction", "ip_version", "icmp_type", "icmp_code", "sampling_interval", "sampling_algorithm", "sampling_source", "bytes")
+    (
+        *("direction", "ip_version", "icmp_type", "icmp_code", "bytes", "packets"),
+        *("sampling_interval", "sampling_algorithm", "sampling_source"),
+    )
 )
 _NUMBERS: Final[tuple[tuple[str, Any, tuple[int, ...]], ...]] = tuple(
     (column.name, np.dtype(f"u{column.type.bit_width // 8}"), column.elements)
@@ -30,14 +33,15 @@ _ADDRESSES: Final = tuple(
 )
 _MACS: Final = ("src_mac", "dst_mac")
 _LABELS: Final = BY_NAME["mpls_labels"].elements
-_BYTES: Final = (1, 23, 352, 417, 401, 85)
+_COUNTERS: Final = (("bytes", (1, 23, 352, 417, 401, 85)), ("packets", (2, 24, 402, 86)))
 
 
 def put_numbers(rows: Rows) -> None:
-    """Every column that is an unsigned integer in the record."""
+    """Every column that is an unsigned integer in the record; of counters the first that the template has, also when it is 0."""
     for name, dtype, elements in _NUMBERS:
         put_number(rows, name, dtype, elements)
-    put_number(rows, "bytes", np.uint64, _BYTES)
+    for name, elements in _COUNTERS:
+        put_number(rows, name, np.uint64, tuple(rows.present(*elements)[:1]))
 
 
 def put_number(rows: Rows, name: str, dtype: Any, elements: tuple[int, ...]) -> None:
