@@ -10,10 +10,14 @@ from typing import Final, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from common.errors import ConfigError
 
 Protocol = Literal["netflow5", "netflow9", "ipfix"]
+
+
+_SUFFIXES: Final = (".yaml", ".yml")
 
 
 class _Part(BaseModel):
@@ -66,7 +70,8 @@ class Exporter(_Part):
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
-        if ipaddress.ip_address(self.address) and self.protocol == "netflow5" and self.sampling.via not in ("none", "header"):
+        ipaddress.ip_address(self.address)
+        if self.protocol == "netflow5" and self.sampling.via not in ("none", "header"):
             raise ValueError(f"netflow5 cannot carry sampling via {self.sampling.via}")
         if self.protocol != "netflow5" and self.sampling.via == "header":
             raise ValueError(f"{self.protocol} has no sampling in its header")
@@ -122,7 +127,7 @@ class Scenario(_Part):
     rate: float = Field(1000.0, gt=0, description="Flow records a second.")
     duration_s: float = Field(60.0, gt=0, description="Length in virtual time.")
     location: str = Field("Default", description="Location of the collectors.")
-    exporters: tuple[Exporter, ...] = Field(min_length=1, description="Who exports.")
+    exporters: tuple[Exporter, ...] = Field(description="Who exports.")
     inside_hosts: int = Field(2_000, ge=2, le=1 << 20, description="Hosts of the own network.")
     outside_hosts: int = Field(20_000, ge=2, le=1 << 20, description="Hosts elsewhere.")
     host_skew: float = Field(1.1, ge=0, le=3, description="Exponent of Zipf's law over hosts.")
@@ -137,7 +142,9 @@ class Scenario(_Part):
     closing_ms: int = Field(17 * 60_000, ge=0, description="Empty batches go on for so long, so that every window closes.")
 
     @model_validator(mode="after")
-    def _names_are_different(self) -> Self:
+    def _is_possible(self) -> Self:
+        if not self.exporters:
+            raise ValueError("no exporter")
         names = [collector.name for collector in self.collectors]
         if len(set(names)) != len(names):
             raise ValueError("two collectors of one name")
@@ -167,7 +174,10 @@ def load_scenario(name_or_file: str, builtin: dict[str, Scenario]) -> Scenario:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: cannot be read: {error}"]) from error
     except ValidationError as error:
-        raise ConfigError([f"{path}: {'.'.join(map(str, f['loc'])) or 'top level'}: {f['msg']}" for f in error.errors()]) from error
+        raise ConfigError([f"{path}: {_describe(fault)}" for fault in error.errors()]) from error
 
 
-_SUFFIXES: Final = (".yaml", ".yml")
+def _describe(fault: ErrorDetails) -> str:
+    place = ".".join(map(str, fault["loc"])) or "top level"
+    told = "no such setting" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
+    return f"{place}: {told[:1].lower()}{told[1:]}"
