@@ -17,6 +17,8 @@ from flowpb.lanes import LANES
 from flowpb.schema import FLOW_SCHEMA, SCHEMA_VERSION
 
 Codec = Literal["none", "lz4", "zstd"]
+_RECORDS_TAG: Final = bytes([FlowBatch.RECORDS_FIELD_NUMBER << 3 | 2])
+"""Key of `records` on the wire: appended by hand, since the generated code would copy the columns twice."""
 _NO_FLOWS: Final = pa.RecordBatch.from_arrays([], names=[])
 
 
@@ -50,10 +52,12 @@ def encode(header: Header, flows: pa.RecordBatch | None, codec: Codec = "none") 
         mark_ms=header.mark_ms,
         lanes=header.lanes,
         flow_count=count,
-        records=b"" if flows is None or not count else _to_ipc(flows, codec),
         reports=header.reports,
     )
-    return message.SerializeToString()
+    if flows is None or not count:
+        return message.SerializeToString()
+    records = _to_ipc(flows, codec)
+    return b"".join((message.SerializeToString(), _RECORDS_TAG, _varint(records.size), records))
 
 
 def decode_header(entry: bytes) -> tuple[Header, bytes]:
@@ -106,14 +110,25 @@ def decode(entry: bytes) -> tuple[Header, pa.RecordBatch]:
     return header, flows
 
 
-def _to_ipc(flows: pa.RecordBatch, codec: Codec) -> bytes:
+def _to_ipc(flows: pa.RecordBatch, codec: Codec) -> pa.Buffer:
     _check(flows.schema)
     kept = [name for name, column in zip(flows.schema.names, flows.columns, strict=True) if column.null_count < flows.num_rows]
+    if len(kept) < flows.num_columns:
+        flows = flows.select(kept)
     sink = pa.BufferOutputStream()
     options = pa.ipc.IpcWriteOptions(compression=None if codec == "none" else codec)
-    with pa.ipc.new_stream(sink, flows.select(kept).schema, options=options) as writer:
-        writer.write_batch(flows.select(kept))
-    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+    with pa.ipc.new_stream(sink, flows.schema, options=options) as writer:
+        writer.write_batch(flows)
+    return sink.getvalue()
+
+
+def _varint(number: int) -> bytes:
+    octets = bytearray()
+    while number > 0x7F:
+        octets.append(number & 0x7F | 0x80)
+        number >>= 7
+    octets.append(number)
+    return bytes(octets)
 
 
 def _check(schema: pa.Schema) -> None:
