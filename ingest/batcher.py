@@ -20,6 +20,8 @@ from flowpb.schema import INGEST_SCHEMA
 HEARTBEAT_MS: Final = 1_000
 _REPORT_SHARE: Final = 4  # reports fill at most this fraction of an entry, so that flows and reports together stay near the limit
 
+_BEFORE_LOCATION: Final = frozenset(INGEST_SCHEMA.names[: INGEST_SCHEMA.names.index("location")])
+
 LocationOf = Callable[[bytes], str]
 _T = TypeVar("_T")
 
@@ -125,12 +127,17 @@ def with_location(flows: pa.RecordBatch, location_of: LocationOf) -> pa.RecordBa
     exporters = flows.column("exporter_addr")
     names = [location_of(address) for address in exporters.dictionary.to_pylist()]
     distinct = sorted(set(names))
-    codes = np.array([distinct.index(name) for name in names], dtype=np.int32)
-    indices = codes[exporters.indices.to_numpy(zero_copy_only=False)]
+    if len(distinct) == 1:
+        indices = np.zeros(flows.num_rows, dtype=np.int32)
+    else:
+        codes = np.array([distinct.index(name) for name in names], dtype=np.int32)
+        indices = codes[exporters.indices.to_numpy(zero_copy_only=False)]
     location = pa.DictionaryArray.from_arrays(pa.array(indices), pa.array(distinct, pa.string()))
-    columns = {**dict(zip(flows.schema.names, flows.columns, strict=True)), "location": location}
-    names = [name for name in INGEST_SCHEMA.names if name in columns]
-    return pa.RecordBatch.from_arrays([columns[name] for name in names], names=names)
+    present = flows.schema.names
+    place = sum(name in _BEFORE_LOCATION for name in present)
+    if "location" in present:
+        return flows.set_column(place, "location", location)
+    return flows.add_column(place, "location", location)
 
 
 def _compact(flows: pa.RecordBatch) -> pa.RecordBatch:
@@ -140,13 +147,14 @@ def _compact(flows: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _trim(column: pa.DictionaryArray) -> pa.DictionaryArray:
-    codes = column.indices.fill_null(0).to_numpy(zero_copy_only=False)
-    missing = column.indices.is_null().to_numpy(zero_copy_only=False)
-    used = np.zeros(max(len(column.dictionary), 1), dtype=bool)
-    used[codes[~missing]] = True
-    places = np.cumsum(used, dtype=np.int32) - 1
-    indices = pa.array(places[codes].astype(np.int32), mask=missing)
-    return pa.DictionaryArray.from_arrays(indices, column.dictionary.take(pa.array(np.flatnonzero(used))))
+    indices = column.indices
+    missing = indices.is_null().to_numpy(zero_copy_only=False) if indices.null_count else None
+    codes = (indices.fill_null(0) if indices.null_count else indices).to_numpy(zero_copy_only=False)
+    places = np.zeros(max(len(column.dictionary), 1), dtype=np.int32)
+    places[codes if missing is None else codes[~missing]] = 1
+    used = np.flatnonzero(places)
+    places[used] = np.arange(len(used), dtype=np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(places[codes], mask=missing), column.dictionary.take(pa.array(used)))
 
 
 def _at(items: Sequence[_T], index: int) -> _T | None:
