@@ -190,7 +190,9 @@ class Cluster:
     def _wait(self, ready: Callable[[], bool], role: str, what: str, timeout_s: float = START_TIMEOUT_S) -> None:
         until = time.monotonic() + timeout_s
         while not ready():
-            if self._pid(role) is None or time.monotonic() > until:
+            if self._pid(role) is None:
+                raise ClusterError(f"{self.folder}: {role} ended; {self._log_tail(role)}")
+            if time.monotonic() > until:
                 raise ClusterError(f"{self.folder}: no {what} within {timeout_s:.0f} s; {self._log_tail(role)}")
             time.sleep(POLL_S)
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 POLL_S = 0.05
+EXEC_S = 2.0
 
 
 def spawn(command: Sequence[str], env: Mapping[str, str], output: Path, pid_file: Path) -> int:
@@ -29,7 +30,7 @@ def running_pid(pid_file: Path, folder: Path) -> int | None:
     except (FileNotFoundError, ValueError):
         return None
     _reap(pid)
-    return pid if str(folder).encode() in _proc(pid, "environ") else None
+    return pid if str(folder).encode() in _environment(pid) else None
 
 
 def end(pid_file: Path, folder: Path, how: signal.Signals, timeout_s: float) -> None:
@@ -54,6 +55,19 @@ def children(parent: int) -> list[int]:
 def command_line(pid: int) -> bytes:
     """The NUL-separated command line of a process, empty when it is gone or a zombie."""
     return _proc(pid, "cmdline")
+
+
+def _environment(pid: int) -> bytes:
+    """The environment of a living process; while it replaces its program (exec) the kernel shows none for a moment."""
+    until = time.monotonic() + EXEC_S
+    while not (found := _proc(pid, "environ")) and _is_alive(pid) and time.monotonic() < until:
+        time.sleep(0.001)
+    return found
+
+
+def _is_alive(pid: int) -> bool:
+    stat = _proc(pid, "stat")
+    return bool(stat) and stat.rpartition(b")")[2].split()[0] not in (b"Z", b"X")
 
 
 def _parent(pid: int) -> int:

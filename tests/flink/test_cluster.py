@@ -94,5 +94,15 @@ def test_a_deaf_process_is_killed_in_the_end(tmp_path: Path) -> None:
 def test_a_cluster_that_dies_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_module, "POLL_S", 0.01)
     cluster = Cluster(home(tmp_path, "1.16.3", "echo no memory; exit 1"), tmp_path / "cluster", ClusterSettings(rest_port=1))
-    with pytest.raises(ClusterError, match=r"no REST API within 90 s; jobmanager says: no memory"):
+    with pytest.raises(ClusterError, match=r"jobmanager ended; jobmanager says: no memory"):
         cluster.start()
+
+
+def test_a_process_that_replaces_its_program_is_still_ours(tmp_path: Path) -> None:
+    command = ["/bin/sh", "-c", 'exec /bin/sh -c "$0" "$0"', 'exec /bin/sh -c "$0" "$0"']
+    pid_file = tmp_path / "x.pid"
+    pid = process.spawn(command, {"FOLDER": str(tmp_path), "PATH": os.environ["PATH"]}, tmp_path / "out", pid_file)
+    try:
+        assert [process.running_pid(pid_file, tmp_path) for _ in range(2_000)] == [pid] * 2_000
+    finally:
+        process.end(pid_file, tmp_path, signal.SIGKILL, timeout_s=5)
