@@ -50,6 +50,13 @@ class SamplingSource(IntEnum):
     RECORD = 4
 
 
+class Client(IntEnum):
+    """Values of `client`: which end asked and which served."""
+
+    SOURCE = 1
+    DESTINATION = 2
+
+
 class Stage(IntEnum):
     """Who fills a column."""
 
@@ -157,6 +164,45 @@ FLOW: Final[tuple[Column, ...]] = (
     Column("src_locality", TEXT, "public or private", "no address", document=41, es="netflow.src_locality", es_type="keyword", stage=_PIPE),
     Column("dst_locality", TEXT, "public or private", "no address", document=42, es="netflow.dst_locality", es_type="keyword", stage=_PIPE),
     Column("flow_locality", TEXT, "public or private", "no address", document=43, es="netflow.flow_locality", es_type="keyword", stage=_PIPE),
+    Column("exporter_node_id", _U32, "node id", "not in the inventory", es="node_exporter.node_id", es_type="long", stage=_PIPE),
+    Column("exporter_foreign_source", TEXT, "name", "not in the inventory", es="node_exporter.foreign_source", es_type="keyword", stage=_PIPE),
+    Column("exporter_foreign_id", TEXT, "name", "not in the inventory", es="node_exporter.foreign_id", es_type="keyword", stage=_PIPE),
+    Column("exporter_label", TEXT, "node's label", "not in the inventory", es="node_exporter.label", es_type="keyword", stage=_PIPE),
+    Column("exporter_categories", TEXT, "names with commas between", "none", es="node_exporter.categories", es_type="keyword", stage=_PIPE),
+    Column("src_node_id", _U32, "node id", "not in the inventory", es="node_src.node_id", es_type="long", stage=_PIPE),
+    Column("src_foreign_source", TEXT, "name", "not in the inventory", es="node_src.foreign_source", es_type="keyword", stage=_PIPE),
+    Column("src_foreign_id", TEXT, "name", "not in the inventory", es="node_src.foreign_id", es_type="keyword", stage=_PIPE),
+    Column("src_label", TEXT, "node's label", "not in the inventory", es="node_src.label", es_type="keyword", stage=_PIPE),
+    Column("src_categories", TEXT, "names with commas between", "none", es="node_src.categories", es_type="keyword", stage=_PIPE),
+    Column("dst_node_id", _U32, "node id", "not in the inventory", es="node_dst.node_id", es_type="long", stage=_PIPE),
+    Column("dst_foreign_source", TEXT, "name", "not in the inventory", es="node_dst.foreign_source", es_type="keyword", stage=_PIPE),
+    Column("dst_foreign_id", TEXT, "name", "not in the inventory", es="node_dst.foreign_id", es_type="keyword", stage=_PIPE),
+    Column("dst_label", TEXT, "node's label", "not in the inventory", es="node_dst.label", es_type="keyword", stage=_PIPE),
+    Column("dst_categories", TEXT, "names with commas between", "none", es="node_dst.categories", es_type="keyword", stage=_PIPE),
+    Column("exporter_vendor", TEXT, "name", _NOT_KNOWN, es="node_exporter.vendor", es_type="keyword", stage=_PIPE),
+    Column("in_if_name", TEXT, "ifName", _NOT_KNOWN, es="netflow.input_name", es_type="keyword", stage=_PIPE),
+    Column("in_if_alias", TEXT, "ifAlias", _NOT_KNOWN, es="netflow.input_alias", es_type="keyword", stage=_PIPE),
+    Column("in_if_speed", _U64, "bit/s", _NOT_KNOWN, es="netflow.input_speed", es_type="long", stage=_PIPE),
+    Column("out_if_name", TEXT, "ifName", _NOT_KNOWN, es="netflow.output_name", es_type="keyword", stage=_PIPE),
+    Column("out_if_alias", TEXT, "ifAlias", _NOT_KNOWN, es="netflow.output_alias", es_type="keyword", stage=_PIPE),
+    Column("out_if_speed", _U64, "bit/s", _NOT_KNOWN, es="netflow.output_speed", es_type="long", stage=_PIPE),
+    Column("src_hostname", TEXT, "name", _NOT_KNOWN, document=27, es="netflow.src_addr_hostname", es_type="keyword", stage=_PIPE),
+    Column("src_as_name", TEXT, "name", _NOT_KNOWN, es="netflow.src_as_name", es_type="keyword", stage=_PIPE),
+    Column("src_country", TEXT, "ISO 3166-1 alpha-2", _NOT_KNOWN, es="netflow.src_country", es_type="keyword", stage=_PIPE),
+    Column("src_site", TEXT, "operator's label", "no label", es="netflow.src_site", es_type="keyword", stage=_PIPE),
+    Column("src_role", TEXT, "operator's label", "no label", es="netflow.src_role", es_type="keyword", stage=_PIPE),
+    Column("src_tenant", TEXT, "operator's label", "no label", es="netflow.src_tenant", es_type="keyword", stage=_PIPE),
+    Column("src_region", TEXT, "operator's label", "no label", es="netflow.src_region", es_type="keyword", stage=_PIPE),
+    Column("dst_hostname", TEXT, "name", _NOT_KNOWN, document=5, es="netflow.dst_addr_hostname", es_type="keyword", stage=_PIPE),
+    Column("dst_as_name", TEXT, "name", _NOT_KNOWN, es="netflow.dst_as_name", es_type="keyword", stage=_PIPE),
+    Column("dst_country", TEXT, "ISO 3166-1 alpha-2", _NOT_KNOWN, es="netflow.dst_country", es_type="keyword", stage=_PIPE),
+    Column("dst_site", TEXT, "operator's label", "no label", es="netflow.dst_site", es_type="keyword", stage=_PIPE),
+    Column("dst_role", TEXT, "operator's label", "no label", es="netflow.dst_role", es_type="keyword", stage=_PIPE),
+    Column("dst_tenant", TEXT, "operator's label", "no label", es="netflow.dst_tenant", es_type="keyword", stage=_PIPE),
+    Column("dst_region", TEXT, "operator's label", "no label", es="netflow.dst_region", es_type="keyword", stage=_PIPE),
+    Column("client", _U8, "Client", _NOT_KNOWN, es="netflow.client", es_type="keyword", stage=_PIPE),
+    Column("rules_version", TEXT, "version", "pre-defined rules", es="netflow.rules_version", es_type="keyword", stage=_PIPE),
+    Column("inventory_version", TEXT, "version", "no inventory", es="netflow.inventory_version", es_type="keyword", stage=_PIPE),
 )  # fmt: skip
 
 BY_NAME: Final = {column.name: column for column in FLOW}
