@@ -1,0 +1,204 @@
+"""Answers from literal documents, computed by hand, and the bounds of what a top K cannot know."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stores.contract import Measures, Provenance
+from stores.parquet.reader import ParquetStore
+from stores.questions import NO_APPLICATION, Filters, Items, SeriesQuery, Span, TopQuery, TotalsQuery
+from tests.stores.literals import MINUTE, T0, A, B, Doc, fill
+
+SPAN = Span(T0, T0 + 2 * MINUTE)
+APPS = "EXPORTER_APPLICATION"
+IF_APPS = "EXPORTER_INTERFACE_APPLICATION"
+
+
+def two_minutes() -> list[Doc]:
+    """Minute 0 ranks http and dns and leaves 30 to Other; minute 1 ranks dns and no application, exact, with no Other."""
+    return [
+        Doc("EXPORTER", (1000, 200, 1000)),
+        Doc(APPS, (600, 200, 600), "http"),
+        Doc(APPS, (370, 0, 370), "dns", slot=1),
+        Doc(APPS, (30, 0, 30), slot=2, other=True),
+        Doc("EXPORTER", (500, 0, 500), minute=1),
+        Doc(APPS, (400, 0, 400), "dns", minute=1),
+        Doc(APPS, (100, 0, 100), None, slot=1, minute=1),
+    ]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ParquetStore]:
+    with ParquetStore.open(fill(tmp_path, [two_minutes()])) as store:
+        yield store
+
+
+def test_totals_are_exact(store: ParquetStore) -> None:
+    totals = store.totals(TotalsQuery(SPAN, Filters(), "1m"))
+    assert totals.measures == Measures(1500, 200, 1500, 150, 20, 150, 15, 2, 15)
+    assert totals.error == 0
+    assert totals.provenance == Provenance("1m", SPAN, SPAN, None)
+
+
+def test_the_range_is_half_open(store: ParquetStore) -> None:
+    answer = store.totals(TotalsQuery(Span(T0 + MINUTE, T0 + 5 * MINUTE), Filters(), "1m"))
+    assert (answer.measures.bytes_total, answer.provenance.data) == (500, Span(T0 + MINUTE, T0 + 2 * MINUTE))
+    assert store.totals(TotalsQuery(Span(T0 - MINUTE, T0), Filters(), "1m")).provenance.data is None
+
+
+def test_top_carries_what_a_minute_may_have_left_out(store: ParquetStore) -> None:
+    top = store.top(TopQuery(Items.APPLICATIONS, SPAN, Filters(), "1m", 2))
+    assert [(item.key, item.measures.bytes_total, item.error) for item in top.items] == [(("dns",), 770, 0), (("http",), 600, 0)]
+    assert (top.total.bytes_total, top.other.bytes_total, top.other.bytes_egress) == (1500, 130, 0)
+    # "no application" was not ranked in minute 0, where Other is 30: it has at most 130
+    assert top.floor == 130
+    third = store.top(TopQuery(Items.APPLICATIONS, SPAN, Filters(), "1m", 3)).items[2]
+    assert (third.key, third.measures.bytes_total, third.error) == ((None,), 100, 30)
+
+
+@pytest.mark.parametrize(
+    ("floor", "other", "last", "ranked", "bound"),
+    [
+        (0, 90, 50, 2, 50),  # K ranked: what was left out is no larger than the last
+        (0, 20, 50, 2, 20),  # nor than Other
+        (15, 90, 50, 2, 65),  # what was left out may have an error up to the floor
+        (15, 90, 50, 1, 15),  # fewer than K ranked: only pruned items are missing
+    ],
+)
+def test_bound_of_an_absent_item(tmp_path: Path, floor: int, other: int, last: int, ranked: int, bound: int) -> None:
+    items = [Doc(APPS, (last, 0, last), f"app{place}", slot=place, floor=floor) for place in range(ranked)]
+    rest = Doc(APPS, (other, 0, other), slot=2, other=True, floor=floor)
+    documents = [
+        *items,
+        rest,
+        Doc("EXPORTER", (1, 0, 1)),
+        Doc("EXPORTER", (7, 0, 7), minute=1),
+        Doc(APPS, (7, 0, 7), "x", minute=1),
+    ]
+    with ParquetStore.open(fill(tmp_path, [documents])) as store:
+        found = store.top(TopQuery(Items.APPLICATIONS, SPAN, Filters(), "1m", 10)).items
+        assert {item.key: item.error for item in found}["x",] == bound
+        assert store.top(TopQuery(Items.APPLICATIONS, SPAN, Filters(), "1m", 3)).floor >= bound
+
+
+def test_errors_of_ranked_items_add_up(tmp_path: Path) -> None:
+    documents = [Doc("EXPORTER", (60, 0, 60), minute=minute, exporter=exporter) for minute in (0, 1) for exporter in (A, B)]
+    ranked = [
+        Doc(APPS, (10, 0, 10), "dns", minute=minute, exporter=exporter, error=error, floor=9)
+        for minute, exporter, error in ((0, A, 1), (1, A, 2), (0, B, 4))
+    ]
+    rest = [Doc(APPS, (50, 0, 50), slot=1, other=True, minute=1, exporter=B, floor=9)]
+    with ParquetStore.open(fill(tmp_path, [documents + ranked + rest])) as store:
+        [dns] = store.top(TopQuery(Items.APPLICATIONS, SPAN, Filters(), "1m", 5)).items
+    assert (dns.measures.bytes_total, dns.error) == (30, 1 + 2 + 4 + 9)
+
+
+def test_one_application_is_answered_with_its_error(store: ParquetStore) -> None:
+    answer = store.totals(TotalsQuery(SPAN, Filters(application="http"), "1m"))
+    assert (answer.measures.bytes_total, answer.measures.bytes_egress, answer.error) == (600, 200, 0)
+    answer = store.totals(TotalsQuery(SPAN, Filters(application=NO_APPLICATION), "1m"))
+    assert (answer.measures.bytes_total, answer.error) == (100, 30)
+    points = store.series(SeriesQuery(None, SPAN, Filters(application=NO_APPLICATION), "1m", MINUTE)).points
+    assert points.select(["start_ms", "bytes_total", "error"]).to_pylist() == [
+        {"start_ms": T0, "bytes_total": 0, "error": 30},
+        {"start_ms": T0 + MINUTE, "bytes_total": 100, "error": 0},
+    ]
+
+
+def test_series_of_everything_and_of_items(store: ParquetStore) -> None:
+    points = store.series(SeriesQuery(None, SPAN, Filters(), "1m", MINUTE)).points
+    assert points.select(["start_ms", "bytes_total", "bytes_egress"]).to_pylist() == [
+        {"start_ms": T0, "bytes_total": 1000, "bytes_egress": 200},
+        {"start_ms": T0 + MINUTE, "bytes_total": 500, "bytes_egress": 0},
+    ]
+    answer = store.series(SeriesQuery(Items.APPLICATIONS, SPAN, Filters(), "1m", MINUTE, n=1))
+    assert answer.items == (("dns",),)
+    shown = [(row["start_ms"] - T0, row["rank"], row["bytes_total"]) for row in answer.points.to_pylist()]
+    assert shown == [(0, 0, 370), (0, 1, 630), (MINUTE, 0, 400), (MINUTE, 1, 100)]
+    hour = 60 * MINUTE
+    whole = store.series(SeriesQuery(None, SPAN, Filters(), "1m", hour)).points.to_pylist()
+    assert [(row["start_ms"], row["bytes_total"]) for row in whole] == [(T0 // hour * hour, 1500)]
+
+
+def test_hosts_count_twice_and_interfaces_have_their_own_documents(tmp_path: Path) -> None:
+    documents = [
+        Doc("EXPORTER", (100, 0, 100)),
+        Doc("EXPORTER_HOST", (100, 0, 100), "10.0.0.1"),
+        Doc("EXPORTER_HOST", (60, 0, 60), "10.0.0.2", slot=1),
+        Doc("EXPORTER_HOST", (40, 0, 40), slot=2, other=True),
+        Doc("EXPORTER_INTERFACE", (100, 0, 100), interface=1),
+        Doc("EXPORTER_INTERFACE", (0, 80, 80), interface=2),
+        Doc(IF_APPS, (100, 0, 100), "dns", interface=1),
+        Doc(IF_APPS, (0, 80, 80), "ssh", interface=2),
+    ]
+    with ParquetStore.open(fill(tmp_path, [documents])) as store:
+        hosts = store.top(TopQuery(Items.HOSTS, SPAN, Filters(), "1m", 1))
+        assert (hosts.multiplicity, hosts.other.bytes_total) == (2, 100)
+        points = store.series(SeriesQuery(Items.HOSTS, SPAN, Filters(), "1m", MINUTE, n=1)).points
+        assert points["bytes_total"].to_pylist() == [100, 100]
+        interfaces = store.top(TopQuery(Items.INTERFACES, SPAN, Filters(), "1m", 5))
+        assert [(item.key, item.measures.bytes_total) for item in interfaces.items] == [
+            (("Default", A, 1), 100),
+            (("Default", A, 2), 80),
+        ]
+        one = store.top(TopQuery(Items.APPLICATIONS, SPAN, Filters(exporter=A, interface=2), "1m", 5))
+        assert [(item.key, item.measures.bytes_egress) for item in one.items] == [(("ssh",), 80)]
+        assert one.total.bytes_total == 80
+        none = store.top(TopQuery(Items.APPLICATIONS, SPAN, Filters(exporter=B), "1m", 5))
+        assert (none.items, none.provenance.data) == ((), None)
+        [exporter] = store.exporters(SPAN, "1m").rows
+    assert (exporter.exporter, exporter.interfaces, exporter.measures.bytes_total) == (A, 2, 100)
+    assert (exporter.first_ms, exporter.last_ms, exporter.protocols) == (T0, T0 + MINUTE, ())
+
+
+def test_conversations_read_their_key(tmp_path: Path) -> None:
+    key = '["Default",6,"9.0.0.1","10.0.0.2","http"]'
+    documents = [Doc("EXPORTER", (5, 0, 5)), Doc("EXPORTER_CONVERSATION", (5, 0, 5), key)]
+    with ParquetStore.open(fill(tmp_path, [documents])) as store:
+        [item] = store.top(TopQuery(Items.CONVERSATIONS, SPAN, Filters(), "1m", 5)).items
+        points = store.series(SeriesQuery(Items.CONVERSATIONS, SPAN, Filters(), "1m", MINUTE)).points
+    assert item.key == ("Default", 6, "9.0.0.1", "10.0.0.2", "http")
+    assert points["bytes_total"].to_pylist() == [5, 0]
+
+
+Run = list[tuple[str, int, str, int, int]]
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> list[Run]:
+    """Runs of (exporter, minute, application, octets, version); a group's later versions are larger."""
+    group = st.tuples(st.sampled_from((A, B)), st.integers(0, 2), st.sampled_from(("dns", "ssh")), st.integers(0, 2**40))
+    return [[(*one, number) for one in draw(st.lists(group, max_size=4))] for number in range(draw(st.integers(1, 3)))]
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(drawn=runs())
+def test_answers_are_plain_sums_of_the_latest_versions(tmp_path_factory: pytest.TempPathFactory, drawn: list[Run]) -> None:
+    latest: dict[tuple[str, int], tuple[int, str, int]] = {}
+    documents = []
+    for run in drawn:
+        written = {(exporter, minute): (version, app, octets) for exporter, minute, app, octets, version in run}
+        latest |= written
+        documents.append(
+            [
+                Doc(name, (octets, 0, octets), item, minute=minute, exporter=exporter, rows=version + 1)
+                for (exporter, minute), (version, app, octets) in written.items()
+                for name, item in (("EXPORTER", None), (APPS, app))
+            ]
+        )
+    span = Span(T0, T0 + 3 * MINUTE)
+    apps: dict[str, int] = {}
+    minutes: dict[int, int] = {}
+    for (_, minute), (_, app, octets) in latest.items():
+        apps[app] = apps.get(app, 0) + octets
+        minutes[T0 + minute * MINUTE] = minutes.get(T0 + minute * MINUTE, 0) + octets
+    folder = fill(tmp_path_factory.mktemp("store"), [run for run in documents if run])
+    with ParquetStore.open(folder) as store:
+        top = store.top(TopQuery(Items.APPLICATIONS, span, Filters(), "1m", 10))
+        assert {str(item.key[0]): item.measures.bytes_total for item in top.items} == apps
+        assert (top.total.bytes_total, top.other.bytes_total) == (sum(apps.values()), 0)
+        points = store.series(SeriesQuery(None, span, Filters(), "1m", MINUTE)).points
+        assert dict(zip(points["start_ms"].to_pylist(), points["bytes_total"].to_pylist(), strict=True)) == minutes
