@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from kafka import errors
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewTopic
 from kafka.consumer import KafkaConsumer as ConsumerClient
+from kafka.net.compat import KafkaNetClient
 from kafka.producer import KafkaProducer as ProducerClient
 
 from common.errors import BusError
@@ -72,8 +73,20 @@ def connect(make: Callable[..., Client], target: KafkaTarget, preferred: Setting
     known: Mapping[str, Any] = make.DEFAULT_CONFIG  # type: ignore[attr-defined]
     chosen = {**_CLIENT_DEFAULTS, **preferred, **target.options}
     settings = {name: value for name, value in chosen.items() if name in known} | dict(fixed)
-    with located(target, "cannot be reached"):
-        return make(bootstrap_servers=list(target.servers), **settings)
+    opened: list[Any] = []
+
+    def open_network(**network: Any) -> Any:
+        opened.append(KafkaNetClient(**network))
+        return opened[-1]
+
+    try:
+        with located(target, "cannot be reached"):
+            return make(bootstrap_servers=list(target.servers), kafka_client=open_network, **settings)
+    except BusError:
+        # A client whose constructor fails leaves its sockets open and its thread running.
+        for network in opened:
+            network.close()
+        raise
 
 
 def ensure_topic(target: KafkaTarget) -> int:
@@ -96,7 +109,7 @@ def located(target: KafkaTarget, what: str) -> Iterator[None]:
 
 
 def _probe(target: KafkaTarget) -> None:
-    """Clients that fail to start leave a thread behind and say no reason: so see first whether somebody listens."""
+    """The client tries for as long as it may, and then says no reason: so see first whether somebody listens."""
     reasons = []
     for server in target.servers:
         host, _, port = server.rpartition(":")
