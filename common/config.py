@@ -11,11 +11,25 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from common.errors import ConfigError
 
 _PREFIX: Final = "NEPHRITE_"
+
+
+def _check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    for network in networks:
+        ipaddress.ip_network(network)
+    return networks
+
+
+def _check_address(address: str) -> str:
+    return str(ipaddress.ip_address(address))
+
+
+Networks = Annotated[tuple[str, ...], AfterValidator(_check_networks)]
+Address = Annotated[str, AfterValidator(_check_address)]
 
 
 class _Section(BaseModel):
@@ -41,12 +55,30 @@ class Listener(_Section):
         return self
 
 
+class ExporterSettings(_Section):
+    """What holds for the exporters of some networks. Of several that match, the one with the longest prefix gives a value."""
+
+    networks: Networks = Field((), min_length=1, description="Sources in any of these networks or with these addresses.")
+    name: str = Field("", description="Shown instead of the address by /exporters.")
+    location: str | None = Field(None, description="Location given to their flows.")
+    address: Address | None = Field(
+        None, description="Their packets count as sent by this address (several sources, one exporter)."
+    )
+    sampling_interval: int | None = Field(None, ge=1, description="Sampling interval of their flows, whatever they say.")
+    sampling_fallback: int | None = Field(None, ge=1, description="Sampling interval of their flows that do not say theirs.")
+    active_timeout_s: int | None = Field(None, ge=1, description="No flow of theirs is spread over more time than this.")
+    direction: Literal["ingress", "egress"] | None = Field(None, description="Direction of their flows that do not say theirs.")
+    clock_correction_ms: int | None = Field(None, description="Added to their times instead of the estimate; 0 trusts them.")
+
+
 class Ingest(_Section):
     """Taking export packets and making batches of them."""
 
     collector: str = Field("", description="Name of this collector in batch identities; empty takes the host's name.")
     location: str = Field("Default", description="Location given to flows of this collector.")
     listeners: tuple[Listener, ...] = Field((Listener(),), description="Sockets to listen on.")
+    allowed_networks: Networks = Field((), description="Only packets from these networks are taken; empty takes all.")
+    exporter_settings: tuple[ExporterSettings, ...] = Field((), description="What holds for exporters of some networks.")
     batch_interval_ms: int = Field(250, ge=10, le=10_000, description="A batch closes when it is this old.")
     batch_flows: int = Field(65_536, ge=1, description="A batch closes at this many flows.")
     batch_bytes: int = Field(768 << 10, ge=4096, description="A batch closes at about this many octets.")
@@ -62,6 +94,9 @@ class Ingest(_Section):
     queue_bytes: int = Field(64 << 20, ge=1 << 20, description="Datagrams that wait for decoding, in octets; more is dropped.")
     outbox_bytes: int = Field(64 << 20, ge=1 << 20, description="Batches that wait for the bus, in octets; then input stops.")
     state_file: str = Field("ingest-state.bin", description="Templates and samplers over a restart; relative to data_dir.")
+    watch_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz, /readyz and /exporters.")
+    watch_port: int | None = Field(None, ge=0, le=65535, description="Their port; 0 takes a free one, null serves none of them.")
+    dead_letters_bytes: int = Field(64 << 20, ge=0, description="Undecodable datagrams kept in data_dir, in octets; 0 keeps none.")
 
 
 class Bus(_Section):
