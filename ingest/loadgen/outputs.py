@@ -77,8 +77,9 @@ class UdpSender:
     def __init__(self, scenario: Scenario, targets: Sequence[tuple[str, int]]) -> None:
         if len(targets) not in (1, len(scenario.collectors)):
             raise UsageError(f"{len(targets)} targets for {len(scenario.collectors)} collectors: give one, or one for each")
-        self._targets = [targets[n % len(targets)] for n in range(len(scenario.collectors))]
-        local = all(host.startswith("127.") for host, _ in targets)
+        found = [_resolved(target) for target in targets]
+        self._targets = [found[n % len(found)] for n in range(len(scenario.collectors))]
+        local = all(host.startswith("127.") for host, _ in found)
         opened: dict[str, socket.socket] = {}
         try:
             for exporter in scenario.fleet():
@@ -96,7 +97,11 @@ class UdpSender:
         for arrival in arrivals:
             if not pace(arrival.received_ms):
                 break
-            sockets[arrival.datagram.exporter].sendto(arrival.datagram.payload, targets[arrival.collector])
+            try:
+                sockets[arrival.datagram.exporter].sendto(arrival.datagram.payload, targets[arrival.collector])
+            except OSError as error:
+                host, port = targets[arrival.collector]
+                raise UsageError(f"udp://{host}:{port}: cannot be sent to: {error.strerror}") from error
             done += 1
         return done
 
@@ -104,6 +109,13 @@ class UdpSender:
         """Close all sockets."""
         for opened in self._opened:
             opened.close()
+
+
+def _resolved(target: tuple[str, int]) -> tuple[str, int]:
+    try:
+        return socket.gethostbyname(target[0]), target[1]
+    except OSError as error:
+        raise UsageError(f"udp://{target[0]}:{target[1]}: no IPv4 address of that name: {error.strerror}") from error
 
 
 def _open_socket(address: str) -> socket.socket:

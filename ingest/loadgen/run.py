@@ -3,6 +3,7 @@
 In: a scenario, a start time, an output. Out: a `Run`, which the command prints and writes. Refuses to know sockets and files.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 
@@ -11,6 +12,7 @@ from ingest.loadgen.expected import Answer, Oracle
 from ingest.loadgen.export import Datagram, Exporters
 from ingest.loadgen.network import Arrival, deliver
 from ingest.loadgen.scenario import Scenario
+from ingest.loadgen.traffic import SLICE_MS
 from ingest.loadgen.truth import Account, Ledger, Sent, as_record
 
 Progress = Callable[[int], None]
@@ -52,8 +54,9 @@ class Player:
 
         `ready` encodes everything before the first is given away.
         """
-        ledger = Ledger(self.scenario)
-        arrivals: Iterable[list[Arrival]] = deliver(self.scenario, self.start_ms, self._sent(ledger, encode=True))
+        ledger, underway = Ledger(self.scenario), list[Datagram]()
+        slices = self._sent(underway.extend, encode=True)
+        arrivals: Iterable[list[Arrival]] = deliver(self.scenario, self.start_ms, slices)
         if ready:
             arrivals = list(arrivals)
         kept: list[list[Arrival]] = []
@@ -62,8 +65,13 @@ class Player:
             ledger.arrived(taken)
             if with_answer:
                 kept.append(taken)
-            self.progress((number + 1) * 1000)
-            if len(taken) < len(due) or self.stopped():
+            cut_short = len(taken) < len(due)
+            reached_ms = self.start_ms + (number + 1) * SLICE_MS if not cut_short else due[len(taken)].received_ms
+            gone = bisect_left(underway, reached_ms, key=lambda datagram: datagram.sent_ms)
+            ledger.sent(underway[:gone])
+            del underway[:gone]
+            self.progress(reached_ms - self.start_ms)
+            if cut_short or self.stopped():
                 break
         answer = answer_of(Collectors(self.scenario, self.start_ms, faults=False).entries(kept)) if with_answer else None
         return Run(self.scenario, self.start_ms, ledger.exporters(), ledger.accounts(), answer)
@@ -71,7 +79,7 @@ class Player:
     def to_bus(self, output: Callable[[BusEntry], bool], with_answer: bool) -> Run:
         """Give batches to `output` until it says no."""
         ledger, oracle = Ledger(self.scenario), Oracle()
-        arrivals = deliver(self.scenario, self.start_ms, self._sent(ledger, encode=False))
+        arrivals = deliver(self.scenario, self.start_ms, self._sent(ledger.sent, encode=False))
         for entry in Collectors(self.scenario, self.start_ms).entries(_noted(arrivals, ledger)):
             if self.stopped() or not output(entry):
                 break
@@ -81,9 +89,9 @@ class Player:
         answer = oracle.answer() if with_answer else None
         return Run(self.scenario, self.start_ms, ledger.exporters(), ledger.accounts(), answer)
 
-    def _sent(self, ledger: Ledger, encode: bool) -> Iterator[list[Datagram]]:
+    def _sent(self, note: Callable[[list[Datagram]], None], encode: bool) -> Iterator[list[Datagram]]:
         for datagrams in Exporters(self.scenario, self.start_ms, encode).slices():
-            ledger.sent(datagrams)
+            note(datagrams)
             yield datagrams
 
 

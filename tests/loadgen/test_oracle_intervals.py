@@ -1,6 +1,8 @@
 """What becomes of a flow's interval, computed by hand from docs/explanation/numbers.md sections 1 to 4."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from common.addresses import pack_address
 from ingest.loadgen.oracle.flows import Batch, Flow
@@ -146,3 +148,20 @@ def test_a_mark_ahead_of_the_bus_is_clamped() -> None:
     log = LaneLog()
     assert log.admit(batch("a", 0, NOW + 3_600_000, append_ms=NOW)) == NOW + 60_000
     assert log.frontier_ms == NOW + 60_000
+
+
+@given(
+    st.integers(0, 2**64 - 1), st.integers(0, 3 * MINUTE), st.integers(0, 10 * MINUTE), st.sampled_from([None, 1.0, 3.0, 2.5, 1e6])
+)
+def test_shares_add_up_and_are_in_proportion(octets: int, offset: int, duration: int, interval: float | None) -> None:
+    start, end = NOW + offset, NOW + offset + duration
+    one = flow(start, end, bytes=octets, packets=1, sampling_interval=interval)
+    rows, whole = spread(one, Interval(start, end)), scaled(octets, interval)
+    assert sum(row.bytes for row in rows) == whole
+    assert sum(row.bytes_unscaled for row in rows) == min(octets, 2**63 - 1)
+    assert [row.flows for row in rows] == [0] * (len(rows) - 1) + [1]
+    assert [row.window_ms for row in rows] == [rows[0].window_ms + n * MINUTE for n in range(len(rows))]
+    for row in rows:
+        inside = min(end, row.window_ms + MINUTE) - max(start, row.window_ms)
+        assert inside > 0 or duration == 0
+        assert abs(row.bytes * duration - whole * inside) < max(duration, 1)  # nearer than one octet to its part

@@ -20,6 +20,7 @@ from ingest.loadgen.commands import app_commands
 from ingest.loadgen.export import Exporters
 from ingest.loadgen.network import Arrival, deliver
 from ingest.loadgen.outputs import CaptureFile, UdpSender, full_speed, real_time
+from ingest.loadgen.run import Player
 from ingest.loadgen.scenario import Collector, Exporter, Scenario
 from tests.loadgen.rows import START_MS, tiny
 
@@ -140,6 +141,17 @@ def test_command_fills_a_bus(tmp_path: Path) -> None:
     assert len(entries) == json.loads(expect.read_text(encoding="utf-8"))["counts"]["batches"]
 
 
+def test_what_was_not_sent_before_a_stop_counts_as_neither_sent_nor_lost() -> None:
+    scenario = tiny(*MIXED)
+    player = Player(scenario, START_MS, lambda _reached: None, lambda: False)
+    left = iter(range(41))
+    run = player.to_network(lambda due: sum(next(left, None) is not None for _ in due), with_answer=True)
+    assert sum(account.datagrams for account in run.accounts) == 41
+    assert sum(sent.datagrams for sent in run.sent) == 41
+    assert run.answer is not None
+    assert run.answer.counts.flows == sum(account.flows for account in run.accounts) == sum(sent.flows for sent in run.sent)
+
+
 def test_command_lists_scenarios() -> None:
     result = run("--list")
     assert result.exit_code == 0
@@ -154,6 +166,7 @@ def test_command_lists_scenarios() -> None:
         (["small", "--to", "udp://127.0.0.1:9", "--bus", "memory:x"], "give one of"),
         (["small", "--to", "127.0.0.1:9"], "expected udp://HOST:PORT"),
         (["small", "--to", "udp://127.0.0.1:0"], "expected udp://HOST:PORT"),
+        (["small", "--to", "udp://[::1]:9"], "no IPv4 address"),
         (["small", "--pcap", "x", "--start", "noon"], "neither ISO 8601"),
     ],
 )
