@@ -14,6 +14,7 @@ from kafka import errors
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewTopic
 from kafka.consumer import KafkaConsumer as ConsumerClient
 from kafka.net.compat import KafkaNetClient
+from kafka.net.inet import KafkaNetSocket
 from kafka.producer import KafkaProducer as ProducerClient
 
 from common.errors import BusError
@@ -32,6 +33,7 @@ _CLIENT_DEFAULTS: Final[Mapping[str, Option]] = {
     "reconnect_backoff_max_ms": 1_000,
     "metadata_max_age_ms": 10_000,
     "metrics_enabled": False,
+    "proxy_url": "direct://",
 }
 _OWN: Final = {
     "bootstrap_servers", "key_serializer", "value_serializer", "key_deserializer", "value_deserializer", "acks",
@@ -96,6 +98,23 @@ def ensure_topic(target: KafkaTarget) -> int:
         if described[0]["error_code"] == errors.UnknownTopicOrPartitionError.errno:
             _create(admin, target)
         return _max_message_bytes(admin, target.topic)
+
+
+class _ClosingSocket(KafkaNetSocket):  # type: ignore[misc]
+    """Connects as the library does, but closes the socket of a failed attempt: an outage must not use up file descriptors.
+
+    The library chooses the class by the scheme of `proxy_url`.
+    """
+
+    SCHEMES = ("direct",)
+
+    async def sock_connect(self, net: Any, sock: socket.socket, sockaddr: Any, timeout_at: float | None = None) -> socket.socket:
+        try:
+            connected: socket.socket = await super().sock_connect(net, sock, sockaddr, timeout_at=timeout_at)
+        except BaseException:
+            sock.close()
+            raise
+        return connected
 
 
 @contextmanager
