@@ -3,11 +3,12 @@
 In: live files of raw flows and a question. Out: SQL for `flows` (each with its interval), and for `items` and `groups`, see
 stores/parquet/answers.py. Refuses to know where the files are and what is asked of the tables.
 
-Everything is docs/explanation/numbers.md 2 to 5 in SQL, on integers: HUGEINT holds every product here, since a remainder and a
-duration stay below 2^63. Flows that were too late for their windows are left out, as in aggregates.
+Everything is docs/explanation/numbers.md 2 to 5 in SQL, on integers. Products with a sampling interval need HUGEINT. Shares do not:
+quotient x time is at most the value, and remainder x time at most the duration squared, where a duration is bounded by the horizon,
+the lease and a minute. Flows that were too late for their windows are left out, as in aggregates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from flowpb.groupings import FUTURE_MS, HORIZON_MS, WINDOW_MS
@@ -23,10 +24,10 @@ MACROS: Final = (
     f"CREATE TEMP MACRO tame(t) AS greatest(least(t, {_FAR}), -{_FAR})",
     f"CREATE TEMP MACRO window_of(t) AS t // {WINDOW_MS} * {WINDOW_MS}",
     f"""CREATE TEMP MACRO scaled(v, i) AS CASE
-        WHEN v IS NULL THEN 0::HUGEINT
-        WHEN i IS NULL OR NOT isfinite(i) OR i <= 0 THEN least(v::HUGEINT, {_LARGEST})
-        WHEN i = floor(i) AND i < 9.0e18 THEN least(v::HUGEINT * i::HUGEINT, {_LARGEST})
-        ELSE least(least(floor(v::DOUBLE * i), 9.3e18)::HUGEINT, {_LARGEST}) END""",
+        WHEN v IS NULL THEN 0
+        WHEN i IS NULL OR NOT isfinite(i) OR i <= 0 OR i = 1 THEN least(v, {_LARGEST})::BIGINT
+        WHEN i = floor(i) AND i < 9.0e18 THEN least(v::HUGEINT * i::HUGEINT, {_LARGEST})::BIGINT
+        ELSE least(least(floor(v::DOUBLE * i), 9.3e18)::HUGEINT, {_LARGEST})::BIGINT END""",
     "CREATE TEMP MACRO share_until(v, d, t) AS v // d * t + v % d * t // d",
     """CREATE TEMP MACRO share(v, d, t0, t1) AS
         CASE WHEN d = 0 THEN v ELSE share_until(v, d, t1) - share_until(v, d, t0) END""",
@@ -47,6 +48,13 @@ _KEY: Final = {
     Items.INTERFACES: "location, exporter_addr AS exporter, interface",
     Items.EXPORTERS: "location, exporter_addr AS exporter",
 }
+_ENDS: Final = ("src_addr", "dst_addr")
+_NEEDS: Final[Mapping[Items | None, tuple[str, ...]]] = {
+    Items.APPLICATIONS: ("application",),
+    Items.HOSTS: _ENDS,
+    Items.CONVERSATIONS: (*_ENDS, "protocol", "application"),
+}
+"""Columns beyond exporter and interfaces that an item's key is made of."""
 
 
 def flows_table(paths: Sequence[str], filters: Filters) -> Statement:
@@ -78,12 +86,17 @@ def raw_tables(
     if filters.interface is not None:
         selected += f" AND interface = {filters.interface}"
     key = f", {_KEY[items]}" if items else ""
+    needed = [
+        *_NEEDS.get(items, ()),
+        *(["application"] if filters.application is not None else []),
+        *(_ENDS if filters.host else ()),
+    ]
     ends = ", (VALUES (TRUE), (FALSE)) AS ends(at_source)" if items is Items.HOSTS else ""
     sided = _interface_sides(both_sides) if by_interface else _EXPORTER_SIDES
     return [
         flows_table(paths, filters),
         Statement(
-            f"""CREATE OR REPLACE TEMP TABLE items AS WITH shares AS MATERIALIZED ({_shares(span)}), {sided}
+            f"""CREATE OR REPLACE TEMP TABLE items AS WITH shares AS MATERIALIZED ({_shares(span, needed)}), {sided}
             SELECT {bucket(span, step_ms)} AS bucket{key}, {_MEASURED}, 0 AS error,
                 min(window_start_ms) AS first_ms, max(window_start_ms) + {WINDOW_MS} AS last_ms
             FROM sided{ends} WHERE {selected} GROUP BY ALL""",
@@ -98,10 +111,11 @@ def raw_tables(
     ]
 
 
-def _shares(span: Span) -> str:
+def _shares(span: Span, needed: Iterable[str]) -> str:
+    columns = "".join(f", {name}" for name in dict.fromkeys(needed))
     return f"""
         SELECT location, exporter_addr, coalesce(direction, {Direction.UNKNOWN}) AS direction,
-            coalesce(in_if, 0) AS in_if, coalesce(out_if, 0) AS out_if, src_addr, dst_addr, protocol, application,
+            coalesce(in_if, 0) AS in_if, coalesce(out_if, 0) AS out_if{columns},
             window_start_ms, share(scaled_bytes, d, t0, t1) AS bytes, share(scaled_packets, d, t0, t1) AS packets,
             (window_start_ms = last_window)::INTEGER AS flows
         FROM (
