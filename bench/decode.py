@@ -1,6 +1,6 @@
 """How much decoding costs: packets in memory to encoded FlowBatches, in CPU seconds per million flows.
 
-In: mixes of packets. Out: a table, or JSON with `flows_per_second` and `cpu_seconds_per_million_flows`. Process CPU time, one thread,
+In: mixes of packets. Out: a table, or JSON with `flows_per_second` and `cpu_seconds_per_million_flows`. CPU time of one thread,
 the least of some runs; nothing but decode, canonical columns and Arrow IPC is inside the clock.
 """
 
@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from bench.packets import Mix, make_packets
+from bench.packets import Mix, make_packets, make_sflow
 from common.config import Ingest
 from common.metrics import Counters
 from flowpb.codec import Header, encode
@@ -30,6 +30,7 @@ MIXES: Final[dict[str, Mix]] = {
     "v9, 24 records, 2000 exporters": Mix("v9", 6000, 24, exporters=2000),
     "v9, 24 records, 10 structures": Mix("v9", 3000, 24, structures=10),
     "v9, 24 records, 200 structures": Mix("v9", 3000, 24, structures=200),
+    "sflow, 7 samples": Mix("sflow", 9000, 7),
     "ipfix variable, 20 records": Mix("ipfix", 3000, 20, variable=True),
 }
 
@@ -47,7 +48,7 @@ class Result:
 
 def measure(name: str, mix: Mix, runs: int = 3, codec: str = "none") -> Result:
     """The best of `runs` passes over the packets of a mix, each with a decoder that knows the templates already."""
-    templates, data = make_packets(mix)
+    templates, data = _packets(mix)
     best, flows, octets = float("inf"), 0, 0
     for _ in range(runs):
         decoder = Decoder(Ingest(), _LANES, Counters())
@@ -57,6 +58,10 @@ def measure(name: str, mix: Mix, runs: int = 3, codec: str = "none") -> Result:
         flows, octets = _decode(decoder, datagrams, codec)
         best = min(best, time.process_time() - started)
     return Result(name, flows, round(flows / best), round(best / flows * 1e6, 3), round(octets / flows, 1))
+
+
+def _packets(mix: Mix) -> tuple[list[tuple[bytes, bytes]], list[tuple[bytes, bytes]]]:
+    return ([], make_sflow(mix.packets, mix.records, mix.exporters)) if mix.protocol == "sflow" else make_packets(mix)
 
 
 def _decode(decoder: Decoder, datagrams: list[Datagram], codec: str) -> tuple[int, int]:

@@ -152,3 +152,28 @@ def _message(mix: Mix, sets: bytes, sequence: int, records: int) -> bytes:
     if mix.protocol == "v9":
         return struct.pack(">HHIIII", 9, records, _UPTIME_MS, _START_S, sequence, 1) + sets
     return struct.pack(">HHIII", 10, 16 + len(sets), _START_S, sequence, 1) + sets
+
+
+def make_sflow(packets: int, samples: int, exporters: int, seed: int = 1) -> list[tuple[bytes, bytes]]:
+    """(exporter, payload) of sFlow datagrams whose samples are Ethernet with a VLAN tag, IPv4 and TCP, 64 octets of each head."""
+    random = np.random.default_rng(seed)
+    addresses = [bytes(10) + b"\xff\xff\x0a" + struct.pack(">I", number)[1:] for number in range(1, exporters + 1)]
+    data = []
+    for number in range(packets):
+        exporter, sequence = addresses[number % exporters], number // exporters
+        body = b"".join(_sample(sequence * samples + place, random) for place in range(samples))
+        head = struct.pack(">II4sIIII", 5, 1, exporter[12:], 0, sequence, _UPTIME_MS, samples)
+        data.append((exporter, head + body))
+    return data
+
+
+def _sample(sequence: int, random: np.random.Generator) -> bytes:
+    source, target, port = (int(value) for value in random.integers(1, 60_000, 3))
+    ethernet = bytes.fromhex("02000000000102000000000281000064") + b"\x08\x00"
+    ip = struct.pack(">BBHHHBBHII", 0x45, 0, 1400, sequence & 0xFFFF, 0x4000, 63, 6, 0, 0x0A000000 + source, 0x0A000000 + target)
+    tcp = struct.pack(">HHIIHHHH", port, 443, 1, 1, 0x5018, 65535, 0, 0)
+    header = ethernet + ip + tcp + bytes(64 - 18 - 40)
+    raw = struct.pack(">IIIIII", 1, 16 + len(header), 1, 1418, 4, len(header)) + header
+    switch = struct.pack(">IIIIII", 1001, 16, 100, 0, 200, 0)
+    fixed = struct.pack(">IIIIIIII", sequence, 5, 1000, sequence * 1000, 0, 5, 6, 2)
+    return struct.pack(">II", 1, len(fixed) + len(raw) + len(switch)) + fixed + raw + switch

@@ -70,6 +70,8 @@ class Assembly:
         rows = where if valid is None else np.arange(self.rows)[where][valid]
         column.narrow[rows] = values if valid is None else values[valid]
         column.valid[rows] = True
+        if column.wide is not None:
+            column.wide[rows] = False
 
     def put_wide(self, name: str, where: Where, octets: NDArray[np.uint8], valid: Bools | None = None) -> None:
         """Fill rows with addresses of 16 octets."""

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from ingest.assembly import ALL, Assembly, Where
 from ingest.blocks import Block, Longs, make_block
 from ingest.columns_of_elements import STEPS
+from ingest.columns_of_samples import Samples, make_samples, put_samples
 from ingest.columns_of_sampling import put_sampling
 from ingest.columns_of_times import put_times
 from ingest.layout import Layout, make_layout
-from ingest.pending import Group, PacketTable, Pending
+from ingest.pending import Group, PacketTable, Pending, SampleGroup
 from ingest.problems import Reason
 from ingest.rows import Rows
 
@@ -49,15 +50,22 @@ class Drained:
 
 
 @dataclass(slots=True)
-class _Structure:
-    """One group on its way: its sets in lane order, the rows of each set, and the records that are two flows."""
+class _Placed:
+    """Sets (or sFlow datagrams) in lane order: the datagram of each, its rows, and its first row once all are placed."""
 
-    block: Block
     packets: Longs
     order: Longs
-    doubled: NDArray[np.bool_] | None
     rows_of_set: Longs
     starts: Longs = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+@dataclass(slots=True)
+class _Structure:
+    """One group on its way, and its records that are two flows."""
+
+    block: Block
+    doubled: NDArray[np.bool_] | None
+    placed: _Placed
 
 
 @dataclass(slots=True)
@@ -72,13 +80,18 @@ class Canonicaliser:
         table = pending.packet_table()
         repairs: Counter[tuple[int, Reason]] = Counter()
         structures = [self._structure(group, table) for group in pending.groups.values()]
-        rows = _place(structures)
-        packets, counts = _packets_in_order(structures)
+        sampled = _sampled(pending.sampled, table)
+        places = [structure.placed for structure in structures] + [place for _, place in sampled]
+        rows = _place(places)
+        packets, counts = _packets_in_order(places)
         exporters = table["exporter"][packets]
         out = Assembly(rows, np.repeat(exporters.astype(np.int32), counts), pending.exporters)
         _put_packet_columns(out, table, packets, counts)
         for structure in structures:
             _put_structure(structure, table, pending, out, repairs, rows)
+        for samples, place in sampled:
+            received = np.repeat(table["received_ms"][place.packets], place.rows_of_set)
+            put_samples(samples, out, _rows(place.starts, place.rows_of_set), received)
         lanes = _sum(table["lane"][packets], counts, self.lanes)
         versions = _sum(table["version"][packets], counts, 0)
         flows = {int(version): int(versions[version]) for version in np.flatnonzero(versions)}
@@ -101,7 +114,7 @@ class Canonicaliser:
         block = make_block(self._layout(group.spec), [sets[number] for number in by_lane.tolist()])
         doubled = _doubled(block)
         rows = block.counts if doubled is None else block.counts + _sum_by_set(doubled, block.counts)
-        return _Structure(block, packets[by_lane], order[by_lane], doubled, rows)
+        return _Structure(block, doubled, _Placed(packets[by_lane], order[by_lane], rows))
 
 
 def _doubled(block: Block) -> NDArray[np.bool_] | None:
@@ -121,27 +134,44 @@ def _sum_by_set(flags: NDArray[np.bool_], counts: Longs) -> Longs:
     return per_set
 
 
-def _place(structures: list[_Structure]) -> int:
+def _sampled(group: SampleGroup, table: PacketTable) -> list[tuple[Samples, _Placed]]:
+    if not group.payloads:
+        return []
+    packets = np.array(group.packets, np.int64)
+    order = table["lane"][packets] * _ARRIVALS + np.array(group.arrivals, np.int64)
+    by_lane = np.argsort(order, kind="stable")
+    chosen = by_lane.tolist()
+    found = [group.samples[number] for number in chosen]
+    samples = make_samples([group.payloads[number] for number in chosen], found)
+    counts = np.fromiter(map(len, found), np.int64, len(found))
+    return [(samples, _Placed(packets[by_lane], order[by_lane], counts))]
+
+
+def _place(places: list[_Placed]) -> int:
     """Give every set its first row, in the order of lanes and arrival; how many rows there are."""
-    if not structures:
-        return 0
-    order = np.concatenate([item.order for item in structures])
-    counts = np.concatenate([item.rows_of_set for item in structures])
+    order = np.concatenate([item.order for item in places])
+    counts = np.concatenate([item.rows_of_set for item in places])
     sorting = np.argsort(order, kind="stable")
     starts = np.empty(len(order), np.int64)
     starts[sorting] = np.cumsum(counts[sorting]) - counts[sorting]
-    for item, part in zip(structures, np.split(starts, np.cumsum([len(item.order) for item in structures])[:-1]), strict=True):
+    for item, part in zip(places, np.split(starts, np.cumsum([len(item.order) for item in places])[:-1]), strict=True):
         item.starts = part
     return int(counts.sum())
 
 
-def _packets_in_order(structures: list[_Structure]) -> tuple[Longs, Longs]:
+def _packets_in_order(places: list[_Placed]) -> tuple[Longs, Longs]:
     """Datagram and number of rows of every set, in the order of rows."""
-    starts = np.concatenate([item.starts for item in structures])
-    counts = np.concatenate([item.rows_of_set for item in structures])
-    packets = np.concatenate([item.packets for item in structures])
+    starts = np.concatenate([item.starts for item in places])
+    counts = np.concatenate([item.rows_of_set for item in places])
+    packets = np.concatenate([item.packets for item in places])
     sorting = np.argsort(starts, kind="stable")
     return packets[sorting], counts[sorting]
+
+
+def _rows(starts: Longs, counts: Longs) -> Longs:
+    """Final rows of sets of `counts` rows that begin at `starts`."""
+    rows: Longs = np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(int(counts.sum()))
+    return rows
 
 
 def _sum(keys: Longs, counts: Longs, length: int) -> Longs:
@@ -169,7 +199,7 @@ def _put_structure(
         where, chosen = _positions(structure, number, total)
         if number and chosen is None:
             continue
-        rows = Rows(block, view, chosen, structure.packets, where, table, out)
+        rows = Rows(block, view, chosen, structure.placed.packets, where, table, out)
         if not rows.count:
             continue
         for step in STEPS:
@@ -187,8 +217,7 @@ def _positions(structure: _Structure, view: int, total: int) -> tuple[Where, Lon
     rows = structure.block.rows
     if view == 0 and structure.doubled is None and rows == total:
         return ALL, None
-    within = np.arange(rows) - np.repeat(np.cumsum(counts) - counts, counts)
-    first = np.repeat(structure.starts, counts) + within
+    first = _rows(structure.placed.starts, counts)
     if structure.doubled is None:
         return first, None
     before: Longs = np.cumsum(structure.doubled) - structure.doubled

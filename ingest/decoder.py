@@ -21,7 +21,7 @@ from flowpb.schema import ProtocolVersion
 from ingest import reports, snapshots, tables
 from ingest.canonical import Canonicaliser
 from ingest.exporters import Domain, Exporter, Exporters
-from ingest.intake import Intake
+from ingest.intake import Intake, InterfaceReading
 from ingest.parking import Parking
 from ingest.pending import Pending
 from ingest.problems import Problem, ProblemLog, Reason
@@ -79,6 +79,9 @@ class Decoder:
             self._intake.take_templated(exporter, version, payload, datagram.received_ms, datagram.session)
         elif version in _FIXED:
             self._intake.take_fixed(exporter, version, payload, datagram.received_ms)
+        elif payload[:4] == _SFLOW_5:
+            version = ProtocolVersion.SFLOW_V5
+            self._intake.take_sflow(exporter, payload, datagram.received_ms)
         else:
             version = 0
             self._intake.note(exporter, 0, 0, datagram.received_ms, _unknown(payload))
@@ -106,7 +109,7 @@ class Decoder:
         pending, self._pending = self._pending, Pending()
         self._intake.pending = self._pending
         self._count()
-        if not pending.groups:
+        if not pending.arrivals:
             return {}
         drained = self._canonicaliser.drain(pending)
         for version, flows in drained.flows.items():
@@ -167,6 +170,12 @@ class Decoder:
     def option_records(self) -> list[tables.OptionRow]:
         """The most recent option records, oldest first."""
         return tables.option_rows(self._intake.options, self._intake.elements)
+
+    def take_interface_readings(self) -> list[InterfaceReading]:
+        """Interface counters that sFlow agents have sent since the last call, oldest first; too many push out the oldest."""
+        readings = list(self._intake.interfaces)
+        self._intake.interfaces.clear()
+        return readings
 
     def _admit(self, address: bytes, now_ms: int) -> Exporter:
         exporter, pushed_out = self._exporters.admit(address, lane_of(address, self._lanes), now_ms)

@@ -1,7 +1,7 @@
 """What has been taken in and not yet drained: one row per datagram, and octets of records by structure.
 
 In: headers and sets, one datagram at a time. Out, at each drain: arrays. This is the whole hot path per datagram, so it holds plain
-lists and nothing else. Refuses to know elements and protocols.
+lists and nothing else. Refuses to know elements.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.options import SamplingView
+from ingest.protocols.sflow import Sample
 
 
 class Source(NamedTuple):
@@ -55,6 +56,16 @@ class Group:
 
 
 @dataclass(slots=True)
+class SampleGroup:
+    """sFlow datagrams with flow samples, as in Group; where the samples of each are."""
+
+    payloads: list[bytes] = field(default_factory=list)
+    samples: list[list[Sample]] = field(default_factory=list)
+    packets: list[int] = field(default_factory=list)
+    arrivals: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Pending:
     """Everything since the last drain; `flows` counts a record of two directions once."""
 
@@ -64,6 +75,7 @@ class Pending:
     packets: list[int] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
     groups: dict[bytes, Group] = field(default_factory=dict)
+    sampled: SampleGroup = field(default_factory=SampleGroup)
     exporters: list[bytes] = field(default_factory=list)
     exporter_numbers: dict[bytes, int] = field(default_factory=dict)
     views: list[SamplingView] = field(default_factory=list)
@@ -104,6 +116,16 @@ class Pending:
         self.arrivals += 1
         self.flows += flows
         self.octets += len(octets)
+
+    def add_samples(self, packet: int, payload: bytes, samples: list[Sample]) -> None:
+        """The flow samples of one sFlow datagram."""
+        self.sampled.payloads.append(payload)
+        self.sampled.samples.append(samples)
+        self.sampled.packets.append(packet)
+        self.sampled.arrivals.append(self.arrivals)
+        self.arrivals += 1
+        self.flows += len(samples)
+        self.octets += len(payload)
 
     def packet_table(self) -> "PacketTable":
         """The datagrams as columns."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +10,9 @@ from typing import Any, Final
 from common.addresses import format_address, pack_address
 from common.config import Ingest
 from common.metrics import Counters
+from flowpb.schema import ProtocolVersion
 from ingest.decoder import Datagram, Decoder
+from ingest.intake import InterfaceReading
 from ingest.tables import OptionRow
 
 PATH: Final = Path(__file__).parent.parent / "data" / "corpus" / "public.jsonl"
@@ -38,8 +40,15 @@ _ADDRESS: Final = {
 }
 _END_REASONS: Final = {"idletimeout": 1, "activetimeout": 2, "endofflowdetected": 3, "forcedend": 4, "lackofresources": 5}
 _OPTION_ELEMENT: Final = {
-    **{"vrf_in": 234, "vrf_out": 235, "in_if": 10, "out_if": 14, "bytes": 1, "packets": 2},
-    **{"sampling_packet_interval": 305, "sampling_packet_space": 306, "sampling_interval": 34},
+    "vrf_in": 234,
+    "vrf_out": 235,
+    "in_if": 10,
+    "out_if": 14,
+    "bytes": 1,
+    "packets": 2,
+    "sampling_packet_interval": 305,
+    "sampling_packet_space": 306,
+    "sampling_interval": 34,
 }
 _FLOW_KEYS: Final = frozenset(("src_addr", "dst_addr", "src_port", "dst_port", "start", "bytes", "packets", "src_as"))
 _SLIPS_MS: Final = {"logstash-codec-netflow": 1000}
@@ -62,10 +71,12 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What came of one datagram: flows as rows, and option records."""
+    """What came of one datagram: flows as rows, option records, and of sFlow counter samples their number and readings."""
 
     flows: list[Record]
     options: list[OptionRow]
+    readings: list[InterfaceReading] = field(default_factory=list)
+    counter_samples: int = 0
 
 
 @cache
@@ -91,20 +102,28 @@ def cases() -> dict[str, tuple[Packet, ...]]:
 
 def decode_case(packets: tuple[Packet, ...], counters: Counters | None = None) -> Iterator[tuple[Packet, Decoded]]:
     """Each packet of a case with what came of it, in one decoder."""
-    decoder = Decoder(Ingest(), 16, counters or Counters())
-    seen = 0
+    counters = counters or Counters()
+    decoder = Decoder(Ingest(), 16, counters)
+    seen = sampled = 0
     for number, packet in enumerate(packets):
         decoder.feed(Datagram(packet.exporter, RECEIVED_MS + number, packet.payload))
         flows = [row for batch in decoder.drain().values() for row in batch.to_pylist()]
         options = decoder.option_records()
-        yield packet, Decoded(flows, options[seen:])
-        seen = len(options)
+        total = counters.value("ingest_option_records_total", protocol="sflow5")
+        yield packet, Decoded(flows, options[seen:], decoder.take_interface_readings(), total - sampled)
+        seen, sampled = len(options), total
     decoder.reports(RECEIVED_MS)
 
 
 def is_flow(record: Record) -> bool:
     """Whether an expected record is a flow; the corpus lists option records among them."""
-    return not _FLOW_KEYS.isdisjoint(record)
+    return not _FLOW_KEYS.isdisjoint(record) or "out_if" in record
+
+
+def reading_agrees(expected: Record, reading: InterfaceReading) -> bool:
+    """Whether an interface's counters are those expected: sources show its ifIndex as in_if, its ifInOctets as bytes."""
+    counters = reading.counters
+    return expected.get("in_if", counters.if_index) == counters.if_index and expected.get("bytes") == counters.in_octets
 
 
 def disagreements(expected: Record, flow: Record, slip_ms: int = 0) -> list[str]:
@@ -139,6 +158,10 @@ def _judge(key: str, value: Any, flow: Record, expected: Record, slip_ms: int) -
     elif key == "end_uptime":
         seen = flow["last_switched_ms"] - flow["first_switched_ms"]
         value = value - expected["start_uptime"] + ((1 << 32) if value < expected["start_uptime"] else 0)
+    elif flow["protocol_version"] == ProtocolVersion.SFLOW_V5 and (
+        key == "packets_total" or (key == "in_if" and expected.get("direction")) or (key == "protocol" and not value)
+    ):
+        return None  # the sample pool; the data source of a packet sampled at its output; an extension header
     elif key in _COLUMN:
         seen = flow.get(_COLUMN[key])
     else:

@@ -1,0 +1,245 @@
+"""sFlow samples to columns: each flow sample is one flow of one packet, seen when it was received.
+
+In: octets of all datagrams of a drain and where their flow samples are. Out: columns of FLOW. Values of the sampled header come
+first, then the fixed IPv4 and IPv6 records; VLANs of the switch record before the header's tag. Counters are those of the one
+packet; the sampling interval is its own column, so it cannot be applied twice. Refuses to know state.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowpb.schema import Direction, SamplingSource
+from ingest.assembly import Assembly
+from ingest.protocols import packet_header, sflow
+from ingest.protocols.packet_header import SLACK, Heads, Known
+
+Bools = NDArray[np.bool_]
+Longs = NDArray[np.int64]
+_INTERNAL: Final = 0x3FFFFFFF
+_COUNT_BASED: Final = 1
+_DROPPED: Final = 128
+"""forwardingStatus (89): dropped, no reason given."""
+_RAW, _ETHERNET, _IPV4, _IPV6, _SWITCH, _ROUTER, _GATEWAY, _NAT = 1, 2, 3, 4, 1001, 1002, 1003, 1007
+_SEGMENTS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Flow samples of a drain: `data` ends with SLACK octets; kind, start and stop of each sample's body."""
+
+    data: NDArray[np.uint8]
+    words: NDArray[np.uint32]
+    kind: Longs
+    start: Longs
+    stop: Longs
+
+    def word(self, place: Longs) -> Longs:
+        """Four octets at each place."""
+        values: Longs = self.words[np.minimum(place, len(self.words) - 1)].astype(np.int64)
+        return values
+
+
+def make_samples(payloads: list[bytes], samples: list[list[sflow.Sample]]) -> Samples:
+    """The samples of datagrams, in order."""
+    data = np.frombuffer(b"".join((*payloads, bytes(SLACK))), np.uint8)
+    lengths = np.fromiter(map(len, payloads), np.int64, len(payloads))
+    counts = np.fromiter(map(len, samples), np.int64, len(samples))
+    table = np.array([sample for found in samples for sample in found], np.int64).reshape(-1, 3)
+    base = np.repeat(np.cumsum(lengths) - lengths, counts)
+    words = np.ndarray((len(data) - 3,), ">u4", data.data, strides=(1,))
+    return Samples(data, words, table[:, 0], table[:, 1] + base, table[:, 2] + base)
+
+
+def put_samples(samples: Samples, out: Assembly, rows: Longs, received: Longs) -> None:
+    """All columns of flow samples; `rows` are their positions, `received` their receive times."""
+    target = _Target(out, rows)
+    for name in ("first_switched_ms", "delta_switched_ms", "last_switched_ms"):
+        out.put(name, rows, received)
+    _put_fixed(samples, target)
+    fixed = np.array([sflow.FIXED_OCTETS.get(kind, 0) for kind in range(6)])
+    records = sflow.walk_records(samples.words, samples.start + fixed[samples.kind], samples.stop)
+    for kind, put in ((_ETHERNET, _put_ethernet), (_IPV6, _put_ipv6), (_IPV4, _put_ipv4), (_RAW, _put_raw)):
+        if kind in records:
+            put(samples, records[kind], target)
+    for kind, put in ((_SWITCH, _put_switch), (_ROUTER, _put_router), (_GATEWAY, _put_gateway), (_NAT, _put_nat)):
+        if kind in records:
+            put(samples, records[kind], target)
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where values of records go: the row of each sample."""
+
+    out: Assembly
+    rows: Longs
+
+    def put(self, name: str, records: sflow.Records | None, values: Any, dtype: Any, valid: Bools | None = None) -> None:
+        """Fill a column in the rows of these records (None: of all samples)."""
+        rows = self.rows if records is None else self.rows[records.sample]
+        self.out.put(name, rows, np.asarray(values).astype(dtype), valid)
+
+
+def _put_fixed(samples: Samples, target: _Target) -> None:
+    """Interfaces, direction, sampling. A packet sampled at its output, or at one of its many outputs, is an egress flow there."""
+    at, kind = samples.start, samples.kind
+    plain, expanded, dropped = kind == sflow.FLOW, kind == sflow.FLOW_EXPANDED, kind == sflow.DISCARDED
+    shift = np.select([expanded, dropped], [4, 4], 0)
+    source_class = np.where(plain, samples.word(at + 4) >> 24, samples.word(at + 4))
+    source = np.where(plain, samples.word(at + 4) & 0xFFFFFF, samples.word(at + 8))
+    rate = np.where(dropped, 0, samples.word(at + 8 + shift))
+    in_form, in_if = _interface(samples, np.select([plain, expanded], [at + 20, at + 28], at + 16), expanded)
+    out_form, out_if = _interface(samples, np.select([plain, expanded], [at + 24, at + 36], at + 20), expanded)
+    target.put("in_if", None, in_if, np.uint32, (in_form == 0) & (in_if != _INTERNAL))
+    target.put("out_if", None, out_if, np.uint32, (out_form == 0) & (out_if != _INTERNAL))
+    at_output = (out_form == 2) & (source > 0) & (source_class == 0) & (source != in_if)
+    egress = at_output | (source == out_if) & (out_form == 0)
+    target.put("out_if", None, source, np.uint32, at_output)
+    target.put("direction", None, np.where(egress, Direction.EGRESS, Direction.INGRESS), np.uint8)
+    target.put("forwarding_status", None, np.full(len(at), _DROPPED), np.uint8, dropped | (out_form == 1))
+    target.put("packets", None, np.ones(len(at)), np.uint64, ~dropped)
+    target.put("sampling_interval", None, rate, np.float64, rate > 0)
+    target.put("sampling_algorithm", None, np.full(len(at), _COUNT_BASED), np.uint8, rate > 0)
+    target.put("sampling_source", None, np.where(rate > 0, SamplingSource.RECORD, SamplingSource.NONE), np.uint8)
+
+
+def _interface(samples: Samples, place: Longs, expanded: Bools) -> tuple[Longs, Longs]:
+    """Format and value of an interface: two bits and 30, or a word each before it; format 0 is an ifIndex, 1 a discard."""
+    value = samples.word(place)
+    single = value == _INTERNAL
+    form = np.where(expanded, samples.word(place - 4), np.where(single, 0, value >> 30))
+    return form, np.where(expanded | single, value, value & _INTERNAL)
+
+
+def _counted(samples: Samples, records: sflow.Records) -> Bools:
+    counted: Bools = samples.kind[records.sample] != sflow.DISCARDED
+    return counted
+
+
+def _put_ethernet(samples: Samples, records: sflow.Records, target: _Target) -> None:
+    whole = records.start + 24 <= records.stop
+    length = samples.word(records.start)
+    target.put("l2_bytes", records, length, np.uint64, whole & _counted(samples, records))
+    target.put("bytes", records, length, np.uint64, whole & _counted(samples, records))
+    octets = packet_header.Octets(samples.data, records.stop)
+    for name, place in (("src_mac", 4), ("dst_mac", 12)):
+        target.put(name, records, octets.take(records.start + place, 6), np.uint8, whole)
+
+
+def _put_ipv4(samples: Samples, records: sflow.Records, target: _Target) -> None:
+    whole = records.start + 32 <= records.stop
+    rows = target.rows[records.sample]
+    for name, place in (("src_addr", 8), ("dst_addr", 12)):
+        target.out.put_narrow(name, rows, samples.word(records.start + place).astype(np.uint32), whole)
+    _put_ip_record(samples, records, target, 16, whole)
+    target.put("ip_version", records, np.full(len(whole), 4), np.uint8, whole)
+
+
+def _put_ipv6(samples: Samples, records: sflow.Records, target: _Target) -> None:
+    whole = records.start + 56 <= records.stop
+    rows = target.rows[records.sample]
+    octets = packet_header.Octets(samples.data, records.stop)
+    for name, place in (("src_addr", 8), ("dst_addr", 24)):
+        target.out.put_wide(name, rows, octets.take(records.start + place, 16), whole)
+    _put_ip_record(samples, records, target, 40, whole)
+    target.put("ip_version", records, np.full(len(whole), 6), np.uint8, whole)
+
+
+def _put_ip_record(samples: Samples, records: sflow.Records, target: _Target, ports: int, whole: Bools) -> None:
+    target.put("bytes", records, samples.word(records.start), np.uint64, whole & _counted(samples, records))
+    protocol = samples.word(records.start + 4)
+    target.put("protocol", records, protocol, np.uint8, whole)
+    with_ports = whole & np.isin(protocol, (6, 17, 33, 132, 136))
+    target.put("src_port", records, samples.word(records.start + ports), np.uint16, with_ports)
+    target.put("dst_port", records, samples.word(records.start + ports + 4), np.uint16, with_ports)
+    target.put("tcp_flags", records, samples.word(records.start + ports + 8), np.uint16, whole & (protocol == 6))
+    target.put("tos", records, samples.word(records.start + ports + 12), np.uint8, whole)
+
+
+def _put_raw(samples: Samples, records: sflow.Records, target: _Target) -> None:
+    """Raw packet header: protocol, frame length, octets stripped, and the header itself as far as it was copied."""
+    start = records.start + 16
+    stop = np.minimum(start + samples.word(records.start + 12), records.stop)
+    kind = np.where(records.start + 16 <= records.stop, samples.word(records.start), 0)
+    frame = samples.word(records.start + 4)
+    counted = _counted(samples, records) & (records.start + 16 <= records.stop)
+    heads = packet_header.parse_heads(samples.data, start, stop, kind)
+    target.put("l2_bytes", records, frame, np.uint64, counted)
+    target.put("bytes", records, frame, np.uint64, counted)
+    if heads.ip_length is not None:
+        target.put("bytes", records, heads.ip_length.values, np.uint64, heads.ip_length.rows & counted)
+    put_heads(heads, target.out, target.rows[records.sample])
+
+
+def put_heads(heads: Heads, out: Assembly, rows: Longs) -> None:
+    """Columns of sampled packets' heads, at these rows."""
+    for name, known in heads.numbers.items():
+        out.put(name, rows, known.values, known.rows)
+    for name, known in heads.octets.items():
+        if known.rows.any():
+            out.put(name, rows, known.values, known.rows)
+    for name, known in heads.narrow.items():
+        out.put_narrow(name, rows, known.values, known.rows)
+    for name, known in heads.wide.items():
+        out.put_wide(name, rows, known.values, known.rows)
+    if heads.labels:
+        _put_labels(heads.labels, out, rows)
+
+
+def _put_labels(labels: list[Known], out: Assembly, rows: Longs) -> None:
+    labelled = np.flatnonzero(labels[0].rows)
+    stacks = [[int(known.values[row]) for known in labels if known.rows[row]] for row in labelled.tolist()]
+    out.put_objects("mpls_labels", rows[labelled], stacks)
+
+
+def _put_switch(samples: Samples, records: sflow.Records, target: _Target) -> None:
+    for name, place in (("vlan", 0), ("vlan_out", 8)):
+        known = records.start + place + 4 <= records.stop
+        target.put(name, records, samples.word(records.start + place), np.uint16, known)
+
+
+def _put_router(samples: Samples, records: sflow.Records, target: _Target) -> None:
+    after = _put_address(samples, records, target, "next_hop", records.start)
+    for name, place in (("src_mask", 0), ("dst_mask", 4)):
+        known = after + place + 4 <= records.stop
+        target.put(name, records, samples.word(after + place), np.uint8, known)
+
+
+def _put_gateway(samples: Samples, records: sflow.Records, target: _Target) -> None:
+    """BGP next hop, then own, source and peer AS, then the path to the destination: its last AS is the destination's."""
+    after = _put_address(samples, records, target, "bgp_next_hop", records.start)
+    target.put("src_as", records, samples.word(after + 4), np.uint32, after + 8 <= records.stop)
+    segments, place = samples.word(after + 12), after + 16
+    last = np.zeros(len(place), np.int64)
+    known = place <= records.stop
+    for number in range(_SEGMENTS):
+        here = known & (number < segments) & (place + 8 <= records.stop)
+        if not here.any():
+            break
+        count = np.where(here, samples.word(place + 4), 0)
+        end = place + 8 + 4 * count
+        reached = here & (count > 0) & (end <= records.stop)
+        last = np.where(reached, samples.word(end - 4), last)
+        place = np.where(here, end, place)
+    target.put("dst_as", records, last, np.uint32, known)
+
+
+def _put_nat(samples: Samples, records: sflow.Records, target: _Target) -> None:
+    after = _put_address(samples, records, target, "nat_src_addr", records.start)
+    _put_address(samples, records, target, "nat_dst_addr", after)
+
+
+def _put_address(samples: Samples, records: sflow.Records, target: _Target, name: str, place: Longs) -> Longs:
+    """An address with its type before it; the place after it."""
+    kind = samples.word(place)
+    rows = target.rows[records.sample]
+    narrow = (kind == 1) & (place + 8 <= records.stop)
+    wide = (kind == 2) & (place + 20 <= records.stop)
+    target.out.put_narrow(name, rows, samples.word(place + 4).astype(np.uint32), narrow)
+    if wide.any():
+        octets = packet_header.Octets(samples.data, records.stop)
+        target.out.put_wide(name, rows, octets.take(place + 4, 16), wide)
+    after: Longs = place + np.select([kind == 1, kind == 2], [8, 20], 4)
+    return after
