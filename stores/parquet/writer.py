@@ -84,7 +84,7 @@ def write_raw(folder: Path, batches: Sequence[JudgedBatch]) -> list[PendingFile]
     columns = {**{name: identity[name] for name in IDENTITY.names}, **{name: flows[name] for name in kept}}
     schema = schema_of(RAW_SCHEMA, set(columns))
     table = pa.table([columns[name] for name in schema.names], schema=schema)
-    return [write_file(folder, "raw", RAW_LEVEL, table.to_batches(ROW_GROUP), schema, _span(ranges))]
+    return [write_file(folder, "raw", RAW_LEVEL, table.combine_chunks().to_batches(ROW_GROUP), schema, _span(ranges))]
 
 
 def write_aggregates(folder: Path, documents: pa.Table) -> list[PendingFile]:
