@@ -44,10 +44,10 @@ class ClusterSettings:
 
     rest_port: int = 8081
     rpc_port: int = 6123
-    slots: int = 2
+    slots: int = 1  # of each TaskManager; see flink.submit.FlinkOptions
     host: str = "127.0.0.1"
     jobmanager_memory_mb: int = 1024
-    taskmanager_memory_mb: int = 2560
+    taskmanager_memory_mb: int = 1536
     heartbeat_interval_ms: int = 2_000
     heartbeat_timeout_ms: int = 10_000
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -74,7 +74,6 @@ def configuration(settings: ClusterSettings, folder: Path, version: str) -> dict
         # state is kept on the heap; Flink would set two fifths aside for a store that is not used
         "taskmanager.memory.managed.size": "0",
         "taskmanager.numberOfTaskSlots": settings.slots,
-        "parallelism.default": settings.slots,
         "state.checkpoints.dir": (folder / "checkpoints").as_uri(),
         "state.savepoints.dir": (folder / "savepoints").as_uri(),
         "heartbeat.interval": settings.heartbeat_interval_ms,
@@ -118,7 +117,7 @@ class Cluster:
         lines = [f"{key}: {value}" for key, value in configuration(self.settings, self.folder, self.version).items()]
         (self.folder / "conf" / name).write_text("\n".join(lines) + "\n")
 
-    def start(self, taskmanagers: int = 1) -> None:
+    def start(self, taskmanagers: int = 2) -> None:
         """Configure, start everything and wait until all slots are offered.
 
         Raises ClusterError with the end of the log when it does not come up; what was started is stopped then.

@@ -3,6 +3,7 @@
 Beam is imported only by `submit`, which starts the aggregation job.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -40,8 +41,9 @@ def jar(
 @flink_app.command()
 def start(
     folder: Folder,
-    taskmanagers: Annotated[int, typer.Option(min=1, help="How many TaskManagers.")] = 1,
-    slots: Annotated[int, typer.Option(min=1, help="Slots of each: subtasks that run at a time.")] = 2,
+    taskmanagers: Annotated[int, typer.Option(min=1, help="How many TaskManagers.")] = 2,
+    slots: Annotated[int, typer.Option(min=1, help="Slots of each: subtasks that run at a time.")] = 1,
+    memory_mb: Annotated[int, typer.Option(help="Memory of each, in MiB, without its Python workers.")] = 1536,
     rest_port: Annotated[int, typer.Option(help="Port of the REST API and web page.")] = 8081,
     rpc_port: Annotated[int, typer.Option(help="Port of the JobManager for TaskManagers.")] = 6123,
     host: Annotated[str, typer.Option(help="Address that everything listens on.")] = "127.0.0.1",
@@ -49,7 +51,8 @@ def start(
     """Install the Flink that fits the runner jar, and start a cluster; returns when it takes jobs."""
     runner = runner_jar(cache_folder())
     home = install(runner.pair.flink, cache_folder())
-    cluster = Cluster(home, folder, ClusterSettings(rest_port=rest_port, rpc_port=rpc_port, slots=slots, host=host))
+    ports = ClusterSettings(rest_port=rest_port, rpc_port=rpc_port, host=host)
+    cluster = Cluster(home, folder, replace(ports, slots=slots, taskmanager_memory_mb=memory_mb))
     cluster.start(taskmanagers)
     typer.echo(f"{runner.pair} with {taskmanagers * slots} slots at {cluster.rest_url}")
 

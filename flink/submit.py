@@ -23,13 +23,11 @@ from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from google.protobuf import json_format
 
 from flink.rest import FlinkRest, JobId
+from flink.subtasks import MAX_PARALLELISM
 
 PipelineBuilder = Callable[[beam.Pipeline], None]
 
 WORKER_COMMAND = Path(__file__).with_name("worker.sh")
-# the number of key groups: part of every savepoint, and of where a key's work lands; never change it
-MAX_PARALLELISM = 128
-
 _JOB = "BEAM-PIPELINE/pipeline"
 
 
@@ -39,13 +37,18 @@ class FlinkOptions:
 
     A bundle's time is also the shortest cycle of a source and the grain of the watermark; longer bundles make fewer
     and larger elements. Metrics of the job are off by default: Flink keeps every one as an accumulator.
+
+    `sdk_worker_parallelism` is the number of Python processes per TaskManager. The runner deals a TaskManager's stages
+    out to them in the order in which they happen to open, so with two slots and two processes both subtasks of the
+    busiest stage share one process in a third of the starts (seen). What always gives each subtask a process of its
+    own is one slot per TaskManager and one process, the defaults here and of `nephrite flink start`.
     """
 
     rest_url: str
     runner_jar: Path
     job_name: str = "nephrite"
     parallelism: int = 2
-    sdk_worker_parallelism: int = 2
+    sdk_worker_parallelism: int = 1
     max_parallelism: int = MAX_PARALLELISM
     checkpointing_interval_ms: int = 30_000
     checkpoint_timeout_ms: int = 600_000

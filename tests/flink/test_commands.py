@@ -40,7 +40,7 @@ def test_stopping_where_nothing_runs_is_harmless(tmp_path: Path) -> None:
 @pytest.mark.server("flink")
 def test_a_cluster_is_started_for_other_processes(flink_cluster: FlinkCluster, tmp_path: Path) -> None:
     port = free_block(2)
-    arguments = [f"--rest-port={port}", f"--rpc-port={port + 1}", "--slots=1"]
+    arguments = [f"--rest-port={port}", f"--rpc-port={port + 1}", "--taskmanagers=1", "--slots=1"]
     try:
         started = call("start", str(tmp_path), *arguments)
         assert started.stdout == f"{flink_cluster} with 1 slots at http://127.0.0.1:{port}\n"

@@ -55,7 +55,7 @@ class FlinkCluster:
     def start(self) -> None:
         """Start both processes; returns once all slots are offered."""
         try:
-            self.cluster.start()
+            self.cluster.start(taskmanagers=1)
         except FlinkError as err:
             raise ServerUnavailableError(str(err)) from err
 
