@@ -49,17 +49,21 @@ class Assembly:
     objects: dict[str, list[Any]] = field(default_factory=dict)
 
     def put(self, name: str, where: Where, values: NDArray[Any], valid: Bools | None = None) -> None:
-        """Fill rows `where` of a column with `values`; rows that are not valid stay as they were."""
-        column = self.numbers.get(name)
+        """Fill rows `where` of a column with `values`; rows that are not valid stay as they were. Keeps `values` if it can."""
+        if valid is not None and valid.all():
+            valid = None
         if valid is None and self._is_all(where):
             self.numbers[name] = NumberColumn(values, None)
             return
+        if valid is not None and not valid.any():
+            return
+        column = self.numbers.get(name)
         if column is None:
             shape = (self.rows, *values.shape[1:])
             column = self.numbers[name] = NumberColumn(np.zeros(shape, values.dtype), np.zeros(self.rows, bool))
         if not column.values.flags.writeable:
             column.values = column.values.copy()
-        rows = where if valid is None else np.arange(self.rows)[where][valid]
+        rows = where if valid is None else _chosen(where, valid)
         column.values[rows] = values if valid is None else values[valid]
         if column.valid is not None:
             column.valid[rows] = True
@@ -67,20 +71,22 @@ class Assembly:
     def put_narrow(self, name: str, where: Where, values: NDArray[np.uint32], valid: Bools | None = None) -> None:
         """Fill rows with IPv4 addresses."""
         column = self._address(name)
-        rows = where if valid is None else np.arange(self.rows)[where][valid]
-        column.narrow[rows] = values if valid is None else values[valid]
+        rows = where if valid is None or valid.all() else _chosen(where, valid)
+        column.narrow[rows] = values if rows is where else values[valid]
         column.valid[rows] = True
         if column.wide is not None:
             column.wide[rows] = False
 
     def put_wide(self, name: str, where: Where, octets: NDArray[np.uint8], valid: Bools | None = None) -> None:
         """Fill rows with addresses of 16 octets."""
+        if valid is not None and not valid.any():
+            return
         column = self._address(name)
         if column.wide is None or column.octets is None:
             column.wide = np.zeros(self.rows, bool)
             column.octets = np.zeros((self.rows, 16), np.uint8)
-        rows = where if valid is None else np.arange(self.rows)[where][valid]
-        column.octets[rows] = octets if valid is None else octets[valid]
+        rows = where if valid is None or valid.all() else _chosen(where, valid)
+        column.octets[rows] = octets if rows is where else octets[valid]
         column.wide[rows] = True
         column.valid[rows] = True
 
@@ -123,6 +129,10 @@ class Assembly:
         if pa.types.is_fixed_size_binary(kind):
             return _fixed_binary(column.values, mask)
         return pa.array(column.values, kind, mask=mask)
+
+
+def _chosen(where: Where, valid: Bools) -> NDArray[np.int64]:
+    return np.flatnonzero(valid) if isinstance(where, slice) else where[valid]
 
 
 def _encode_exporters(numbers: NDArray[np.int32], addresses: list[bytes]) -> pa.Array:

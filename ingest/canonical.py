@@ -6,6 +6,7 @@ structure over all exporters and lanes at once; each value is written straight t
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,7 @@ from ingest.columns_of_times import put_times
 from ingest.layout import Layout, make_layout
 from ingest.pending import Group, PacketTable, Pending, SampleGroup
 from ingest.problems import Reason
+from ingest.protocols.sflow import InterfaceCounters, read_counters
 from ingest.rows import Rows
 
 _LAYOUTS = 4096
@@ -39,14 +41,23 @@ _NULLABLE = (
 _PACKET_NAME = {"flow_seq_num": "sequence", "observation_domain": "domain", "protocol_version": "version"}
 
 
+class Reading(NamedTuple):
+    """One counter sample: its exporter's number, its datagram's, and the interfaces in it."""
+
+    exporter: int
+    packet: int
+    interfaces: list[InterfaceCounters]
+
+
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """Flows by lane, flows by protocol version, and repairs by (exporter number, reason)."""
+    """Flows by lane, flows by protocol version, repairs by (exporter number, reason), and counter samples of sFlow."""
 
     batches: dict[int, pa.RecordBatch]
     flows: dict[int, int]
     flows_by_exporter: NDArray[np.int64]
     repairs: Counter[tuple[int, Reason]]
+    readings: list[Reading]
 
 
 @dataclass(slots=True)
@@ -89,14 +100,18 @@ class Canonicaliser:
         _put_packet_columns(out, table, packets, counts)
         for structure in structures:
             _put_structure(structure, table, pending, out, repairs, rows)
+        readings: list[Reading] = []
         for samples, place in sampled:
             received = np.repeat(table["received_ms"][place.packets], place.rows_of_set)
             put_samples(samples, out, _rows(place.starts, place.rows_of_set), received)
+            readings += _readings(samples, table["exporter"][place.packets], place.packets)
+            for exporter in table["exporter"][place.packets[samples.faults]].tolist():
+                repairs[exporter, Reason.SAMPLE_MALFORMED] += 1
         lanes = _sum(table["lane"][packets], counts, self.lanes)
         versions = _sum(table["version"][packets], counts, 0)
         flows = {int(version): int(versions[version]) for version in np.flatnonzero(versions)}
         batches = out.batches(np.concatenate([[0], np.cumsum(lanes)]))
-        return Drained(batches, flows, _sum(exporters, counts, len(pending.exporters)), repairs)
+        return Drained(batches, flows, _sum(exporters, counts, len(pending.exporters)), repairs, readings)
 
     def _layout(self, spec: bytes) -> Layout:
         layout = self.layouts.get(spec)
@@ -140,11 +155,19 @@ def _sampled(group: SampleGroup, table: PacketTable) -> list[tuple[Samples, _Pla
     packets = np.array(group.packets, np.int64)
     order = table["lane"][packets] * _ARRIVALS + np.array(group.arrivals, np.int64)
     by_lane = np.argsort(order, kind="stable")
-    chosen = by_lane.tolist()
-    found = [group.samples[number] for number in chosen]
-    samples = make_samples([group.payloads[number] for number in chosen], found)
-    counts = np.fromiter(map(len, found), np.int64, len(found))
-    return [(samples, _Placed(packets[by_lane], order[by_lane], counts))]
+    packets = packets[by_lane]
+    payloads = [group.payloads[number] for number in by_lane.tolist()]
+    samples = make_samples(payloads, np.array(group.starts, np.int64)[by_lane], table["records"][packets])
+    counts = np.bincount(samples.owner, minlength=len(packets))
+    return [(samples, _Placed(packets, order[by_lane], counts))]
+
+
+def _readings(samples: Samples, exporters: Longs, packets: Longs) -> list[Reading]:
+    data = samples.data.tobytes() if samples.counters else b""
+    return [
+        Reading(int(exporters[owner]), int(packets[owner]), read_counters(data, start, stop))
+        for owner, start, stop in samples.counters
+    ]
 
 
 def _place(places: list[_Placed]) -> int:

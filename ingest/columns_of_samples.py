@@ -5,14 +5,14 @@ first, then the fixed IPv4 and IPv6 records; VLANs of the switch record before t
 packet; the sampling interval is its own column, so it cannot be applied twice. Refuses to know state.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flowpb.schema import Direction, SamplingSource
-from ingest.assembly import Assembly
+from ingest.assembly import ALL, Assembly, Where
 from ingest.protocols import packet_header, sflow
 from ingest.protocols.packet_header import SLACK, Heads, Known
 
@@ -26,41 +26,88 @@ _RAW, _ETHERNET, _IPV4, _IPV6, _SWITCH, _ROUTER, _GATEWAY, _NAT = 1, 2, 3, 4, 10
 _SEGMENTS: Final = 32
 
 
+def _offsets(flow: int, expanded: int, discarded: int) -> NDArray[np.int64]:
+    """Offsets of one field by sample type."""
+    return np.array([0, flow, 0, expanded, 0, discarded])
+
+
+_SOURCE_CLASS: Final = _offsets(4, 4, 4)
+_SOURCE: Final = _offsets(4, 8, 8)
+_RATE: Final = _offsets(8, 12, 12)
+_INPUT_FORM: Final = _offsets(20, 24, 16)
+_INPUT: Final = _offsets(20, 28, 16)
+_OUTPUT_FORM: Final = _offsets(24, 32, 20)
+_OUTPUT: Final = _offsets(24, 36, 20)
+
+
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Flow samples of a drain: `data` ends with SLACK octets; kind, start and stop of each sample's body."""
+    """Samples of datagrams: `data` ends with SLACK octets; kind, datagram, start and stop of each flow sample, in order.
+
+    `counters` are the counter samples; `faults` are datagrams with a sample that is cut, too short, or missing.
+    """
 
     data: NDArray[np.uint8]
     words: NDArray[np.uint32]
     kind: Longs
+    owner: Longs
     start: Longs
     stop: Longs
+    counters: tuple[tuple[int, int, int], ...]
+    faults: Longs
 
     def word(self, place: Longs) -> Longs:
         """Four octets at each place."""
         values: Longs = self.words[np.minimum(place, len(self.words) - 1)].astype(np.int64)
         return values
 
+    def fixed(self, offsets: NDArray[np.int64]) -> Longs:
+        """A word of the part before the records, whose offset depends on the type of sample."""
+        first = int(self.kind[0]) if len(self.kind) else 0
+        alike = bool((self.kind == first).all())
+        return self.word(self.start + (offsets[first] if alike else offsets[self.kind]))
 
-def make_samples(payloads: list[bytes], samples: list[list[sflow.Sample]]) -> Samples:
-    """The samples of datagrams, in order."""
+
+def make_samples(payloads: list[bytes], starts: Longs, limits: Longs) -> Samples:
+    """The samples of datagrams; `starts` are the octets of each one's header, `limits` the samples that it announces."""
     data = np.frombuffer(b"".join((*payloads, bytes(SLACK))), np.uint8)
-    lengths = np.fromiter(map(len, payloads), np.int64, len(payloads))
-    counts = np.fromiter(map(len, samples), np.int64, len(samples))
-    table = np.array([sample for found in samples for sample in found], np.int64).reshape(-1, 3)
-    base = np.repeat(np.cumsum(lengths) - lengths, counts)
     words = np.ndarray((len(data) - 3,), ">u4", data.data, strides=(1,))
-    return Samples(data, words, table[:, 0], table[:, 1] + base, table[:, 2] + base)
+    lengths = np.fromiter(map(len, payloads), np.int64, len(payloads))
+    stops = np.cumsum(lengths)
+    found, seen = sflow.walk(words, stops - lengths + starts, stops, limits)
+    faults = [np.flatnonzero(seen < np.minimum(limits, sflow.MAX_ITEMS))]
+    parts: list[tuple[Longs, sflow.Items]] = []
+    counters: list[tuple[int, int, int]] = []
+    for kind, octets in sflow.FIXED_OCTETS.items():
+        if kind not in found:
+            continue
+        items = found[kind]
+        usable = items.stop - items.start >= octets
+        faults += [items.owner[~(usable & items.whole)]]
+        items = sflow.Items(items.owner[usable], items.start[usable], items.stop[usable], items.whole[usable])
+        if kind in sflow.COUNTER_SAMPLES:
+            counters += zip(items.owner.tolist(), (items.start + octets).tolist(), items.stop.tolist(), strict=True)
+        else:
+            parts.append((np.full(len(items.owner), kind), items))
+    none = np.zeros(0, np.int64)
+    kinds = np.concatenate([none, *(kind for kind, _ in parts)])
+    owner = np.concatenate([none, *(items.owner for _, items in parts)])
+    start = np.concatenate([none, *(items.start for _, items in parts)])
+    stop = np.concatenate([none, *(items.stop for _, items in parts)])
+    order = np.argsort(start, kind="stable")
+    columns = (kinds[order], owner[order], start[order], stop[order])
+    return Samples(data, words, *columns, tuple(counters), np.unique(np.concatenate(faults)))
 
 
 def put_samples(samples: Samples, out: Assembly, rows: Longs, received: Longs) -> None:
     """All columns of flow samples; `rows` are their positions, `received` their receive times."""
     target = _Target(out, rows)
     for name in ("first_switched_ms", "delta_switched_ms", "last_switched_ms"):
-        out.put(name, rows, received)
+        out.put(name, target.where(None), received)
     _put_fixed(samples, target)
     fixed = np.array([sflow.FIXED_OCTETS.get(kind, 0) for kind in range(6)])
-    records = sflow.walk_records(samples.words, samples.start + fixed[samples.kind], samples.stop)
+    limits = np.full(len(samples.start), sflow.MAX_ITEMS)
+    records, _ = sflow.walk(samples.words, samples.start + fixed[samples.kind], samples.stop, limits)
     for kind, put in ((_ETHERNET, _put_ethernet), (_IPV6, _put_ipv6), (_IPV4, _put_ipv4), (_RAW, _put_raw)):
         if kind in records:
             put(samples, records[kind], target)
@@ -69,56 +116,64 @@ def put_samples(samples: Samples, out: Assembly, rows: Longs, received: Longs) -
             put(samples, records[kind], target)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Target:
     """Where values of records go: the row of each sample."""
 
     out: Assembly
     rows: Longs
+    known: dict[int, Where] = field(default_factory=dict)
 
-    def put(self, name: str, records: sflow.Records | None, values: Any, dtype: Any, valid: Bools | None = None) -> None:
-        """Fill a column in the rows of these records (None: of all samples)."""
-        rows = self.rows if records is None else self.rows[records.sample]
-        self.out.put(name, rows, np.asarray(values).astype(dtype), valid)
+    def where(self, records: sflow.Items | None) -> Where:
+        """Rows of these records (None: of all samples); as a whole where they are all rows in order, since that is faster."""
+        where = self.known.get(id(records))
+        if where is None:
+            rows = self.rows if records is None else self.rows[records.owner]
+            whole = len(rows) == self.out.rows and not (rows != np.arange(len(rows))).any()
+            where = self.known[id(records)] = ALL if whole else rows
+        return where
+
+    def put(self, name: str, records: sflow.Items | None, values: Any, dtype: Any, valid: Bools | None = None) -> None:
+        """Fill a column in the rows of these records."""
+        self.out.put(name, self.where(records), np.asarray(values).astype(dtype), valid)
 
 
 def _put_fixed(samples: Samples, target: _Target) -> None:
     """Interfaces, direction, sampling. A packet sampled at its output, or at one of its many outputs, is an egress flow there."""
-    at, kind = samples.start, samples.kind
-    plain, expanded, dropped = kind == sflow.FLOW, kind == sflow.FLOW_EXPANDED, kind == sflow.DISCARDED
-    shift = np.select([expanded, dropped], [4, 4], 0)
-    source_class = np.where(plain, samples.word(at + 4) >> 24, samples.word(at + 4))
-    source = np.where(plain, samples.word(at + 4) & 0xFFFFFF, samples.word(at + 8))
-    rate = np.where(dropped, 0, samples.word(at + 8 + shift))
-    in_form, in_if = _interface(samples, np.select([plain, expanded], [at + 20, at + 28], at + 16), expanded)
-    out_form, out_if = _interface(samples, np.select([plain, expanded], [at + 24, at + 36], at + 20), expanded)
+    kind = samples.kind
+    dropped, expanded = kind == sflow.DISCARDED, kind == sflow.FLOW_EXPANDED
+    source = samples.fixed(_SOURCE)
+    source_class = np.where(kind == sflow.FLOW, source >> 24, samples.fixed(_SOURCE_CLASS))
+    source = np.where(kind == sflow.FLOW, source & 0xFFFFFF, source)
+    rate = np.where(dropped, 0, samples.fixed(_RATE))
+    in_form, in_if = _interface(samples.fixed(_INPUT), samples.fixed(_INPUT_FORM), expanded)
+    out_form, out_if = _interface(samples.fixed(_OUTPUT), samples.fixed(_OUTPUT_FORM), expanded)
     target.put("in_if", None, in_if, np.uint32, (in_form == 0) & (in_if != _INTERNAL))
     target.put("out_if", None, out_if, np.uint32, (out_form == 0) & (out_if != _INTERNAL))
     at_output = (out_form == 2) & (source > 0) & (source_class == 0) & (source != in_if)
     egress = at_output | (source == out_if) & (out_form == 0)
     target.put("out_if", None, source, np.uint32, at_output)
     target.put("direction", None, np.where(egress, Direction.EGRESS, Direction.INGRESS), np.uint8)
-    target.put("forwarding_status", None, np.full(len(at), _DROPPED), np.uint8, dropped | (out_form == 1))
-    target.put("packets", None, np.ones(len(at)), np.uint64, ~dropped)
-    target.put("sampling_interval", None, rate, np.float64, rate > 0)
-    target.put("sampling_algorithm", None, np.full(len(at), _COUNT_BASED), np.uint8, rate > 0)
-    target.put("sampling_source", None, np.where(rate > 0, SamplingSource.RECORD, SamplingSource.NONE), np.uint8)
+    target.put("forwarding_status", None, np.full(len(kind), _DROPPED), np.uint8, dropped | (out_form == 1))
+    target.put("packets", None, np.ones(len(kind)), np.uint64, ~dropped)
+    sampled = rate > 0
+    target.put("sampling_interval", None, rate, np.float64, sampled)
+    target.put("sampling_algorithm", None, np.full(len(kind), _COUNT_BASED), np.uint8, sampled)
+    target.put("sampling_source", None, np.where(sampled, SamplingSource.RECORD, SamplingSource.NONE), np.uint8)
 
 
-def _interface(samples: Samples, place: Longs, expanded: Bools) -> tuple[Longs, Longs]:
-    """Format and value of an interface: two bits and 30, or a word each before it; format 0 is an ifIndex, 1 a discard."""
-    value = samples.word(place)
-    single = value == _INTERNAL
-    form = np.where(expanded, samples.word(place - 4), np.where(single, 0, value >> 30))
-    return form, np.where(expanded | single, value, value & _INTERNAL)
+def _interface(value: Longs, form: Longs, expanded: Bools) -> tuple[Longs, Longs]:
+    """Format and value of an interface: two bits and 30, or a word each; format 0 is an ifIndex, 1 a discard, 2 many."""
+    plain = ~expanded & (value != _INTERNAL)
+    return np.where(expanded, form, np.where(plain, value >> 30, 0)), np.where(plain, value & _INTERNAL, value)
 
 
-def _counted(samples: Samples, records: sflow.Records) -> Bools:
-    counted: Bools = samples.kind[records.sample] != sflow.DISCARDED
+def _counted(samples: Samples, records: sflow.Items) -> Bools:
+    counted: Bools = samples.kind[records.owner] != sflow.DISCARDED
     return counted
 
 
-def _put_ethernet(samples: Samples, records: sflow.Records, target: _Target) -> None:
+def _put_ethernet(samples: Samples, records: sflow.Items, target: _Target) -> None:
     whole = records.start + 24 <= records.stop
     length = samples.word(records.start)
     target.put("l2_bytes", records, length, np.uint64, whole & _counted(samples, records))
@@ -128,18 +183,18 @@ def _put_ethernet(samples: Samples, records: sflow.Records, target: _Target) -> 
         target.put(name, records, octets.take(records.start + place, 6), np.uint8, whole)
 
 
-def _put_ipv4(samples: Samples, records: sflow.Records, target: _Target) -> None:
+def _put_ipv4(samples: Samples, records: sflow.Items, target: _Target) -> None:
     whole = records.start + 32 <= records.stop
-    rows = target.rows[records.sample]
+    rows = target.where(records)
     for name, place in (("src_addr", 8), ("dst_addr", 12)):
         target.out.put_narrow(name, rows, samples.word(records.start + place).astype(np.uint32), whole)
     _put_ip_record(samples, records, target, 16, whole)
     target.put("ip_version", records, np.full(len(whole), 4), np.uint8, whole)
 
 
-def _put_ipv6(samples: Samples, records: sflow.Records, target: _Target) -> None:
+def _put_ipv6(samples: Samples, records: sflow.Items, target: _Target) -> None:
     whole = records.start + 56 <= records.stop
-    rows = target.rows[records.sample]
+    rows = target.where(records)
     octets = packet_header.Octets(samples.data, records.stop)
     for name, place in (("src_addr", 8), ("dst_addr", 24)):
         target.out.put_wide(name, rows, octets.take(records.start + place, 16), whole)
@@ -147,7 +202,7 @@ def _put_ipv6(samples: Samples, records: sflow.Records, target: _Target) -> None
     target.put("ip_version", records, np.full(len(whole), 6), np.uint8, whole)
 
 
-def _put_ip_record(samples: Samples, records: sflow.Records, target: _Target, ports: int, whole: Bools) -> None:
+def _put_ip_record(samples: Samples, records: sflow.Items, target: _Target, ports: int, whole: Bools) -> None:
     target.put("bytes", records, samples.word(records.start), np.uint64, whole & _counted(samples, records))
     protocol = samples.word(records.start + 4)
     target.put("protocol", records, protocol, np.uint8, whole)
@@ -158,7 +213,7 @@ def _put_ip_record(samples: Samples, records: sflow.Records, target: _Target, po
     target.put("tos", records, samples.word(records.start + ports + 12), np.uint8, whole)
 
 
-def _put_raw(samples: Samples, records: sflow.Records, target: _Target) -> None:
+def _put_raw(samples: Samples, records: sflow.Items, target: _Target) -> None:
     """Raw packet header: protocol, frame length, octets stripped, and the header itself as far as it was copied."""
     start = records.start + 16
     stop = np.minimum(start + samples.word(records.start + 12), records.stop)
@@ -170,10 +225,10 @@ def _put_raw(samples: Samples, records: sflow.Records, target: _Target) -> None:
     target.put("bytes", records, frame, np.uint64, counted)
     if heads.ip_length is not None:
         target.put("bytes", records, heads.ip_length.values, np.uint64, heads.ip_length.rows & counted)
-    put_heads(heads, target.out, target.rows[records.sample])
+    put_heads(heads, target.out, target.where(records))
 
 
-def put_heads(heads: Heads, out: Assembly, rows: Longs) -> None:
+def put_heads(heads: Heads, out: Assembly, rows: Where) -> None:
     """Columns of sampled packets' heads, at these rows."""
     for name, known in heads.numbers.items():
         out.put(name, rows, known.values, known.rows)
@@ -188,26 +243,26 @@ def put_heads(heads: Heads, out: Assembly, rows: Longs) -> None:
         _put_labels(heads.labels, out, rows)
 
 
-def _put_labels(labels: list[Known], out: Assembly, rows: Longs) -> None:
+def _put_labels(labels: list[Known], out: Assembly, rows: Where) -> None:
     labelled = np.flatnonzero(labels[0].rows)
     stacks = [[int(known.values[row]) for known in labels if known.rows[row]] for row in labelled.tolist()]
-    out.put_objects("mpls_labels", rows[labelled], stacks)
+    out.put_objects("mpls_labels", np.arange(out.rows)[rows][labelled], stacks)
 
 
-def _put_switch(samples: Samples, records: sflow.Records, target: _Target) -> None:
+def _put_switch(samples: Samples, records: sflow.Items, target: _Target) -> None:
     for name, place in (("vlan", 0), ("vlan_out", 8)):
         known = records.start + place + 4 <= records.stop
         target.put(name, records, samples.word(records.start + place), np.uint16, known)
 
 
-def _put_router(samples: Samples, records: sflow.Records, target: _Target) -> None:
+def _put_router(samples: Samples, records: sflow.Items, target: _Target) -> None:
     after = _put_address(samples, records, target, "next_hop", records.start)
     for name, place in (("src_mask", 0), ("dst_mask", 4)):
         known = after + place + 4 <= records.stop
         target.put(name, records, samples.word(after + place), np.uint8, known)
 
 
-def _put_gateway(samples: Samples, records: sflow.Records, target: _Target) -> None:
+def _put_gateway(samples: Samples, records: sflow.Items, target: _Target) -> None:
     """BGP next hop, then own, source and peer AS, then the path to the destination: its last AS is the destination's."""
     after = _put_address(samples, records, target, "bgp_next_hop", records.start)
     target.put("src_as", records, samples.word(after + 4), np.uint32, after + 8 <= records.stop)
@@ -226,15 +281,15 @@ def _put_gateway(samples: Samples, records: sflow.Records, target: _Target) -> N
     target.put("dst_as", records, last, np.uint32, known)
 
 
-def _put_nat(samples: Samples, records: sflow.Records, target: _Target) -> None:
+def _put_nat(samples: Samples, records: sflow.Items, target: _Target) -> None:
     after = _put_address(samples, records, target, "nat_src_addr", records.start)
     _put_address(samples, records, target, "nat_dst_addr", after)
 
 
-def _put_address(samples: Samples, records: sflow.Records, target: _Target, name: str, place: Longs) -> Longs:
+def _put_address(samples: Samples, records: sflow.Items, target: _Target, name: str, place: Longs) -> Longs:
     """An address with its type before it; the place after it."""
     kind = samples.word(place)
-    rows = target.rows[records.sample]
+    rows = target.where(records)
     narrow = (kind == 1) & (place + 8 <= records.stop)
     wide = (kind == 2) & (place + 20 <= records.stop)
     target.out.put_narrow(name, rows, samples.word(place + 4).astype(np.uint32), narrow)

@@ -6,7 +6,7 @@ its place kept. Counts `ingest_datagrams_total`, `_datagram_bytes_total`, `_flow
 `_problems_total`.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,17 +19,20 @@ from flowpb.flow_batch_pb2 import ExporterReport
 from flowpb.lanes import lane_of
 from flowpb.schema import ProtocolVersion
 from ingest import reports, snapshots, tables
-from ingest.canonical import Canonicaliser
-from ingest.exporters import Domain, Exporter, Exporters
-from ingest.intake import Intake, InterfaceReading
+from ingest.canonical import Canonicaliser, Reading
+from ingest.exporters import Exporter, Exporters
+from ingest.intake import Intake
 from ingest.parking import Parking
 from ingest.pending import Pending
 from ingest.problems import Problem, ProblemLog, Reason
 from ingest.protocols.message import Fault
+from ingest.protocols.sflow import InterfaceCounters
 
 _SFLOW_5: Final = b"\0\0\0\x05"
 _FIXED: Final = (1, 5, 7)
 _TEMPLATED: Final = (9, 10)
+READINGS_KEPT: Final = 16_384
+"""Readings of interfaces that wait to be taken."""
 NAMES: Final[dict[int, str]] = {
     0: "unknown",
     ProtocolVersion.NETFLOW_V1: "netflow1",
@@ -52,6 +55,16 @@ class Datagram:
     session: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class InterfaceReading:
+    """Counters of one interface as an sFlow agent sent them; they count up from the agent's start."""
+
+    exporter: bytes
+    received_ms: int
+    domain: int
+    counters: InterfaceCounters
+
+
 class Decoder:
     """All exporters of one collector. Not thread-safe."""
 
@@ -65,6 +78,7 @@ class Decoder:
         self._pending = Pending()
         self._canonicaliser = Canonicaliser(lanes)
         self._intake = Intake(settings, self._exporters, self._parking, self._pending, self._log)
+        self._readings: deque[InterfaceReading] = deque(maxlen=READINGS_KEPT)
         self._datagrams: Counter[int] = Counter()
         self._octets: Counter[int] = Counter()
 
@@ -112,6 +126,7 @@ class Decoder:
         if not pending.arrivals:
             return {}
         drained = self._canonicaliser.drain(pending)
+        self._take_readings(pending, drained.readings)
         for version, flows in drained.flows.items():
             self._counters.add("ingest_flows_total", flows, protocol=NAMES[version])
         for address, flows in zip(pending.exporters, drained.flows_by_exporter.tolist(), strict=True):
@@ -173,8 +188,8 @@ class Decoder:
 
     def take_interface_readings(self) -> list[InterfaceReading]:
         """Interface counters that sFlow agents have sent since the last call, oldest first; too many push out the oldest."""
-        readings = list(self._intake.interfaces)
-        self._intake.interfaces.clear()
+        readings = list(self._readings)
+        self._readings.clear()
         return readings
 
     def _admit(self, address: bytes, now_ms: int) -> Exporter:
@@ -182,6 +197,18 @@ class Decoder:
         if pushed_out is not None:
             self._intake.drop_exporter(pushed_out, now_ms)
         return exporter
+
+    def _take_readings(self, pending: Pending, readings: list[Reading]) -> None:
+        if not readings:
+            return
+        self._counters.add("ingest_option_records_total", len(readings), protocol=NAMES[ProtocolVersion.SFLOW_V5])
+        table = pending.packet_table()
+        for number, packet, interfaces in readings:
+            address = pending.exporters[number]
+            received_ms, domain = int(table["received_ms"][packet]), int(table["domain"][packet])
+            self._readings.extend(InterfaceReading(address, received_ms, domain, counters) for counters in interfaces)
+            if (exporter := self._exporters.get(address)) is not None:
+                exporter.option_records += 1
 
     def _count(self) -> None:
         for name, totals in (("ingest_datagrams_total", self._datagrams), ("ingest_datagram_bytes_total", self._octets)):
@@ -199,4 +226,4 @@ def _unknown(payload: bytes) -> Fault:
     return Fault(Reason.UNKNOWN_PROTOCOL, 0, f"{len(payload)} octets that begin with {head} are no known export protocol")
 
 
-__all__ = ["Datagram", "Decoder", "Domain", "NAMES"]
+__all__ = ["NAMES", "Datagram", "Decoder", "InterfaceReading"]

@@ -24,7 +24,6 @@ from ingest.protocols.sets import FIRST_DATA_SET, Definition, walk_sets
 from ingest.templates import Template, make_template
 
 OPTIONS_KEPT: Final = 4096
-READINGS_KEPT: Final = 16_384
 _ELEMENTS_ADDED: Final = 16_384
 _WIRE: Final[dict[int, ModuleType]] = {9: netflow9, 10: ipfix}
 
@@ -36,16 +35,6 @@ def _fixed_template(version: int) -> Template:
 
 
 _FIXED: Final = {version: _fixed_template(version) for version in netflow5.FIELDS}
-
-
-@dataclass(frozen=True, slots=True)
-class InterfaceReading:
-    """Counters of one interface as an sFlow agent sent them; they count up from the agent's start."""
-
-    exporter: bytes
-    received_ms: int
-    domain: int
-    counters: sflow.InterfaceCounters
 
 
 @dataclass(slots=True)
@@ -60,7 +49,6 @@ class Intake:
     options: deque[OptionRecord] = field(default_factory=lambda: deque(maxlen=OPTIONS_KEPT))
     elements: dict[tuple[int, int], Element] = field(default_factory=dict)
     option_counts: Counter[int] = field(default_factory=Counter)
-    interfaces: deque[InterfaceReading] = field(default_factory=lambda: deque(maxlen=READINGS_KEPT))
 
     def take_fixed(self, exporter: Exporter, version: int, payload: bytes, received_ms: int) -> None:
         """A NetFlow v1, v5 or v7 datagram."""
@@ -109,7 +97,7 @@ class Intake:
         domain.sequence.advance(header.sequence, units, message.is_counted)
 
     def take_sflow(self, exporter: Exporter, payload: bytes, received_ms: int) -> None:
-        """An sFlow v5 datagram: flow samples wait for the drain, counter samples are read at once."""
+        """An sFlow v5 datagram; its samples are walked at the drain, those of all datagrams together."""
         header = sflow.parse_header(payload, received_ms)
         if isinstance(header, Fault):
             self.note(exporter, sflow.VERSION, 0, received_ms, header)
@@ -118,21 +106,8 @@ class Intake:
         if self._is_repeat(exporter, domain, header, payload, received_ms):
             return
         domain.sequence.advance(header.sequence, 1)
-        samples, faults = sflow.walk_samples(payload, header)
-        for fault in faults:
-            self.note(exporter, sflow.VERSION, header.domain, received_ms, fault)
-        flows = []
-        for sample in samples:
-            if sample.kind in sflow.FLOW_SAMPLES:
-                flows.append(sample)
-            else:
-                counters = sflow.read_counters(payload, sample)
-                self.interfaces.extend(InterfaceReading(exporter.address, received_ms, header.domain, item) for item in counters)
-                exporter.option_records += 1
-                self.option_counts[sflow.VERSION] += 1
-        if flows:
-            packet = self._add_packet(exporter, domain, header, received_ms, 0)
-            self.pending.add_samples(packet, payload, flows)
+        packet = self._add_packet(exporter, domain, header, received_ms, 0)
+        self.pending.add_samples(packet, payload, header.start, min(header.records, (len(payload) - header.start) // 8))
 
     def note(self, exporter: Exporter, version: int, domain: int, received_ms: int, fault: Fault) -> None:
         """Count a fault and keep its place."""

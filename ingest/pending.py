@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.options import SamplingView
-from ingest.protocols.sflow import Sample
 
 
 class Source(NamedTuple):
@@ -57,17 +56,17 @@ class Group:
 
 @dataclass(slots=True)
 class SampleGroup:
-    """sFlow datagrams with flow samples, as in Group; where the samples of each are."""
+    """sFlow datagrams, as in Group; the octets of each one's header."""
 
     payloads: list[bytes] = field(default_factory=list)
-    samples: list[list[Sample]] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
     packets: list[int] = field(default_factory=list)
     arrivals: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Pending:
-    """Everything since the last drain; `flows` counts a record of two directions once."""
+    """Everything since the last drain; `flows` counts a record of two directions once, and all samples of sFlow."""
 
     flows: int = 0
     octets: int = 0
@@ -117,14 +116,14 @@ class Pending:
         self.flows += flows
         self.octets += len(octets)
 
-    def add_samples(self, packet: int, payload: bytes, samples: list[Sample]) -> None:
-        """The flow samples of one sFlow datagram."""
+    def add_samples(self, packet: int, payload: bytes, start: int, samples: int) -> None:
+        """One sFlow datagram; how many of its samples are flows is known at the drain."""
         self.sampled.payloads.append(payload)
-        self.sampled.samples.append(samples)
+        self.sampled.starts.append(start)
         self.sampled.packets.append(packet)
         self.sampled.arrivals.append(self.arrivals)
         self.arrivals += 1
-        self.flows += len(samples)
+        self.flows += samples
         self.octets += len(payload)
 
     def packet_table(self) -> "PacketTable":

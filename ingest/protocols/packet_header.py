@@ -48,7 +48,7 @@ class Heads:
 
 
 class Octets:
-    """Octets read at many places at once; a place at which too little is left reads as 0."""
+    """Octets read at many places at once. What is read where too little is left means nothing: `fit` tells."""
 
     def __init__(self, data: NDArray[np.uint8], stop: Longs) -> None:
         self.data = data
@@ -58,19 +58,21 @@ class Octets:
         }
         self._last = len(data) - SLACK
 
+    def _rows(self, width: int) -> NDArray[np.uint8]:
+        return np.lib.stride_tricks.as_strided(self.data, (len(self.data) - width + 1, width), (1, 1), writeable=False)
+
     def fit(self, place: Longs, width: int) -> Bools:
         """Where `width` octets are left."""
         return place + width <= self.stop
 
     def read(self, place: Longs, width: int) -> Longs:
         """Unsigned integers of 1, 2 or 4 octets."""
-        safe = np.clip(place, 0, self._last)
-        values: Longs = self._words[width][safe].astype(np.int64)
-        return np.where(self.fit(place, width), values, 0)
+        values: Longs = self._words[width][np.minimum(place, self._last)].astype(np.int64)
+        return values
 
     def take(self, place: Longs, width: int) -> NDArray[np.uint8]:
         """(places, width) octets."""
-        taken: NDArray[np.uint8] = self.data[np.clip(place, 0, self._last)[:, None] + np.arange(width)]
+        taken: NDArray[np.uint8] = self._rows(width)[np.minimum(place, self._last)]
         return taken
 
 

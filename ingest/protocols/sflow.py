@@ -1,7 +1,7 @@
 """sFlow v5: datagram header, samples, counter records, and the records of all flow samples in lockstep.
 
-In: octets. Out: the header, where the samples are, interface counters, and per record type where its bodies are. A sample or record
-that claims more than there is keeps what is there. Source: sFlow Version 5 (sflow.org, 2004), sFlow Discarded Packet Notification
+In: octets. Out: the header, where samples and records of each type are, interface counters. A sample or record that claims more
+than there is keeps what is there. Source: sFlow Version 5 (sflow.org, 2004), sFlow Discarded Packet Notification
 Structures (2020). Refuses to know columns.
 """
 
@@ -17,25 +17,18 @@ from ingest.protocols.message import Fault, Header
 VERSION: Final = 105
 FLOW, COUNTERS, FLOW_EXPANDED, COUNTERS_EXPANDED, DISCARDED = 1, 2, 3, 4, 5
 FLOW_SAMPLES: Final = (FLOW, FLOW_EXPANDED, DISCARDED)
+COUNTER_SAMPLES: Final = (COUNTERS, COUNTERS_EXPANDED)
 FIXED_OCTETS: Final = {FLOW: 32, FLOW_EXPANDED: 44, DISCARDED: 32, COUNTERS: 12, COUNTERS_EXPANDED: 16}
 """Octets of a sample before its records, by sample type of enterprise 0."""
-MAX_RECORDS: Final = 512
-"""Records that are read of one sample; real ones have fewer than ten."""
-_ADDRESS_OCTETS: Final = {1: 4, 2: 16}
-_HEAD: Final = struct.Struct(">II")
+MAX_ITEMS: Final = 1024
+"""Samples of a datagram and records of a sample that are read; real ones have fewer than a hundred."""
+_START: Final = {b"\0\0\0\x01": 28, b"\0\0\0\x02": 40}
+"""Octets of a header by the type of its agent address."""
 _TAIL: Final = struct.Struct(">IIII")
 _PAIR: Final = struct.Struct(">II")
 _INTERFACE: Final = struct.Struct(">IIQIIQIIIIIIQIIIIII")
 _INTERFACE_COUNTERS: Final = 1
 Longs = NDArray[np.int64]
-
-
-class Sample(NamedTuple):
-    """One sample of enterprise 0: where its body starts and stops."""
-
-    kind: int
-    start: int
-    stop: int
 
 
 class InterfaceCounters(NamedTuple):
@@ -66,82 +59,63 @@ def parse_header(payload: bytes, received_ms: int) -> Header | Fault:
     """Header of a datagram; it has no time of export, so that is the receive time. `domain` is the sub-agent."""
     if len(payload) < 8:
         return Fault(Reason.TRUNCATED_HEADER, 0, f"{len(payload)} octets, an sFlow header has at least 28")
-    _, kind = _HEAD.unpack_from(payload)
-    size = _ADDRESS_OCTETS.get(kind)
-    if size is None:
-        return Fault(Reason.TRUNCATED_HEADER, 4, f"agent address of type {kind}, which is neither IPv4 nor IPv6")
-    start = _HEAD.size + size + _TAIL.size
+    start = _START.get(payload[4:8])
+    if start is None:
+        return Fault(Reason.TRUNCATED_HEADER, 4, f"agent address of type {payload[4:8].hex()}, which is neither IPv4 nor IPv6")
     if len(payload) < start:
         return Fault(Reason.TRUNCATED_HEADER, 0, f"{len(payload)} octets, this sFlow header has {start}")
-    sub_agent, sequence, uptime, samples = _TAIL.unpack_from(payload, _HEAD.size + size)
+    sub_agent, sequence, uptime, samples = _TAIL.unpack_from(payload, start - _TAIL.size)
     engine = sub_agent if sub_agent < 256 else -1
     return Header(VERSION, samples, uptime, received_ms, sequence, sub_agent, start, len(payload), -1, engine)
 
 
 def agent_address(payload: bytes) -> bytes:
     """The agent's address in its 16-octet form, of a datagram with a valid header."""
-    size = _ADDRESS_OCTETS[int.from_bytes(payload[4:8])]
-    return payload[8:24] if size == 16 else bytes(10) + b"\xff\xff" + payload[8:12]
+    return payload[8:24] if _START[payload[4:8]] == 40 else bytes(10) + b"\xff\xff" + payload[8:12]
 
 
-def walk_samples(payload: bytes, header: Header) -> tuple[list[Sample], list[Fault]]:
-    """Samples of the known types; one that claims more than the datagram has is cut to what is there."""
-    samples: list[Sample] = []
-    faults: list[Fault] = []
-    offset, end = header.start, header.end
-    for number in range(header.records):
-        if offset + 8 > end:
-            text = f"{header.records} samples after the header, the datagram has {number}"
-            faults.append(Fault(Reason.SAMPLE_MALFORMED, offset, text))
-            break
-        kind, length = _PAIR.unpack_from(payload, offset)
-        start, stop = offset + 8, offset + 8 + (length + 3 & ~3)
-        if stop > end:
-            faults.append(Fault(Reason.SAMPLE_MALFORMED, offset, f"sample of {length} octets, {end - start} are left", kind))
-            stop = end
-        if kind in FIXED_OCTETS:
-            if stop - start >= FIXED_OCTETS[kind]:
-                samples.append(Sample(kind, start, stop))
-            else:
-                faults.append(Fault(Reason.SAMPLE_MALFORMED, offset, f"sample of {length} octets is too short", kind))
-        offset = stop
-    return samples, faults
+class Items(NamedTuple):
+    """Samples, or records, of one type: the number of what each is in, and where its body starts and stops; `whole`: not cut."""
 
-
-def read_counters(payload: bytes, sample: Sample) -> list[InterfaceCounters]:
-    """Generic interface counters of a counter sample; other counter records are skipped."""
-    found: list[InterfaceCounters] = []
-    offset = sample.start + FIXED_OCTETS[sample.kind]
-    while offset + 8 <= sample.stop:
-        kind, length = _PAIR.unpack_from(payload, offset)
-        if kind == _INTERFACE_COUNTERS and offset + 8 + _INTERFACE.size <= sample.stop:
-            found.append(InterfaceCounters(*_INTERFACE.unpack_from(payload, offset + 8)))
-        offset += 8 + (length + 3 & ~3)
-    return found
-
-
-class Records(NamedTuple):
-    """Records of one type: the number of the sample that each is in, and where its body starts and stops."""
-
-    sample: Longs
+    owner: Longs
     start: Longs
     stop: Longs
+    whole: NDArray[np.bool_]
 
 
-def walk_records(words: NDArray[np.uint32], start: Longs, stop: Longs) -> dict[int, Records]:
-    """Records of all flow samples by type; `words` reads four octets at any place, samples' records are at [start, stop)."""
+def walk(words: NDArray[np.uint32], start: Longs, stop: Longs, limit: Longs) -> tuple[dict[int, Items], Longs]:
+    """Items (type, length, body) between start and stop of many owners in lockstep, at most `limit` of each; and how many each had.
+
+    `words` reads four octets at any place. The k-th items of all owners are read at once; one that claims more than is left is cut.
+    """
     place, live = start.copy(), np.arange(len(start))
-    found: dict[int, list[Records]] = {}
-    last = len(words) - 8
-    for _ in range(MAX_RECORDS):
-        live = live[place[live] + 8 <= stop[live]]
+    seen = np.zeros(len(start), np.int64)
+    found: dict[int, list[Items]] = {}
+    for number in range(MAX_ITEMS):
+        live = live[(limit[live] > number) & (place[live] + 8 <= stop[live])]
         if not live.size:
             break
-        at = np.minimum(place[live], last)
+        at = place[live]
         kinds, lengths = words[at], words[at + 4].astype(np.int64)
-        ends = np.minimum(at + 8 + lengths, stop[live])
-        for kind in np.unique(kinds).tolist():
+        ends = at + 8 + lengths
+        whole = ends <= stop[live]
+        ends = np.minimum(ends, stop[live])
+        first = int(kinds[0])
+        for kind in [first] if (kinds == first).all() else np.unique(kinds).tolist():
             chosen = kinds == kind
-            found.setdefault(kind, []).append(Records(live[chosen], at[chosen] + 8, ends[chosen]))
+            found.setdefault(kind, []).append(Items(live[chosen], at[chosen] + 8, ends[chosen], whole[chosen]))
         place[live] = at + 8 + (lengths + 3 & ~3)
-    return {kind: Records(*(np.concatenate(parts) for parts in zip(*items, strict=True))) for kind, items in found.items()}
+        seen[live] += 1
+    return {kind: Items(*(np.concatenate(parts) for parts in zip(*items, strict=True))) for kind, items in found.items()}, seen
+
+
+def read_counters(data: bytes, start: int, stop: int) -> list[InterfaceCounters]:
+    """Generic interface counters among the counter records at [start, stop); others are skipped."""
+    found: list[InterfaceCounters] = []
+    offset = start
+    while offset + 8 <= stop:
+        kind, length = _PAIR.unpack_from(data, offset)
+        if kind == _INTERFACE_COUNTERS and offset + 8 + _INTERFACE.size <= stop:
+            found.append(InterfaceCounters(*_INTERFACE.unpack_from(data, offset + 8)))
+        offset += 8 + (length + 3 & ~3)
+    return found

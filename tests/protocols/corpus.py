@@ -11,8 +11,7 @@ from common.addresses import format_address, pack_address
 from common.config import Ingest
 from common.metrics import Counters
 from flowpb.schema import ProtocolVersion
-from ingest.decoder import Datagram, Decoder
-from ingest.intake import InterfaceReading
+from ingest.decoder import Datagram, Decoder, InterfaceReading
 from ingest.tables import OptionRow
 
 PATH: Final = Path(__file__).parent.parent / "data" / "corpus" / "public.jsonl"
@@ -123,7 +122,7 @@ def is_flow(record: Record) -> bool:
 def reading_agrees(expected: Record, reading: InterfaceReading) -> bool:
     """Whether an interface's counters are those expected: sources show its ifIndex as in_if, its ifInOctets as bytes."""
     counters = reading.counters
-    return expected.get("in_if", counters.if_index) == counters.if_index and expected.get("bytes") == counters.in_octets
+    return (expected.get("in_if", counters.if_index), expected.get("bytes")) == (counters.if_index, counters.in_octets)
 
 
 def disagreements(expected: Record, flow: Record, slip_ms: int = 0) -> list[str]:
