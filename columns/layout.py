@@ -61,14 +61,24 @@ def lay_out_many(batches: Sequence[tuple[pa.RecordBatch, int, int]], limits: Lim
     flows = read_flows([flows for flows, _, _ in batches])
     marks, frontiers = (np.repeat(np.array([batch[i] for batch in batches]), sizes) for i in (1, 2))
     intervals = judge(flows.delta_switched_ms, flows.last_switched_ms, flows.correction_ms, marks, frontiers)
-    late = np.flatnonzero(~intervals.accepted)
+    refused = np.flatnonzero(~intervals.accepted)
     counters, saturated = _counters(flows, intervals.accepted)
-    kept = intervals.accepted if len(late) else slice(None)
+    kept = intervals.accepted if len(refused) else slice(None)
     shares = spread(intervals.start[kept], intervals.end[kept], counters[:, kept])
-    if len(late):
+    if len(refused):
         shares = Shares(np.flatnonzero(intervals.accepted)[shares.flow], shares.window, shares.last, shares.values)
     parts, rows = _parts(flows, shares, limits)
-    return LaidOut(parts, late, sum(sizes), intervals.future, intervals.reversed, _clipped(intervals, counters[0]), saturated, rows)
+    return LaidOut(
+        parts,
+        refused,
+        flows=sum(sizes),
+        late=len(refused),
+        future=intervals.future,
+        reversed=intervals.reversed,
+        clipped_bytes=_clipped(intervals, counters[0]),
+        saturated=saturated,
+        rows=rows,
+    )
 
 
 def _counters(flows: Flows, accepted: Mask) -> tuple[Ints, int]:

@@ -24,7 +24,8 @@ def prune(level: Level, state: LevelState, candidates: int, top_k: int) -> Level
         else:
             dropped = beyond(table.group, value, candidates)
         if dropped.any():
-            largest = saturating_add(value[dropped], table.error[dropped])
+            # A floor of 0 says that nothing is gone, so what had no octets leaves a floor of 1.
+            largest = np.maximum(saturating_add(value[dropped], table.error[dropped]), 1)
             np.maximum.at(floors[kind], np.searchsorted(state.groups.code, table.group[dropped]), largest)
             tables[kind] = table.take(~dropped)
     return LevelState(replace(state.groups, floors=floors), tuple(tables))

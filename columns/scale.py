@@ -38,7 +38,8 @@ def _times_integer(counter: Words, factor: Words) -> tuple[Ints, np.ndarray[tupl
 
 
 def _times_fraction(counter: Words, factor: Floats) -> tuple[Ints, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
-    product = np.floor(counter.astype(np.float64) * factor)
+    with np.errstate(over="ignore"):
+        product = np.floor(counter.astype(np.float64) * factor)
     over = product >= _LIMIT
     scaled = np.where(over, 0.0, product).astype(np.int64)
     scaled[over] = MAX
