@@ -1,11 +1,11 @@
 """Closing batches: decoded flows and reports of all lanes in, bus entries with their identity out.
 
-Decides when a batch closes (age, flows, octets), numbers it, gives it its mark, adds `location`, cuts what is too large for one
-entry, and sends every silent lane a heartbeat, so that frontiers move on while exporters are quiet. Pure: the clock is an
-argument. Refuses to know packets, sockets and which bus carries the entries.
+Decides when a batch closes (age, flows, octets), numbers it, gives it its mark, applies the exporters' rules, cuts what is too
+large for one entry, and sends every silent lane a heartbeat, so that frontiers move on while exporters are quiet. Pure: the clock
+is an argument. Refuses to know packets, sockets and which bus carries the entries.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -15,14 +15,11 @@ import pyarrow as pa
 from common.config import Ingest
 from flowpb.codec import Header, encode
 from flowpb.flow_batch_pb2 import ExporterReport
-from flowpb.schema import INGEST_SCHEMA
+from ingest.exporter_rules import ExporterRules
 
 HEARTBEAT_MS: Final = 1_000
 _REPORT_SHARE: Final = 4  # reports fill at most this fraction of an entry, so that flows and reports together stay near the limit
 
-_BEFORE_LOCATION: Final = frozenset(INGEST_SCHEMA.names[: INGEST_SCHEMA.names.index("location")])
-
-LocationOf = Callable[[bytes], str]
 _T = TypeVar("_T")
 
 
@@ -52,14 +49,12 @@ class _Lane:
 
 
 class Batcher:
-    """Numbers and encodes the batches of one collector. `location_of` maps a 16-byte exporter address to its location."""
+    """Numbers and encodes the batches of one collector. `rules` may be replaced at any time."""
 
-    def __init__(
-        self, settings: Ingest, identity: Identity, location_of: LocationOf | None = None, heartbeat_ms: int = HEARTBEAT_MS
-    ) -> None:
+    def __init__(self, settings: Ingest, identity: Identity, heartbeat_ms: int = HEARTBEAT_MS) -> None:
         self._settings = settings
         self._identity = identity
-        self._location_of = location_of or (lambda _: settings.location)
+        self.rules = ExporterRules(settings)
         self._heartbeat_ms = heartbeat_ms
         self._lanes = [_Lane() for _ in range(identity.lanes)]
         self._closed_ms: int | None = None
@@ -99,7 +94,7 @@ class Batcher:
         return Batch(number, encode(header, flows, self._settings.codec), 0 if flows is None else flows.num_rows)
 
     def _cut(self, flows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        located = with_location(flows, self._location_of)
+        located = self.rules.apply(flows)
         pieces = max(-(-located.nbytes // self._settings.batch_bytes), -(-located.num_rows // self._settings.batch_flows))
         if pieces == 1:
             yield located
@@ -120,24 +115,6 @@ class Batcher:
             octets += size
         if group:
             yield tuple(group)
-
-
-def with_location(flows: pa.RecordBatch, location_of: LocationOf) -> pa.RecordBatch:
-    """The same flows with `location`, looked up once per exporter of their dictionary; columns in the order of FLOW."""
-    exporters = flows.column("exporter_addr")
-    names = [location_of(address) for address in exporters.dictionary.to_pylist()]
-    distinct = sorted(set(names))
-    if len(distinct) == 1:
-        indices = np.zeros(flows.num_rows, dtype=np.int32)
-    else:
-        codes = np.array([distinct.index(name) for name in names], dtype=np.int32)
-        indices = codes[exporters.indices.to_numpy(zero_copy_only=False)]
-    location = pa.DictionaryArray.from_arrays(pa.array(indices), pa.array(distinct, pa.string()))
-    present = flows.schema.names
-    place = sum(name in _BEFORE_LOCATION for name in present)
-    if "location" in present:
-        return flows.set_column(place, "location", location)
-    return flows.add_column(place, "location", location)
 
 
 def _compact(flows: pa.RecordBatch) -> pa.RecordBatch:

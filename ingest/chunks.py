@@ -16,13 +16,14 @@ _DATAGRAM_OVERHEAD: Final = 128  # Python's own octets for a payload and its pla
 class Chunk:
     """Datagrams that were taken together: canonical 16-byte sources and payloads, side by side.
 
-    `session` is the transport connection that they came on, 0 for UDP.
+    `session` is the transport connection that they came on, 0 for UDP; `ended` says that nothing follows on it.
     """
 
     received_ms: int
     exporters: list[bytes]
     payloads: list[bytes]
     session: int = 0
+    ended: bool = False
 
     @property
     def octets(self) -> int:

@@ -51,8 +51,7 @@ def ingest(
 
 def ready_line(service: IngestService) -> str:
     """What tells that datagrams are taken from now on, and where."""
-    places = " ".join(f"udp://[{host}]:{port}" if ":" in host else f"udp://{host}:{port}" for host, port in service.addresses)
-    return f"ingest ready: {places}"
+    return f"ingest ready: {' '.join(map(str, service.endpoints))}"
 
 
 def listener_of(text: str) -> Listener:

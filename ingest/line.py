@@ -41,6 +41,10 @@ class Line:
             return self._batcher.close(now_ms, self._decoder.drain(), {})
         return []
 
+    def end_session(self, exporter: bytes, session: int) -> None:
+        """Forget the templates of a connection that has ended."""
+        self._decoder.close_session(exporter, session)
+
     def tick(self, now_ms: int) -> list[Batch]:
         """The batches that are old enough at `now_ms`, with reports and heartbeats when it is their time."""
         if now_ms < self._batcher.due_ms(now_ms):

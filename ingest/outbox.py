@@ -12,6 +12,7 @@ from typing import Final
 
 from bus.contract import Producer
 from common.errors import BusError
+from common.logs import Limited
 from ingest.batcher import Batch
 
 _FIRST_DELAY_S: Final = 0.1
@@ -19,7 +20,7 @@ _LAST_DELAY_S: Final = 10.0
 _FLUSH_S: Final = 10.0
 _ROUND_BYTES: Final = 16 << 20
 _BATCH_OVERHEAD: Final = 200
-_log = logging.getLogger(__name__)
+_log = Limited(logging.getLogger(__name__))
 
 
 class Outbox:
@@ -85,7 +86,7 @@ class Outbox:
                 self._deliver(batches)
                 delay_s = _FIRST_DELAY_S
             except BusError as error:
-                self._note(error, delay_s)
+                self._note(error)
                 self._pause(delay_s)
                 delay_s = min(delay_s * 2, _LAST_DELAY_S)
 
@@ -122,7 +123,7 @@ class Outbox:
                 return
             self._changed.wait_for(lambda: self._stopping, min(delay_s, _FIRST_DELAY_S))
 
-    def _note(self, error: BusError, delay_s: float) -> None:
+    def _note(self, error: BusError) -> None:
         self.errors += 1
         self.last_error = str(error)
-        _log.warning("bus does not take batches, next attempt in %.1f s, %d waiting: %s", delay_s, len(self._waiting), error)
+        _log.warning("bus", f"the bus does not take batches, {len(self._waiting)} wait: {error}")

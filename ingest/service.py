@@ -13,14 +13,16 @@ from typing import Final
 
 from bus.contract import Producer
 from common.clock import Clock, wall_clock
-from common.config import Settings
+from common.config import Ingest, Settings
 from common.errors import ConfigError, InputError
 from common.metrics import Counters
 from ingest.batcher import Batcher, Identity
 from ingest.chunks import Chunk, ChunkQueue
 from ingest.decoder import Datagram, Decoder
+from ingest.exporter_rules import ExporterRules
 from ingest.line import Line
-from ingest.listeners.udp import UdpReceiver
+from ingest.listeners.receivers import Endpoint, Receivers
+from ingest.listeners.sources import Identify, admit_networks
 from ingest.outbox import Outbox
 from ingest.state import SavedState, load_state, next_epoch, save_state
 from ingest.tallies import Tallies
@@ -38,7 +40,7 @@ class IngestStatus:
 
     collector: str
     epoch: int
-    addresses: tuple[tuple[str, int], ...]
+    endpoints: tuple[Endpoint, ...]
     received: int
     socket_drops: int
     queue_drops: int
@@ -59,11 +61,12 @@ class IngestService:
         saved = self._load()
         self._decoder = self._restored(Decoder(ingest, lanes, self.counters), saved) or Decoder(ingest, lanes, self.counters)
         self._identity = Identity(ingest.collector or socket.gethostname(), next_epoch(saved.epoch, clock()), lanes)
-        self._line = Line(self._decoder, Batcher(ingest, self._identity))
+        self._batcher = Batcher(ingest, self._identity)
+        self._line = Line(self._decoder, self._batcher)
         self._queue = ChunkQueue(ingest.queue_bytes)
-        self._receiver = UdpReceiver(ingest.listeners, self._queue, clock)
+        self._receivers = Receivers(ingest.listeners, self._queue, clock, identify_by(ingest, self._batcher.rules))
         self._outbox = Outbox(producer, ingest.outbox_bytes)
-        self._tallies = Tallies(self.counters, self._receiver, self._outbox)
+        self._tallies = Tallies(self.counters, self._receivers, self._outbox)
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._failure: BaseException | None = None
@@ -72,20 +75,25 @@ class IngestService:
 
     def start(self) -> None:
         """Open the sockets and begin; raises ConfigError when a socket or the state file cannot be had."""
-        self._receiver.open()
+        self._receivers.open()
         try:
             self._save()  # the epoch must be on disk before a batch carries it
         except ConfigError:
-            self._receiver.close()
+            self._receivers.close()
             raise
         self._outbox.start()
         self._thread.start()
-        self._receiver.start()
+        self._receivers.start()
 
     @property
     def addresses(self) -> tuple[tuple[str, int], ...]:
         """Host and port of each listener, in the order of the settings."""
-        return self._receiver.addresses
+        return tuple((endpoint.host, endpoint.port) for endpoint in self.endpoints)
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Where it listens, in the order of the settings."""
+        return self._receivers.endpoints
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the service ended by itself (True) or the time is up; raises what ended it."""
@@ -96,7 +104,7 @@ class IngestService:
 
     def stop(self) -> None:
         """Take what the sockets hold, decode it, give everything to the bus, save the state; raises what ended the service."""
-        self._receiver.stop()
+        self._receivers.stop()
         self._stopping.set()
         self._queue.wake()
         self._thread.join()
@@ -113,11 +121,11 @@ class IngestService:
         return IngestStatus(
             self._identity.collector,
             self._identity.epoch,
-            self.addresses,
-            self._receiver.received,
-            self._receiver.socket_drops,
-            self._receiver.queue_drops,
-            self._receiver.refused,
+            self.endpoints,
+            self._receivers.received,
+            self._receivers.socket_drops,
+            self._receivers.queue_drops,
+            self._receivers.refused,
             self._queue.octets,
             self._outbox.waiting,
             self._outbox.last_error,
@@ -150,7 +158,8 @@ class IngestService:
             while not self._stopping.is_set():
                 self._step()
             for chunk in self._queue.take(0):
-                self._outbox.put(self._line.feed(_datagrams(chunk), self._clock()))
+                self._decode(chunk)
+            self._tallies.collect(self._line.losses)
             self._outbox.put(self._line.finish(self._clock()))
             self._save()
         except BaseException as error:  # noqa: BLE001 - whatever it is, wait() and stop() raise it in the caller's thread
@@ -163,12 +172,17 @@ class IngestService:
         now_ms = self._clock()
         timeout_s = min(_TAKE_S, max(0, self._line.due_ms(now_ms) - now_ms) / 1000)
         for chunk in self._queue.take(timeout_s, _TAKE_BYTES):
-            self._outbox.put(self._line.feed(_datagrams(chunk), self._clock()))
+            self._decode(chunk)
         self._tallies.collect(self._line.losses)
         self._outbox.put(self._line.tick(self._clock()))
         self._save_when_due()
         while self._outbox.full and not self._stopping.is_set():
             self._outbox.wait_for_room(_TAKE_S)
+
+    def _decode(self, chunk: Chunk) -> None:
+        self._outbox.put(self._line.feed(_datagrams(chunk), self._clock()))
+        if chunk.ended:
+            self._line.end_session(chunk.exporters[0], chunk.session)
 
     def _save_when_due(self) -> None:
         now_ms = self._clock()
@@ -182,7 +196,13 @@ class IngestService:
             _log.warning("%s", error)
 
 
+def identify_by(settings: Ingest, rules: ExporterRules) -> Identify:
+    """The exporter of a source by the settings, None where its network is not allowed."""
+    admit = admit_networks(settings.allowed_networks)
+    return lambda source: rules.identity_of(source) if admit(source) else None
+
+
 def _datagrams(chunk: Chunk) -> list[Datagram]:
     received_ms, session = chunk.received_ms, chunk.session
-    pairs = zip(chunk.exporters, chunk.payloads, strict=True)
+    pairs = zip(chunk.exporters, chunk.payloads, strict=not chunk.ended)
     return [Datagram(exporter, received_ms, payload, session) for exporter, payload in pairs]

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Final
 
 from common.metrics import Counters
-from ingest.listeners.udp import UdpReceiver
+from ingest.listeners.receivers import Receivers
 from ingest.losses import Losses
 from ingest.outbox import Outbox
 
@@ -18,9 +18,9 @@ SOURCE_REFUSED: Final = "source_refused"
 class Tallies:
     """Remembers how much of each total has been moved."""
 
-    def __init__(self, counters: Counters, receiver: UdpReceiver, outbox: Outbox) -> None:
+    def __init__(self, counters: Counters, receivers: Receivers, outbox: Outbox) -> None:
         self._counters = counters
-        self._receiver = receiver
+        self._receivers = receivers
         self._outbox = outbox
         self._moved: Counter[str] = Counter()
 
@@ -28,17 +28,19 @@ class Tallies:
         """Move what has been added since the last call."""
         self._collect_losses(losses)
         add = self._counters.add
-        add("ingest_datagrams_dropped_total", self._growth("refused", self._receiver.refused), reason=SOURCE_REFUSED)
-        add("ingest_socket_errors_total", self._growth("socket_errors", self._receiver.errors))
+        add("ingest_datagrams_dropped_total", self._growth("refused", self._receivers.refused), reason=SOURCE_REFUSED)
+        add("ingest_socket_errors_total", self._growth("socket_errors", self._receivers.errors))
+        for reason, total in self._receivers.endings.items():
+            add("ingest_connections_total", self._growth(f"connections {reason}", total), reason=reason)
         add("ingest_batches_total", self._growth("batches", self._outbox.batches))
         add("ingest_batch_bytes_total", self._growth("octets", self._outbox.octets))
         add("ingest_bus_errors_total", self._growth("bus_errors", self._outbox.errors))
 
     def _collect_losses(self, losses: Losses) -> None:
-        kernel = self._growth("socket_drops", self._receiver.socket_drops)
+        kernel = self._growth("socket_drops", self._receivers.socket_drops)
         self._counters.add("ingest_socket_drops_total", kernel)
         losses.unknown += kernel
-        dropped = self._receiver.taken_drops()
+        dropped = self._receivers.taken_drops()
         self._counters.add("ingest_datagrams_dropped_total", dropped.total(), reason=QUEUE_FULL)
         losses.known.update(dropped)
 

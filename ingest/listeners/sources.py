@@ -11,6 +11,8 @@ _MAPPED_BITS: Final = 96
 _IPV4_MAPPED: Final = int.from_bytes(b"\xff\xff") << 32
 
 Admit = Callable[[bytes], bool]
+Identify = Callable[[bytes], bytes | None]
+"""Canonical source address -> the exporter that it counts as, or None when nothing is taken from it."""
 
 
 class Network:

@@ -23,7 +23,7 @@ from common.config import Listener
 from common.errors import ConfigError
 from ingest.chunks import Chunk, ChunkQueue
 from ingest.listeners.ipfix_stream import MessageSplitter
-from ingest.listeners.sources import Admit
+from ingest.listeners.sources import Identify
 
 _READ_BYTES: Final = 1 << 16
 _BACKLOG: Final = 128
@@ -55,13 +55,13 @@ class StreamReceiver:
         listeners: Sequence[Listener],
         queue: ChunkQueue,
         clock: Clock,
-        admit: Admit = lambda _: True,
+        identify: Identify = lambda source: source,
         handshake_s: float = HANDSHAKE_S,
     ) -> None:
         self._listeners = tuple(listeners)
         self._queue = queue
         self._clock = clock
-        self._admit = admit
+        self._identify = identify
         self._handshake_s = handshake_s
         self._sessions = itertools.count(clock() * 1000 + 1)  # never one of a former process: its templates may be restored
         self._bound: list[tuple[Listener, socket.socket, ssl.SSLContext | None]] = []
@@ -97,6 +97,10 @@ class StreamReceiver:
         self._thread.join()
         self.close()
 
+    def replace_identify(self, identify: Identify) -> None:
+        """Judge the sources of new connections anew."""
+        self._identify = identify
+
     def close(self) -> None:
         """Let go of the sockets."""
         for _, bound, _ in self._bound:
@@ -119,21 +123,25 @@ class StreamReceiver:
         number = bound.fileno()
         while True:
             connection, address = await self._loop.sock_accept(bound)
-            exporter = pack_address(address[0].partition("%")[0])
-            if not self._admit(exporter):
+            exporter = self._identify(pack_address(address[0].partition("%")[0]))
+            if exporter is None:
                 self._turn_away(connection, Ending.REFUSED)
             elif self._open_connections[number] >= listener.connections:
                 self._turn_away(connection, Ending.TOO_MANY)
             else:
                 self._open_connections[number] += 1
-                task = connections.create_task(self._serve(connection, exporter, context))
-                task.add_done_callback(lambda _: self._open_connections.subtract([number]))
+                connections.create_task(self._attend(number, connection, exporter, context))
 
     def _turn_away(self, connection: socket.socket, why: Ending) -> None:
-        connection.close()
         self.endings[why] += 1
+        connection.close()
 
-    async def _serve(self, connection: socket.socket, exporter: bytes, context: ssl.SSLContext | None) -> None:
+    async def _attend(self, number: int, connection: socket.socket, exporter: bytes, context: ssl.SSLContext | None) -> None:
+        ending = await self._serve(connection, exporter, context)
+        self._open_connections[number] -= 1
+        self.endings[ending] += 1
+
+    async def _serve(self, connection: socket.socket, exporter: bytes, context: ssl.SSLContext | None) -> Ending:
         for level, option, value in _KEEPALIVE:
             connection.setsockopt(level, option, value)
         reader = asyncio.StreamReader(_READ_BYTES)
@@ -143,19 +151,20 @@ class StreamReceiver:
                 lambda: asyncio.StreamReaderProtocol(reader), connection, ssl=context, ssl_handshake_timeout=handshake_s
             )
         except (OSError, asyncio.IncompleteReadError):  # ssl.SSLError is an OSError
-            self._turn_away(connection, Ending.HANDSHAKE)
-            return
+            connection.close()
+            return Ending.HANDSHAKE
+        session = next(self._sessions)
         try:
-            ending = await self._read(reader, exporter)
+            ending = await self._read(reader, exporter, session)
         except (ConnectionError, TimeoutError, ssl.SSLError):
             ending = Ending.RESET
-        self.endings[ending] += 1
+        await self._hand_on(Chunk(self._clock(), [exporter], [], session, ended=True))
         transport.abort() if ending is Ending.MALFORMED else transport.close()
+        return ending
 
-    async def _read(self, reader: asyncio.StreamReader, exporter: bytes) -> Ending:
+    async def _read(self, reader: asyncio.StreamReader, exporter: bytes, session: int) -> Ending:
         """Hand on messages until the stream ends, is no IPFIX, or the service stops."""
         splitter = MessageSplitter()
-        session = next(self._sessions)
         while octets := await self._next(reader):
             messages, error = splitter.feed(octets)
             if messages:

@@ -19,7 +19,7 @@ from common.config import Listener
 from common.errors import ConfigError
 from ingest.chunks import Chunk, ChunkQueue
 from ingest.listeners.bulk_receive import BulkReceiver, Taken, bulk_receiver
-from ingest.listeners.sources import Admit
+from ingest.listeners.sources import Identify
 
 _IPV4_MAPPED: Final = bytes(10) + b"\xff\xff"
 _KNOWN_SOURCES: Final = 1 << 16
@@ -77,11 +77,13 @@ def kernel_drops(udp: socket.socket) -> int:
 class UdpReceiver:
     """The receiving thread over all UDP sockets. Its totals only rise and are written by that thread alone."""
 
-    def __init__(self, listeners: Sequence[Listener], queue: ChunkQueue, clock: Clock, admit: Admit = lambda _: True) -> None:
+    def __init__(
+        self, listeners: Sequence[Listener], queue: ChunkQueue, clock: Clock, identify: Identify = lambda source: source
+    ) -> None:
         self._listeners = tuple(listeners)
         self._queue = queue
         self._clock = clock
-        self._admit = admit
+        self._identify = identify
         self._receiver: BulkReceiver = bulk_receiver()
         self._sources: dict[bytes, bytes | None] = {}
         self._stopping = threading.Event()
@@ -125,6 +127,11 @@ class UdpReceiver:
         self._waker.send(b"x")
         self._thread.join()
         self.close()
+
+    def replace_identify(self, identify: Identify) -> None:
+        """Judge sources anew from now on."""
+        self._identify = identify
+        self._sources = {}
 
     def close(self) -> None:
         """Let go of the sockets."""
@@ -170,13 +177,14 @@ class UdpReceiver:
 
     def _canonical(self, source: bytes) -> bytes | None:
         """The exporter of a source, None when its network is refused; remembered, in bounded number."""
+        known = self._sources
         try:
-            return self._sources[source]
+            return known[source]
         except KeyError:
             address = source if len(source) == 16 else _IPV4_MAPPED + source
-            if len(self._sources) >= _KNOWN_SOURCES:
-                self._sources.clear()
-            return self._sources.setdefault(source, address if self._admit(address) else None)
+            if len(known) >= _KNOWN_SOURCES:
+                known.clear()
+            return known.setdefault(source, self._identify(address))
 
     def taken_drops(self) -> Counter[bytes]:
         """By exporter, what did not fit into the queue since the last call."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from common.config import Ingest
 from flowpb.codec import Header, decode
 from flowpb.flow_batch_pb2 import ExporterReport
-from ingest.batcher import Batch, Batcher, Identity, with_location
+from ingest.batcher import Batch, Batcher, Identity
 from tests.ingest.plain_flows import ipv4, make_flows
 
 LANES = 4
@@ -100,12 +100,6 @@ def test_reports_travel_with_flows_and_overflow_into_batches_of_their_own() -> N
     assert len(mine) > 1
     assert [columns.num_rows for _, columns in mine] == [10] + [0] * (len(mine) - 1)
     assert [report.datagrams for header, _ in mine for report in header.reports] == list(range(1, 400))
-
-
-def test_location_is_looked_up_by_exporter() -> None:
-    located = with_location(make_flows(6, exporters=3), lambda address: "north" if address == ipv4(1) else "south")
-    assert located.column("location").to_pylist() == ["south", "north", "south"] * 2
-    assert located.schema.names == ["received_ms", "exporter_addr", "location", "src_addr", "bytes"]
 
 
 def test_full_by_flows_or_octets() -> None:

@@ -109,7 +109,7 @@ def test_kernel_drops_reach_the_totals_of_the_receiver() -> None:
 def test_a_refused_source_is_counted_and_not_handed_on() -> None:
     queue = ChunkQueue(1 << 20)
     listener = Listener(host="127.0.0.1", port=0)
-    with receiving([listener], queue, admit=lambda _: False) as receiver, sender_to(receiver.addresses[0]) as sender:
+    with receiving([listener], queue, identify=lambda _: None) as receiver, sender_to(receiver.addresses[0]) as sender:
         for _ in range(10):
             sender.send(b"x")
     assert (receiver.received, receiver.refused, queue.take(0)) == (10, 10, [])
