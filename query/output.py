@@ -48,7 +48,7 @@ class Sheet:
     notes: Sequence[str] = ()
 
 
-_WIDE: Final = 200
+_WIDE: Final = 400
 _BYTE_UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _COUNT_UNITS: Final = ("", "k", "M", "G", "T", "P", "E")
 

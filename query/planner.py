@@ -9,13 +9,15 @@ one application or host while they cover the range, since a top K may not have i
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from common.errors import StoreError, UsageError
 from flowpb.groupings import WINDOW_MS
 from query.times import show_span
-from stores.contract import Store
 from stores.questions import Filters, Items, Source, Span, aggregates_answer
+
+if TYPE_CHECKING:
+    from stores.contract import Store
 
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
@@ -40,7 +42,7 @@ class Plan:
     note: str = ""
 
 
-def plan(store: Store, asked: Asked, now_ms: int, items: Items | None, filters: Filters, default_ms: int = HOUR_MS) -> Plan:
+def plan(store: "Store", asked: Asked, now_ms: int, items: Items | None, filters: Filters, default_ms: int = HOUR_MS) -> Plan:
     """Range and source of totals, top and series; raises StoreError where no data can answer, UsageError for an empty range."""
     extents: dict[Source, Span] = {source: extent for source in _sources(items, filters) if (extent := store.extent(source))}
     if not extents:
@@ -53,7 +55,7 @@ def plan(store: Store, asked: Asked, now_ms: int, items: Items | None, filters: 
     return _elsewhere(asked, span, preferred[0], extents[preferred[0]], default_ms)
 
 
-def plan_flows(store: Store, asked: Asked, now_ms: int, default_ms: int = HOUR_MS) -> Plan:
+def plan_flows(store: "Store", asked: Asked, now_ms: int, default_ms: int = HOUR_MS) -> Plan:
     """Range of a listing of raw flows, not rounded; raises StoreError and UsageError."""
     extent = store.extent("raw")
     if extent is None:
@@ -71,7 +73,7 @@ def _sources(items: Items | None, filters: Filters) -> tuple[Source, ...]:
     return ("1m", "raw") if aggregates_answer(items, filters) else ("raw",)
 
 
-def _nothing(store: Store, items: Items | None, filters: Filters) -> str:
+def _nothing(store: "Store", items: Items | None, filters: Filters) -> str:
     if aggregates_answer(items, filters) or not store.extent("1m"):
         return "the store has no data yet"
     return "only raw flows can answer this question, and the store has none"

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from common.errors import StoreError
 from flowpb.documents import AGGREGATE_SCHEMA, LEVEL_MINUTE
-from stores.parquet.layout import DAY_MS, HOUR_MS, RAW_LEVEL, Kind, LiveFile, PendingFile, find_file
+from stores.parquet.layout import DAY_MS, EVER, HOUR_MS, RAW_LEVEL, Kind, LiveFile, PendingFile, find_file
 from stores.parquet.manifest import Manifest
 from stores.parquet.rows import RAW_SCHEMA, ROW_GROUP, schema_of
 from stores.parquet.statements import QUIET, latest
@@ -30,7 +30,6 @@ RUNS_PER_MERGE: Final = 64
 SETTLE_MS: Final = 20 * 60_000
 """An hour is over for its files this long after its end: the horizon, the last mark, and some."""
 LEVELS: Final[tuple[tuple[Kind, str], ...]] = (("aggregate", LEVEL_MINUTE), ("raw", RAW_LEVEL))
-_EVER: Final = (-(2**63), 2**63 - 1)
 _BATCH: Final = 1 << 16
 
 
@@ -61,7 +60,7 @@ def compact(manifest: Manifest, now_ms: int, most: int = 1) -> int:
     """Up to `most` merges; returns how many were made. Raises StoreError."""
     done = 0
     for kind, level in LEVELS:
-        while done < most and (merge := next_merge(manifest.files(kind, level, *_EVER), now_ms)):
+        while done < most and (merge := next_merge(manifest.files(kind, level, *EVER), now_ms)):
             merged = merge_files(manifest.data_dir, merge)
             manifest.replace([file.name for file in merge.files], [merged], merge.stage, now_ms)
             done += 1

@@ -20,6 +20,8 @@ Kind = Literal["raw", "aggregate"]
 RAW_LEVEL: Final = "raw"
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
+EVER: Final = (-(2**63), 2**63 - 1)
+"""The range of everything."""
 _FOLDERS: Final = {RAW_LEVEL: "raw", LEVEL_MINUTE: "agg-1m"}
 _LAST_MS: Final = 253_402_300_799_999
 """The end of the year 9999, beyond which there are no dates; garbage in a flow's times must not stop the store."""

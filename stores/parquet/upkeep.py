@@ -10,11 +10,10 @@ from typing import Final
 
 from common.config import Store
 from stores.parquet.compact import LEVELS, compact
-from stores.parquet.layout import DAY_MS, LiveFile
+from stores.parquet.layout import DAY_MS, EVER, LiveFile
 from stores.parquet.manifest import Manifest
 
 GRACE_MS: Final = 60_000
-_EVER: Final = (-(2**63), 2**63 - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ def maintain(manifest: Manifest, limits: Store, now_ms: int, merges: int = 1) ->
 
 def retire(manifest: Manifest, limits: Store, now_ms: int) -> list[LiveFile]:
     """Take what expired out of the manifest; returns it."""
-    files = {kind: manifest.files(kind, level, *_EVER) for kind, level in LEVELS}
+    files = {kind: manifest.files(kind, level, *EVER) for kind, level in LEVELS}
     gone = expired_files(files["raw"], files["aggregate"], limits, now_ms)
     if gone:
         manifest.replace([file.name for file in gone], [], 0, now_ms)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -160,6 +162,13 @@ def test_no_folder_is_one_line_and_makes_none(tmp_path: Path, command: str) -> N
     error = fail(command, "--data-dir", str(tmp_path / "nowhere"))
     assert (error.exit_code, "no data here yet" in str(error)) == (1, True)
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_help_loads_nothing_heavy() -> None:
+    program = "import sys, query.commands; print(sorted({'pyarrow', 'duckdb', 'numpy', 'apache_beam'} & set(sys.modules)))"
+    environment = {"PYTHONPATH": ":".join(sys.path)}
+    found = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
 
 
 def test_an_empty_store_is_one_line(tmp_path: Path) -> None:

@@ -202,3 +202,39 @@ def test_answers_are_plain_sums_of_the_latest_versions(tmp_path_factory: pytest.
         assert (top.total.bytes_total, top.other.bytes_total) == (sum(apps.values()), 0)
         points = store.series(SeriesQuery(None, span, Filters(), "1m", MINUTE)).points
         assert dict(zip(points["start_ms"].to_pylist(), points["bytes_total"].to_pylist(), strict=True)) == minutes
+
+
+TRUTH = st.dictionaries(st.tuples(st.integers(0, 3), st.sampled_from("abcdef")), st.integers(0, 1000), max_size=20)
+
+
+@settings(max_examples=15)
+@given(truth=TRUTH)
+def test_bounds_hold_whatever_the_top_two_of_each_minute_leave_out(
+    tmp_path_factory: pytest.TempPathFactory, truth: dict[tuple[int, str], int]
+) -> None:
+    documents = []
+    for minute in sorted({minute for minute, _ in truth}):
+        ranked = sorted(((-octets, app) for (at, app), octets in truth.items() if at == minute))
+        total = -sum(octets for octets, _ in ranked)
+        documents.append(Doc("EXPORTER", (total, 0, total), minute=minute))
+        documents += [Doc(APPS, (-o, 0, -o), app, slot=slot, minute=minute) for slot, (o, app) in enumerate(ranked[:2])]
+        if len(ranked) > 2:
+            rest = total + sum(octets for octets, _ in ranked[:2])
+            documents.append(Doc(APPS, (rest, 0, rest), slot=2, other=True, minute=minute))
+    sums = {app: sum(octets for (_, one), octets in truth.items() if one == app) for _, app in truth}
+    span = Span(T0, T0 + 4 * MINUTE)
+    with ParquetStore.open(fill(tmp_path_factory.mktemp("store"), [documents] if documents else [])) as store:
+        top = store.top(TopQuery(Items.APPLICATIONS, span, Filters(), "1m", 3))
+        series = store.series(SeriesQuery(Items.APPLICATIONS, span, Filters(), "1m", MINUTE, n=3))
+    listed = {str(item.key[0]): item for item in top.items}
+    for app, octets in sums.items():
+        if app in listed:
+            assert listed[app].measures.bytes_total <= octets <= listed[app].measures.bytes_total + listed[app].error
+        else:
+            assert octets <= top.floor
+    assert top.total.bytes_total == sum(sums.values())
+    for point in series.points.to_pylist():
+        minute = (point["start_ms"] - T0) // MINUTE
+        if point["rank"] < len(series.items):
+            octets = truth.get((minute, str(series.items[point["rank"]][0])), 0)
+            assert point["bytes_total"] <= octets <= point["bytes_total"] + point["error"]
