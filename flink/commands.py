@@ -63,7 +63,8 @@ def submit(
     config: ConfigFile = None,
     data_dir: DataDir = None,
     url: Url = LOCAL,
-    parallelism: Annotated[int, typer.Option(min=1, help="Subtasks, and Python workers per TaskManager.")] = 2,
+    parallelism: Annotated[int, typer.Option(min=1, help="Subtasks, in slots of the cluster.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Python processes per TaskManager, for more than one slot each.")] = 1,
     savepoint: Annotated[str, typer.Option(metavar="PATH", help="Go on from this savepoint.")] = "",
 ) -> None:
     """Start the aggregation job over the configured bus and print its id; returns without waiting."""
@@ -75,7 +76,7 @@ def submit(
         url,
         runner_jar(cache_folder()).path,
         parallelism=parallelism,
-        sdk_worker_parallelism=parallelism,
+        sdk_worker_parallelism=workers,
         savepoint=savepoint or None,
         worker_env=inherited_worker_env(),
     )
