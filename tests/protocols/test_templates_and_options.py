@@ -1,0 +1,271 @@
+"""Templates (scope, bounds, withdrawal, redefinition, parking, snapshots) and options (samplers, timeouts, names) at work."""
+
+import struct
+
+import pytest
+
+from common.config import Ingest
+from common.errors import InputError
+from flowpb.schema import SamplingSource
+from tests.protocols.wire import (
+    EXPORTER,
+    FLOW,
+    NOW_MS,
+    OTHER,
+    Line,
+    flow,
+    ipfix,
+    netflow9,
+    options_template,
+    put,
+    template,
+)
+
+_SAMPLED = (*FLOW, (48, 1))
+
+
+def test_data_before_its_template_is_parked_and_replayed_with_its_own_header() -> None:
+    line = Line()
+    assert line.take(netflow9(put(256, flow(1)), sequence=1)) == []
+    (report,) = (report for reports in line.decoder.reports(NOW_MS).values() for report in reports)
+    assert [(item.domain, item.template_id, item.sets) for item in report.awaited] == [(0, 256, 1)]
+    assert report.parked_sets == 1
+    line.now_ms += 5000
+    rows = line.take(netflow9(template(256, FLOW), put(256, flow(2)), sequence=2))
+    assert [(row["bytes"], row["received_ms"], row["flow_seq_num"]) for row in rows] == [(1000, NOW_MS, 1), (2000, NOW_MS + 5000, 2)]
+    (report,) = (report for reports in line.decoder.reports(NOW_MS).values() for report in reports)
+    assert (report.parked_sets, report.replayed_sets, report.records) == (0, 1, 2)
+
+
+def test_data_before_its_template_in_the_same_datagram() -> None:
+    rows = Line().take(netflow9(put(256, flow(1)), template(256, FLOW), put(256, flow(2))))
+    assert [row["bytes"] for row in rows] == [1000, 2000]
+
+
+def test_parked_data_expires_and_is_counted() -> None:
+    line = Line(Ingest(parked_s=10))
+    line.feed(netflow9(put(256, flow(1)), put(256, flow(2))))
+    line.decoder.expire(NOW_MS + 10_000)
+    assert line.problems() == {"template_missing": 2}
+    line.decoder.expire(NOW_MS + 10_001)
+    assert line.problems() == {"template_missing": 2, "parked_expired": 2}
+    assert line.take(netflow9(template(256, FLOW), sequence=1)) == []
+
+
+def test_parking_is_bounded_for_all_and_for_one() -> None:
+    line = Line(Ingest(parked_bytes=8192))
+    for number in range(20):
+        line.feed(netflow9(put(256, flow(1) * 20), sequence=number))
+    problems = line.problems()
+    assert problems["template_missing"] == 20
+    assert 16 <= problems["parked_refused"] < 20
+
+
+def test_templates_are_scoped_by_exporter_domain_protocol_and_session() -> None:
+    line = Line()
+    line.feed(ipfix(template(256, FLOW, ipfix=True)))
+    line.feed(ipfix(put(256, flow(1))), exporter=OTHER)
+    line.feed(ipfix(put(256, flow(2)), domain=7))
+    line.feed(ipfix(put(256, flow(3))), session=4)
+    line.feed(netflow9(put(256, flow(4))))
+    assert line.rows() == []
+    assert line.problems() == {"template_missing": 4}
+    assert [row["bytes"] for row in line.take(ipfix(put(256, flow(5))))] == [5000]
+
+
+def test_a_session_that_ends_takes_its_templates_along() -> None:
+    line = Line()
+    assert len(line.take(ipfix(template(256, FLOW, ipfix=True), put(256, flow(1))), session=4)) == 1
+    line.decoder.close_session(EXPORTER, 4)
+    assert line.take(ipfix(put(256, flow(1)), sequence=1), session=4) == []
+
+
+def test_a_redefined_template_holds_from_its_place_on() -> None:
+    shorter = ((1, 4),)
+    rows = Line().take(
+        netflow9(template(256, FLOW), put(256, flow(3)), template(256, shorter), put(256, struct.pack(">II", 7, 8)))
+    )
+    assert [row["bytes"] for row in rows] == [3000, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("withdrawal", "left"),
+    [
+        (put(2, struct.pack(">HH", 256, 0)), {257, 258}),
+        (put(2, struct.pack(">HH", 2, 0)), {258}),
+        (put(3, struct.pack(">HH", 3, 0)), {256, 257}),
+        (put(3, struct.pack(">HH", 258, 0)), {256, 257}),
+    ],
+)
+def test_withdrawals_of_one_template_or_of_all_of_a_kind(withdrawal: bytes, left: set[int]) -> None:
+    line = Line()
+    line.feed(ipfix(template(256, FLOW, True), template(257, FLOW, True), options_template(258, ((149, 4),), ((34, 4),), True)))
+    line.feed(ipfix(template(256, FLOW, True), domain=9))
+    line.feed(ipfix(withdrawal, sequence=1))
+    assert {row.template_id for row in line.decoder.templates() if row.domain == 0} == left
+    assert len([row for row in line.decoder.templates() if row.domain == 9]) == 1
+
+
+def test_a_withdrawn_v9_template_is_gone() -> None:
+    line = Line()
+    line.feed(netflow9(template(256, FLOW)), netflow9(template(256, ()), sequence=1))
+    assert line.decoder.templates() == []
+
+
+def test_templates_expire_by_last_use() -> None:
+    line = Line(Ingest(template_timeout_s=10))
+    line.feed(netflow9(template(256, FLOW), template(257, FLOW)))
+    line.now_ms += 8000
+    line.feed(netflow9(put(257, flow(1)), sequence=1))
+    line.decoder.expire(NOW_MS + 12_000)
+    assert [row.template_id for row in line.decoder.templates()] == [257]
+
+
+def test_too_many_templates_push_out_the_longest_unused() -> None:
+    line = Line(Ingest(templates_per_exporter=3))
+    for number in range(256, 262):
+        line.now_ms += 1
+        line.feed(netflow9(template(number, FLOW), sequence=number))
+    assert [row.template_id for row in line.decoder.templates()] == [259, 260, 261]
+    assert line.problems() == {"template_evicted": 3}
+
+
+def test_zero_length_and_repeated_fields_are_no_harm() -> None:
+    fields = ((8, 4), (99, 0), (1, 4), (1, 4), (2, 4))
+    (row,) = Line().take(netflow9(template(256, fields), put(256, bytes((10, 0, 0, 1)) + struct.pack(">III", 5, 6, 7))))
+    assert (row["bytes"], row["packets"]) == (5, 7)
+
+
+def test_a_template_without_octets_is_refused() -> None:
+    line = Line()
+    assert line.take(netflow9(template(256, ((8, 0),)), put(256, bytes(8)))) == []
+    assert line.problems() == {"template_malformed": 1, "template_missing": 1}
+
+
+def test_a_bad_set_costs_itself_and_not_its_neighbours() -> None:
+    line = Line()
+    broken = put(0, struct.pack(">HHHH", 300, 9, 1, 4))
+    rows = line.take(netflow9(template(256, FLOW), broken, put(77, b"abcd"), put(256, flow(1))))
+    assert [row["bytes"] for row in rows] == [1000]
+    assert line.problems() == {"template_malformed": 1, "reserved_set": 1}
+    places = [(problem.reason.value, problem.offset, problem.set_id) for problem in line.decoder.problems()]
+    assert places == [("template_malformed", 60, 300), ("reserved_set", 68, 77)]
+
+
+def test_a_snapshot_brings_templates_samplers_names_and_clock_over_a_restart() -> None:
+    line = Line()
+    line.now_ms += 60_000
+    line.feed(
+        netflow9(
+            template(256, _SAMPLED),
+            options_template(257, ((1, 4),), ((48, 1), (50, 4))),
+            put(257, bytes(4) + struct.pack(">BI", 3, 500)),
+            options_template(258, ((2, 4),), ((82, 8), (83, 8))),
+            put(258, struct.pack(">I8s8s", 5, b"eth5", b"uplink")),
+        )
+    )
+    again = Line()
+    again.now_ms = line.now_ms
+    again.decoder.restore(line.decoder.snapshot())
+    assert again.decoder.templates() == line.decoder.templates()
+    assert again.decoder.samplers() == line.decoder.samplers()
+    assert again.decoder.names() == line.decoder.names()
+    (row,) = again.take(netflow9(put(256, flow(1) + b"\x03"), sequence=1))
+    assert (row["sampling_interval"], row["clock_correction_ms"]) == (500, 60_000)
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"{}", b"[]", b'{"version":9}', b'{"version":1,"exporters":[{"address":"00"}]}'])
+def test_a_snapshot_that_is_none_is_refused(data: bytes) -> None:
+    line = Line()
+    with pytest.raises(InputError):
+        line.decoder.restore(data)
+    assert line.decoder.templates() == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "values", "interval", "algorithm"),
+    [
+        (((34, 4), (35, 1)), struct.pack(">IB", 100, 2), 100, 3),
+        (((34, 4), (35, 1)), struct.pack(">IB", 100, 1), 100, 1),
+        (((49, 1), (50, 4)), struct.pack(">BI", 2, 64), 64, 3),
+        (((304, 2), (305, 4), (306, 4)), struct.pack(">HII", 1, 1, 999), 1000, 1),
+        (((304, 2), (309, 4), (310, 4)), struct.pack(">HII", 3, 10, 1000), 100, 3),
+        (((304, 2), (311, 8)), struct.pack(">Hd", 4, 0.01), 100, 4),
+    ],
+)
+def test_samplers_of_every_kind_hold_for_their_domain(
+    fields: tuple[tuple[int, int], ...], values: bytes, interval: float, algorithm: int
+) -> None:
+    line = Line()
+    sets = (options_template(300, ((149, 4),), fields, True), put(300, bytes(4) + values))
+    (row,) = line.take(ipfix(*sets, template(256, FLOW, True), put(256, flow(1))))
+    assert row["sampling_interval"] == pytest.approx(interval)
+    assert (row["sampling_algorithm"], row["sampling_source"]) == (algorithm, SamplingSource.OPTIONS)
+
+
+def test_sampling_by_interface_is_looked_up_by_the_input_interface() -> None:
+    line = Line()
+    options = options_template(300, ((2, 4),), ((34, 4),))
+    data = put(300, struct.pack(">IIII", 1, 10, 2, 20))
+    fields = (*FLOW, (10, 4))
+    records = b"".join(flow(number) + struct.pack(">I", number) for number in (1, 2, 3))
+    rows = line.take(netflow9(options, data, template(256, fields), put(256, records)))
+    assert [row["sampling_interval"] for row in rows] == [10, 20, None]
+
+
+def test_a_sampler_nobody_described_leaves_the_flow_unsampled() -> None:
+    line = Line()
+    options = options_template(300, ((1, 4),), ((48, 1), (50, 4)))
+    data = put(300, struct.pack(">IBI", 0, 1, 100))
+    rows = line.take(netflow9(options, data, template(256, _SAMPLED), put(256, flow(1) + b"\x01" + flow(2) + b"\x02")))
+    assert [row["sampling_interval"] for row in rows] == [100, None]
+    assert [row["sampling_source"] for row in rows] == [SamplingSource.OPTIONS, SamplingSource.NONE]
+
+
+def test_a_record_that_says_its_sampling_is_believed_over_everything() -> None:
+    line = Line(Ingest(sampling_interval=7))
+    fields = (*FLOW, (34, 4))
+    rows = line.take(netflow9(template(256, fields), put(256, flow(1) + struct.pack(">I", 3) + flow(2) + struct.pack(">I", 0))))
+    assert [row["sampling_interval"] for row in rows] == [3, 7]
+    assert [row["sampling_source"] for row in rows] == [SamplingSource.RECORD, SamplingSource.CONFIG]
+
+
+def test_timeouts_and_boot_time_of_options_hold_for_the_domain() -> None:
+    line = Line()
+    options = options_template(300, ((149, 4),), ((36, 2), (37, 2), (160, 8)), True)
+    data = put(300, struct.pack(">IHHQ", 0, 60, 15, NOW_MS - 1_000_000))
+    fields = (*FLOW, (22, 4), (21, 4))
+    record = flow(1) + struct.pack(">II", 100_000, 900_000)
+    (row,) = line.take(ipfix(options, data, template(256, fields, True), put(256, record)))
+    assert (row["first_switched_ms"], row["last_switched_ms"]) == (NOW_MS - 900_000, NOW_MS - 100_000)
+    assert row["delta_switched_ms"] == NOW_MS - 160_000
+
+
+def test_names_of_interfaces_applications_and_vrfs_become_tables() -> None:
+    line = Line()
+    line.feed(
+        netflow9(
+            options_template(300, ((2, 4),), ((82, 8), (83, 8))),
+            put(300, struct.pack(">I8s8s", 5, b"Gi0/5\0\0\0", b"uplink  ")),
+            options_template(301, ((1, 4),), ((95, 4), (96, 8), (94, 8))),
+            put(301, struct.pack(">II8s8s", 0, 0x03000050, b"http", b"the web")),
+            options_template(302, ((1, 4),), ((234, 4), (236, 8))),
+            put(302, struct.pack(">II8s", 0, 9, b"red")),
+        )
+    )
+    names = {(row.kind, row.id): (row.name, row.description) for row in line.decoder.names()}
+    assert names == {
+        ("interface", "5"): ("Gi0/5", "uplink"),
+        ("application", "03000050"): ("http", "the web"),
+        ("vrf", "9"): ("red", ""),
+    }
+
+
+def test_elements_described_by_their_exporter_are_known_by_name_from_then_on() -> None:
+    line = Line()
+    fields = ((346, 4), (303, 2))
+    options = options_template(300, fields, ((339, 1), (344, 1), (341, 65535)), True)
+    data = put(300, struct.pack(">IHBB", 4711, 12, 3, 1) + b"\x05queue")
+    line.feed(ipfix(options, data, template(256, ((12, 4, 4711),), True)))
+    (row,) = (row for row in line.decoder.templates() if row.kind == "data")
+    assert (row.fields[0].name, row.fields[0].type) == ("queue", "unsigned32")
