@@ -45,12 +45,15 @@ _CONNECT_S: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class KafkaTarget:
-    """Brokers, topic, and what an operator may say about both. `repr` shows no option: there are passwords among them."""
+    """Brokers, topic, and what an operator may say about both; `replication` -1 leaves it to the brokers' default.
+
+    `repr` shows no option: there are passwords among them.
+    """
 
     servers: tuple[str, ...]
     topic: str
     partitions: int = 16
-    replication: int = 1
+    replication: int = -1
     group: str = "nephrite"
     options: Mapping[str, Option] = field(default_factory=dict, repr=False)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FORMS: Final = "spool:, spool:/path, kafka://host:9092,host:9092/topic?option=value or memory:name"
 _PASSWORD_FILE: Final = "sasl_plain_password_file"
-_NUMBERS: Final = {"partitions": "16", "replication": "1"}
+_NUMBERS: Final = {"partitions": "16", "replication": "-1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +104,14 @@ def _kafka(rest: str) -> "KafkaTarget":
     problems = [] if servers and topic else [f"kafka needs brokers and a topic, as in {FORMS.split(', ')[2]}"]
     problems += [f"{server!r} has no port number" for server in servers if not server.rpartition(":")[2].isdigit()]
     given = dict(parse_qsl(query, keep_blank_values=True))
-    numbers = {name: given.pop(name, default) for name, default in _NUMBERS.items()}
+    numbers = {name: given.pop(name) for name in _NUMBERS if name in given}
     problems += [f"{name} must be a number above 0" for name, value in numbers.items() if not value.isdigit() or value == "0"]
     group = given.pop("group", "nephrite")
     options = _options(given, problems)
     if problems:
         raise ConfigError([f"bus.url: {problem}" for problem in problems])
-    return KafkaTarget(servers, unquote(topic), int(numbers["partitions"]), int(numbers["replication"]), group, options)
+    partitions, replication = (int(numbers.get(name, default)) for name, default in _NUMBERS.items())
+    return KafkaTarget(servers, unquote(topic), partitions, replication, group, options)
 
 
 def _options(given: Mapping[str, str], problems: list[str]) -> "dict[str, Option]":

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -209,6 +209,67 @@ def test_a_reader_without_the_right_to_write_reads_but_cannot_release(public_fol
         with pytest.raises(BusError, match="cannot release entries: Permission denied"):
             source.release(0, 3)
         source.close()
+
+
+def test_a_spool_that_could_not_be_opened_is_not_locked(public_folder: Path) -> None:
+    written(public_folder)
+    public_folder.chmod(0o777)
+    (public_folder / "lock").chmod(0o666)
+    segment_path(lane_folder(public_folder, 0), 0).chmod(0o444)
+    with without_rights(lane_folder(public_folder, 0)), pytest.raises(BusError, match="cannot be opened: Permission denied"):
+        SpoolProducer(public_folder, 1, FAST)
+    segment_path(lane_folder(public_folder, 0), 0).chmod(0o644)
+    write_on(public_folder, b"next")
+    assert read_back(public_folder) == [*ENTRIES, b"next"]
+
+
+def test_lanes_that_an_earlier_writer_had_are_kept_and_count(tmp_path: Path) -> None:
+    wide = SpoolProducer(tmp_path, 4, small("refuse"))
+    for number in range(9):
+        wide.send(3, entry(number))
+    wide.close()
+    narrow = SpoolProducer(tmp_path, 1, small("refuse"))
+    with pytest.raises(BusError, match="holds 900 of 999"):
+        narrow.send(0, entry(9))
+    narrow.close()
+    assert SpoolSource(tmp_path, 1).partitions == 4
+
+
+def test_flush_asks_the_disk_for_every_lane_that_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(os, "fdatasync", lambda fd: asked.append(Path(f"/proc/self/fd/{fd}").readlink().parent.name))
+    producer = SpoolProducer(tmp_path, 4)
+    for lane in (0, 2, 3):
+        producer.send(lane, b"value")
+    producer.flush(1)
+    assert sorted(asked) == ["lane-0000", "lane-0002", "lane-0003"]
+    producer.flush(1)
+    producer.send(1, b"value")
+    producer.close()
+    assert sorted(asked) == ["lane-0000", "lane-0001", "lane-0002", "lane-0003"]
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_a_disk_that_loses_writes_ends_the_producer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lanes: int) -> None:
+    """No real disk fails on demand; after one did, what the kernel still shows of the file proves nothing."""
+
+    def broken(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    producer = SpoolProducer(tmp_path, lanes)
+    for lane in range(lanes):
+        producer.send(lane, b"value")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", broken)
+        with pytest.raises(BusError, match=r"the disk did not take what was written: Input/output error; check it and restart"):
+            producer.flush(1)
+    attempts: tuple[Callable[[], None], ...] = (lambda: producer.send(0, b"more"), lambda: producer.flush(1))
+    for attempt in attempts:
+        with pytest.raises(BusError, match="check it and restart"):
+            attempt()
+    producer.close()
+    write_on(tmp_path, b"after the repair")
+    assert read_back(tmp_path) == [b"value", b"after the repair"]
 
 
 @contextmanager
