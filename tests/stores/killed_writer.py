@@ -4,7 +4,6 @@ Everything it does follows from what the manifest carries, so that starting it a
 """
 
 import os
-import sys
 from pathlib import Path
 
 from stores.parquet.layout import PendingFile, pending_path
@@ -53,7 +52,3 @@ def write(data_dir: Path, kill_at: int) -> int:
             manifest.replace(["1a", "1b"], [write_file(data_dir, "1", "rows of 1", 2)], 2, now_ms=1)
         manifest.sweep(before_ms=2)
     return steps
-
-
-if __name__ == "__main__":
-    print(write(Path(sys.argv[1]), int(sys.argv[2])))  # noqa: T201
