@@ -2,8 +2,8 @@
 
     python bench/classify.py
 
-In: nothing (seeded batches of 50,000 flows with 20,000 distinct addresses per end). Out: one line per measured thing. "cold" is with
-the memo of tuples emptied before each batch, "repeated" is the same batch again and again.
+In: nothing (seeded batches of 50,000 flows with 20,000 distinct addresses per end). Out: one line per measured thing. "cold" means
+that the memo of tuples is emptied before each batch, "repeated" is the same batch again and again.
 """
 
 import ipaddress

@@ -1,0 +1,161 @@
+"""What the inventory knows of the exporter, the interfaces and both ends of each flow.
+
+In: a batch of flows and a snapshot. Out: the columns of FLOW that name nodes, interfaces, labels, autonomous systems and countries;
+all null where nothing is known. Refuses to know where the snapshot comes from. Everything is looked up once per distinct value.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from columns.dictionaries import places
+from columns.ranges import NOWHERE, halves
+from columns.snapshot import ANYWHERE, LABELS, Snapshot
+from flowpb.schema import BY_NAME, TEXT
+
+Rows = NDArray[np.int64]
+Columns = dict[str, pa.Array]
+
+_NODE_TEXTS: Final = ("foreign_source", "foreign_id", "label", "categories")
+_ENDS: Final = ("src", "dst")
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """Rows of a table, one per flow: the distinct ones (-1 is none), and which of them each flow has."""
+
+    rows: Rows
+    place: NDArray[np.integer]
+
+    def text(self, table: pa.StringArray) -> pa.DictionaryArray:
+        """The texts of these rows as a column; each text is once in its dictionary."""
+        encoded = table.take(_nullable(self.rows)).dictionary_encode()
+        return pa.DictionaryArray.from_arrays(encoded.indices.take(pa.array(self.place)), encoded.dictionary).cast(TEXT)
+
+    def numbers(self, table: pa.Array) -> pa.Array:
+        """The numbers of these rows as a column."""
+        return table.take(_nullable(self.rows)).take(pa.array(self.place))
+
+
+def inventory_columns(flows: pa.RecordBatch, inventory: Snapshot) -> Columns:
+    """All columns that the inventory gives, those of absent columns left out; `src_as` and `dst_as` filled where null or 0."""
+    columns: Columns = {}
+    locations = _Locations.of(flows, inventory)
+    nodes = inventory.tables["nodes"]
+    if exporters := locations.nodes(flows, "exporter_addr", inventory):
+        columns |= _node_columns("exporter", exporters, nodes)
+        columns["exporter_vendor"] = exporters.text(nodes.field("vendor"))
+        for name in ("in_if", "out_if"):
+            if name in flows.schema.names:
+                columns |= _interface_columns(flows, name, exporters, inventory)
+    for end in _ENDS:
+        if picked := locations.nodes(flows, f"{end}_addr", inventory):
+            columns |= _node_columns(end, picked, nodes)
+            columns |= _address_columns(flows, end, inventory)
+    version = pa.DictionaryArray.from_arrays(pa.array(np.zeros(flows.num_rows, np.int32)), pa.array([inventory.version]))
+    return columns | {"inventory_version": version}
+
+
+@dataclass(frozen=True, slots=True)
+class _Locations:
+    """The location of each flow, and the id in the inventory of each distinct one, the last for null."""
+
+    place: NDArray[np.integer]
+    ids: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, flows: pa.RecordBatch, inventory: Snapshot) -> "_Locations":
+        if "location" not in flows.schema.names:
+            return cls(np.zeros(flows.num_rows, np.int32), np.array([ANYWHERE], np.int32))
+        column = flows.column("location")
+        ids = [inventory.location_ids.get(name, ANYWHERE) for name in column.dictionary.to_pylist()]
+        return cls(places(column), np.array([*ids, ANYWHERE], np.int32))
+
+    def nodes(self, flows: pa.RecordBatch, name: str, inventory: Snapshot) -> Picked | None:
+        """Nodes of an address column, as seen from the location of each flow; None if the column is absent."""
+        if name not in flows.schema.names:
+            return None
+        column = flows.column(name)
+        addresses, place = column.dictionary, places(column)
+        if len(self.ids) == 1 or (self.place == self.place[:1]).all():
+            location = self.ids[self.place[0]] if len(self.place) else ANYWHERE
+            found = inventory.nodes_at(halves(addresses), np.full(len(addresses), location, np.int32))
+            return Picked(np.append(found, NOWHERE).astype(np.int64), place)
+        return self._mixed(addresses, place, inventory)
+
+    def _mixed(self, addresses: pa.Array, place: NDArray[np.integer], inventory: Snapshot) -> Picked:
+        """Nodes per pair of address and location, where a batch has flows of several locations."""
+        pairs, pair = distinct(place.astype(np.int64) * len(self.ids) + self.place)
+        address, location = np.divmod(pairs, len(self.ids))
+        known = address < len(addresses)
+        found = np.full(len(pairs), NOWHERE, np.int64)
+        chosen = addresses.take(pa.array(address[known]))
+        found[known] = inventory.nodes_at(halves(chosen), self.ids[location[known]])
+        return Picked(found, pair)
+
+
+def distinct(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """The distinct codes in the order of their coming, and the place of each row among them."""
+    encoded = pa.array(codes).dictionary_encode()
+    return encoded.dictionary.to_numpy(zero_copy_only=False), encoded.indices.to_numpy(zero_copy_only=False)
+
+
+def _node_columns(prefix: str, picked: Picked, nodes: pa.StructArray) -> Columns:
+    columns = {f"{prefix}_{name}": picked.text(nodes.field(name)) for name in _NODE_TEXTS}
+    return columns | {f"{prefix}_node_id": picked.numbers(nodes.field("node_id"))}
+
+
+def _interface_columns(flows: pa.RecordBatch, name: str, exporters: Picked, inventory: Snapshot) -> Columns:
+    indexes = pc.fill_null(flows.column(name), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    pairs, pair = distinct(exporters.place.astype(np.int64) << 32 | indexes)
+    nodes = exporters.rows[pairs >> 32].astype(np.int32)
+    picked = Picked(inventory.interfaces_of(nodes, pairs & 0xFFFF_FFFF), pair)
+    table = inventory.tables["interfaces"]
+    return {
+        f"{name}_name": picked.text(table.field("name")),
+        f"{name}_alias": picked.text(table.field("alias")),
+        f"{name}_speed": picked.numbers(table.field("speed")),
+    }
+
+
+def _address_columns(flows: pa.RecordBatch, end: str, inventory: Snapshot) -> Columns:
+    column = flows.column(f"{end}_addr")
+    addresses, place = halves(column.dictionary), places(column)
+    labels, systems, countries = (
+        _fewer(np.append(inventory.ranges[name].look_up(addresses), NOWHERE), place) for name in ("labels", "systems", "countries")
+    )
+    columns = {f"{end}_{name}": labels.text(inventory.tables["labels"].field(name)) for name in LABELS}
+    columns[f"{end}_country"] = countries.text(inventory.tables["countries"])
+    return columns | dict(_system_columns(flows, end, systems, inventory))
+
+
+def _system_columns(flows: pa.RecordBatch, end: str, systems: Picked, inventory: Snapshot) -> Iterator[tuple[str, pa.Array]]:
+    """AS number where the exporter gave none, and the name of the number that holds then."""
+    table = inventory.tables["systems"]
+    number = systems.numbers(table.field("number"))
+    if f"{end}_as" in flows.schema.names:
+        exported = flows.column(f"{end}_as")
+        number = pc.if_else(pc.fill_null(pc.equal(exported, 0), True), pc.coalesce(number, exported), exported)
+    yield f"{end}_as", number
+    numbers, place = distinct(pc.fill_null(number, 0).to_numpy(zero_copy_only=False).astype(np.int64))
+    yield f"{end}_as_name", Picked(inventory.systems_of(numbers), place).text(table.field("name"))
+
+
+def _fewer(rows: NDArray[np.integer], place: NDArray[np.integer]) -> Picked:
+    """Rows per distinct address as distinct rows: many addresses share a network."""
+    fewer, row = distinct(rows.astype(np.int64))
+    return Picked(fewer, row[place])
+
+
+def _nullable(rows: Rows) -> pa.Array:
+    return pa.array(rows, mask=rows < 0)
+
+
+def present(columns: Mapping[str, pa.Array]) -> Columns:
+    """Without columns that are all null, typed as in FLOW."""
+    return {name: column.cast(BY_NAME[name].type) for name, column in columns.items() if column.null_count < len(column)}

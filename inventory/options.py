@@ -1,0 +1,74 @@
+"""Interfaces as exporters name them in options data (IANA elements 10, 82 and 83).
+
+In: NDJSON, one record per line: exporter, location, index, name, alias. Out: a node per exporter, known by its address only. Later
+lines hold over earlier ones: exporters repeat themselves.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.errors import InputError
+from inventory.model import Gathered, Interface, Node, Problem, canonical
+from inventory.records import Json, is_record
+
+
+@dataclass(frozen=True, slots=True)
+class NamedInterface:
+    """What one options record says of an interface; `exporter` is an address as text."""
+
+    exporter: str
+    location: str | None
+    interface: Interface
+
+
+@dataclass(frozen=True, slots=True)
+class OptionsFile:
+    """A file of options records."""
+
+    path: Path
+
+    def gather(self) -> Gathered:
+        """Its exporters; raises InputError if it cannot be read."""
+        try:
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{self.path}: cannot be read: {error}") from error
+        problems: list[Problem] = []
+        return Gathered(nodes_of(_records(lines, str(self.path), problems)), tuple(problems))
+
+
+def nodes_of(records: Iterable[NamedInterface]) -> tuple[Node, ...]:
+    """One node per exporter and location, in the order of their coming."""
+    found: dict[tuple[str, str | None], dict[int, Interface]] = {}
+    for record in records:
+        found.setdefault((record.exporter, record.location), {})[record.interface.index] = record.interface
+    return tuple(
+        Node(location=location, addresses=(exporter,), interfaces=tuple(sorted(interfaces.values(), key=lambda each: each.index)))
+        for (exporter, location), interfaces in found.items()
+    )
+
+
+def _records(lines: Iterable[str], where: str, problems: list[Problem]) -> Iterator[NamedInterface]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            value: Any = json.loads(line)
+            if not is_record(value):
+                raise ValueError("must be an object")
+            yield _record(value)
+        except ValueError as error:
+            problems.append(Problem(f"{where}: line {number}", str(error)))
+
+
+def _record(value: Mapping[str, Json]) -> NamedInterface:
+    exporter, index, location = value.get("exporter"), value.get("index"), value.get("location")
+    if not isinstance(exporter, str) or not isinstance(index, int) or not 0 <= index < 1 << 32:
+        raise ValueError("needs an exporter's address and an index")
+    canonical(exporter)
+    name, alias = value.get("name"), value.get("alias")
+    interface = Interface(index, name if isinstance(name, str) else None, alias if isinstance(alias, str) else None)
+    return NamedInterface(exporter, location if isinstance(location, str) else None, interface)
