@@ -9,6 +9,7 @@ its place kept. Counts `ingest_datagrams_total`, `_datagram_bytes_total`, `_flow
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final
 
 import pyarrow as pa
@@ -169,6 +170,13 @@ class Decoder:
     def problems(self, limit: int = 100) -> list[Problem]:
         """The most recent located problems, oldest first."""
         return list(self._log.recent)[-limit:]
+
+    def problems_after(self, last: Problem | None) -> list[Problem]:
+        """Problems located since `last`, newest first. Almost always none, and cheap then: made to be asked after each datagram."""
+        recent = self._log.recent
+        if not recent or recent[-1] is last:
+            return []
+        return list(takewhile(lambda problem: problem is not last, reversed(recent)))
 
     def templates(self) -> list[tables.TemplateRow]:
         """All templates in force."""
