@@ -67,6 +67,19 @@ class ExporterSettings(_Section):
     active_timeout_s: int | None = Field(None, ge=1, description="No flow of theirs is spread over more time than this.")
     direction: Literal["ingress", "egress"] | None = Field(None, description="Direction of their flows that do not say theirs.")
     clock_correction_ms: int | None = Field(None, description="Added to their times instead of the estimate; 0 trusts them.")
+    keep_elements: tuple[str, ...] = Field(
+        (), description="Elements kept in `extras`: a name, ID or PEN.ID each, `unknown` for all without a name, `all`."
+    )
+    inner_flow: bool = Field(False, description="Of sampled GRE, IP-in-IP, VXLAN and Geneve packets, take the flow inside.")
+
+
+class ElementSettings(_Section):
+    """An information element that the shipped registry does not have, or has wrong."""
+
+    pen: int = Field(0, ge=0, lt=1 << 32, description="Private enterprise number; 0 is IANA, or NetFlow v9.")
+    id: int = Field(ge=0, lt=1 << 16, description="Element id, without the enterprise bit.")
+    name: str = Field(min_length=1, description="Name by which it is shown and kept.")
+    type: str = Field("octetArray", description="Abstract data type (RFC 7012 section 3.1).")
 
 
 class Ingest(_Section):
@@ -77,6 +90,7 @@ class Ingest(_Section):
     listeners: tuple[Listener, ...] = Field((Listener(),), description="Sockets to listen on.")
     allowed_networks: Networks = Field((), description="Only packets from these networks are taken; empty takes all.")
     exporter_settings: tuple[ExporterSettings, ...] = Field((), description="What holds for exporters of some networks.")
+    elements: tuple[ElementSettings, ...] = Field((), description="Information elements besides those that are shipped.")
     batch_interval_ms: int = Field(250, ge=10, le=10_000, description="A batch closes when it is this old.")
     batch_flows: int = Field(65_536, ge=1, description="A batch closes at this many flows.")
     batch_bytes: int = Field(768 << 10, ge=4096, description="A batch closes at about this many octets.")
