@@ -13,9 +13,11 @@ from query.times import show_span, show_time
 from stores.contract import FLOWS_SCHEMA, MEASURES, Exporters, Flows, Measures, Provenance, Series, Top, TopItem
 from stores.questions import KEYS, Filters, Items, Key
 
-_PROTOCOLS: Final = {1: "icmp", 2: "igmp", 4: "ipip", 6: "tcp", 17: "udp", 41: "ipv6", 47: "gre", 50: "esp", 51: "ah", 58: "icmp6"}
-_MORE_PROTOCOLS: Final = {88: "eigrp", 89: "ospf", 103: "pim", 112: "vrrp", 115: "l2tp", 132: "sctp", 136: "udplite"}
-_NAMES: Final = _PROTOCOLS | _MORE_PROTOCOLS
+_PROTOCOLS: Final = {
+    **{1: "icmp", 2: "igmp", 4: "ipip", 6: "tcp", 17: "udp", 41: "ipv6", 47: "gre", 50: "esp", 51: "ah", 58: "icmp6"},
+    **{88: "eigrp", 89: "ospf", 103: "pim", 112: "vrrp", 115: "l2tp", 132: "sctp", 136: "udplite"},
+}
+"""Usual short names (IANA protocol numbers)."""
 _TITLES: Final = {
     Items.APPLICATIONS: "Application",
     Items.HOSTS: "Host",
@@ -163,7 +165,7 @@ def show_item(items: Items, key: Key) -> str:
 
 def show_protocol(number: str | int | None) -> str:
     """The usual name of an IP protocol, or its number."""
-    return "" if number is None else _NAMES.get(int(number), str(number))
+    return "" if number is None else _PROTOCOLS.get(int(number), str(number))
 
 
 def _measured(measures: Sequence[Measures], whole: int | None, span_ms: int) -> list[Shown]:

@@ -220,10 +220,11 @@ class Manifest:
     def _place(self, files: Iterable[PendingFile | LiveFile]) -> None:
         for file in files:
             target = placed_path(self.data_dir, file.level, file.name, file.max_ms)
-            if not target.parent.exists():
-                target.parent.mkdir(parents=True)
-                sync(target.parent.parent)
-            pending_path(self.data_dir, file.name).rename(target)
+            with _translated(self.data_dir):
+                if not target.parent.exists():
+                    target.parent.mkdir(parents=True)
+                    sync(target.parent.parent)
+                pending_path(self.data_dir, file.name).rename(target)
             self._step("placed")
 
     def _recover(self) -> None:
@@ -327,3 +328,5 @@ def _translated(data_dir: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise StoreError(f"{manifest_path(data_dir)}: {error}") from error
+    except OSError as error:
+        raise StoreError(f"{error.filename or data_dir}: {error.strerror or error}") from error

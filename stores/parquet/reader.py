@@ -34,6 +34,7 @@ _ORDER: Final = {
 _FLOW_COLUMNS: Final = {
     "id": "concat_ws('-', collector, epoch, lane, seq, row)",
     "exporter": "exporter_addr",
+    "sampling_interval": "CASE WHEN isfinite(sampling_interval) THEN sampling_interval END",
 }
 Answer = TypeVar("Answer")
 

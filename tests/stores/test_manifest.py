@@ -96,6 +96,15 @@ def test_a_commit_without_its_file_changes_nothing(tmp_path: Path) -> None:
         assert manifest.load().run == 0
 
 
+def test_a_file_that_cannot_be_placed_stays_readable(tmp_path: Path) -> None:
+    (tmp_path / "raw").touch()
+    with Manifest.open(tmp_path, writer=True) as manifest:
+        with pytest.raises(StoreError, match=r"raw.*: (Not a directory|File exists)"):
+            manifest.commit(Commit(files=[pending(tmp_path, "f", 0, MINUTE)]))
+        [file] = manifest.files("raw", "raw", 0, MINUTE)
+        assert (find_file(tmp_path, file), manifest.load().run) == (tmp_path / "pending" / "f", 1)
+
+
 def test_a_commit_that_fails_is_rolled_back(tmp_path: Path) -> None:
     with Manifest.open(tmp_path, writer=True) as manifest:
         manifest.commit(Commit(files=[pending(tmp_path, "f", 0, MINUTE)]))

@@ -111,6 +111,11 @@ def test_flows_are_listed_as_exported(tmp_path: Path) -> None:
         assert store.flows(FlowsQuery(SPAN, Filters(), 1, "oldest")).rows["src_addr"].to_pylist() == [X]
 
 
+def test_a_sampling_interval_that_is_no_number_is_not_listed(tmp_path: Path) -> None:
+    with stored(tmp_path, flow(sampling_interval=float("nan")), flow(sampling_interval=2.0)) as store:
+        assert store.flows(FlowsQuery(SPAN, Filters(), 9)).rows["sampling_interval"].to_pylist() == [None, 2.0]
+
+
 @pytest.mark.parametrize(
     ("filters", "rows"),
     [
