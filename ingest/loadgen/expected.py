@@ -107,10 +107,10 @@ class Oracle:
 
     def _count(self, flow: Flow, mark_ms: int, frontier_ms: int) -> None:
         self.counts.flows += 1
-        self.counts.saturated += sum(saturates(value, flow.sampling_interval) for value in (flow.bytes, flow.packets))
         interval = judge(flow, mark_ms, frontier_ms, self.counts)
         if interval is None:
             return
+        self.counts.saturated += sum(saturates(value, flow.sampling_interval) for value in (flow.bytes, flow.packets))
         application = application_of(flow.protocol, flow.src_port, flow.dst_port)
         for share in spread(flow, interval):
             for grouping in GROUPINGS:

@@ -13,7 +13,7 @@ _AHEAD_OF_APPEND_MS: Final = 60_000
 
 @dataclass(slots=True)
 class Counts:
-    """What happened to batches and flows. `clipped_bytes` holds those of late flows, too, which `clipped_bytes_late` repeats."""
+    """What happened to batches and flows. Clipped octets and saturated counters are those of accepted flows; repairs are of all."""
 
     batches: int = 0
     repeats: int = 0
@@ -26,7 +26,6 @@ class Counts:
     saturated: int = 0
     clipped_flows: int = 0
     clipped_bytes: int = 0
-    clipped_bytes_late: int = 0
 
 
 @dataclass(slots=True)
@@ -83,17 +82,15 @@ def judge(flow: Flow, mark_ms: int, frontier_ms: int, counts: Counts) -> Interva
         start = end
         counts.reversed += 1
     clipped = min(end, max(start, frontier_ms - HORIZON_MS))
-    accepted = window_of(clipped) + WINDOW_MS + HORIZON_MS > frontier_ms
-    if clipped > start:
-        moved = part(scaled(flow.bytes, flow.sampling_interval), end - start, clipped - start)
-        counts.clipped_flows += 1
-        counts.clipped_bytes += moved
-        counts.clipped_bytes_late += 0 if accepted else moved
-    if not accepted:
+    octets = scaled(flow.bytes, flow.sampling_interval)
+    if window_of(clipped) + WINDOW_MS + HORIZON_MS <= frontier_ms:
         counts.late += 1
-        counts.late_bytes += scaled(flow.bytes, flow.sampling_interval)
+        counts.late_bytes += octets
         return None
     counts.accepted += 1
+    if clipped > start:
+        counts.clipped_flows += 1
+        counts.clipped_bytes += part(octets, end - start, clipped - start)
     return Interval(clipped, end)
 
 
