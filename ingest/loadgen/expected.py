@@ -12,10 +12,11 @@ import pyarrow as pa
 from flowpb.documents import AGGREGATE_SCHEMA
 from flowpb.groupings import GROUPINGS, TOP_K, WINDOW_MS, Grouping
 from flowpb.lanes import LANES, lane_of
-from ingest.loadgen.oracle.flows import Batch, Flow, address_text, read_entry
-from ingest.loadgen.oracle.groups import Document, Group, items_of, sides_of
-from ingest.loadgen.oracle.judge import Counts, LaneLog, Share, judge, saturates, spread
-from ingest.loadgen.oracle.services import application_of
+
+from .oracle.flows import Batch, Flow, address_text, read_entry
+from .oracle.groups import Document, Group, items_of, sides_of
+from .oracle.judge import Counts, LaneLog, Share, judge, saturates, spread
+from .oracle.services import application_of
 
 KEY = ("window_start_ms", "grouped_by", "location", "exporter_addr", "if_index", "dscp", "slot")
 """What tells documents apart, and their canonical order (null first)."""

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from flowpb.groupings import Grouping, Kind, Scope
-from ingest.loadgen.oracle.flows import Flow, address_text
-from ingest.loadgen.oracle.judge import Share
+
+from .flows import Flow, address_text
+from .judge import Share
 
 _INGRESS, _EGRESS = 0, 1
 _COUNTERS: Final = ("bytes", "packets", "flows", "bytes_unscaled", "packets_unscaled")

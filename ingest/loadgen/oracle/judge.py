@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from flowpb.groupings import FUTURE_MS, HORIZON_MS, LEASE_MS, WINDOW_MS
-from ingest.loadgen.oracle.flows import Batch, Flow
+
+from .flows import Batch, Flow
 
 _MOST: Final = 2**63 - 1
 _AHEAD_OF_APPEND_MS: Final = 60_000
