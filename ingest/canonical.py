@@ -15,14 +15,18 @@ from numpy.typing import NDArray
 from ingest.assembly import ALL, Assembly, Where
 from ingest.blocks import Block, Longs, make_block
 from ingest.columns_of_elements import STEPS
+from ingest.columns_of_extras import put_extras
 from ingest.columns_of_samples import Samples, make_samples, put_samples
 from ingest.columns_of_sampling import put_sampling
+from ingest.columns_of_sections import put_sections
 from ingest.columns_of_times import put_times
+from ingest.columns_of_totals import put_totals
 from ingest.layout import Layout, make_layout
 from ingest.pending import Group, PacketTable, Pending, SampleGroup
 from ingest.problems import Reason
 from ingest.protocols.sflow import InterfaceCounters, read_counters
 from ingest.rows import Rows
+from ingest.totals import Totals
 
 _LAYOUTS = 4096
 _ARRIVALS = 1 << 40
@@ -81,10 +85,11 @@ class _Structure:
 
 @dataclass(slots=True)
 class Canonicaliser:
-    """Keeps the layouts of structures it has seen, bounded."""
+    """Keeps the layouts of structures it has seen, and the last totals of flows, bounded."""
 
     lanes: int
     layouts: dict[bytes, Layout] = field(default_factory=dict)
+    totals: Totals = field(default_factory=Totals)
 
     def drain(self, pending: Pending) -> Drained:
         """Everything that is pending, as canonical flows."""
@@ -99,11 +104,13 @@ class Canonicaliser:
         out = Assembly(rows, np.repeat(exporters.astype(np.int32), counts), pending.exporters)
         _put_packet_columns(out, table, packets, counts)
         for structure in structures:
-            _put_structure(structure, table, pending, out, repairs, rows)
+            _put_structure(structure, table, pending, out, repairs, self.totals)
         readings: list[Reading] = []
         for samples, place in sampled:
             received = np.repeat(table["received_ms"][place.packets], place.rows_of_set)
-            put_samples(samples, out, _rows(place.starts, place.rows_of_set), received)
+            inner = np.array([choice.inner_flow for choice in pending.choices], bool)[table["choice"][place.packets]]
+            target = _rows(place.starts, place.rows_of_set)
+            put_samples(samples, out, target, received, np.repeat(inner, place.rows_of_set))
             readings += _readings(samples, table["exporter"][place.packets], place.packets)
             for exporter in table["exporter"][place.packets[samples.faults]].tolist():
                 repairs[exporter, Reason.SAMPLE_MALFORMED] += 1
@@ -215,19 +222,27 @@ def _put_packet_columns(out: Assembly, table: PacketTable, packets: Longs, count
 
 
 def _put_structure(
-    structure: _Structure, table: PacketTable, pending: Pending, out: Assembly, repairs: Counter[tuple[int, Reason]], total: int
+    structure: _Structure,
+    table: PacketTable,
+    pending: Pending,
+    out: Assembly,
+    repairs: Counter[tuple[int, Reason]],
+    totals: Totals,
 ) -> None:
     block = structure.block
     for number, view in enumerate(block.layout.views):
-        where, chosen = _positions(structure, number, total)
+        where, chosen = _positions(structure, number, out.rows)
         if number and chosen is None:
             continue
         rows = Rows(block, view, chosen, structure.placed.packets, where, table, out)
         if not rows.count:
             continue
+        put_sections(rows)
         for step in STEPS:
             step(rows)
+        put_totals(rows, totals, pending.exporters, number > 0)
         put_sampling(rows, pending.views)
+        put_extras(rows, pending.choices)
         repaired = put_times(rows)
         if repaired.any():
             for exporter in rows.of_packet("exporter")[repaired].tolist():

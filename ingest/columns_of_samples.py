@@ -99,9 +99,9 @@ def make_samples(payloads: list[bytes], starts: Longs, limits: Longs) -> Samples
     return Samples(data, words, *columns, tuple(counters), np.unique(np.concatenate(faults)))
 
 
-def put_samples(samples: Samples, out: Assembly, rows: Longs, received: Longs) -> None:
-    """All columns of flow samples; `rows` are their positions, `received` their receive times."""
-    target = _Target(out, rows)
+def put_samples(samples: Samples, out: Assembly, rows: Longs, received: Longs, inner: Bools) -> None:
+    """All columns of flow samples; `rows` are their positions, `inner` tells for which the flow inside a tunnel is wanted."""
+    target = _Target(out, rows, inner)
     for name in ("first_switched_ms", "delta_switched_ms", "last_switched_ms"):
         out.put(name, target.where(None), received)
     _put_fixed(samples, target)
@@ -118,10 +118,11 @@ def put_samples(samples: Samples, out: Assembly, rows: Longs, received: Longs) -
 
 @dataclass(slots=True)
 class _Target:
-    """Where values of records go: the row of each sample."""
+    """Where values of records go: the row of each sample; of `inner` ones the flow inside a tunnel is taken."""
 
     out: Assembly
     rows: Longs
+    inner: Bools
     known: dict[int, Where] = field(default_factory=dict)
 
     def where(self, records: sflow.Items | None) -> Where:
@@ -225,22 +226,38 @@ def _put_raw(samples: Samples, records: sflow.Items, target: _Target) -> None:
     target.put("bytes", records, frame, np.uint64, counted)
     if heads.ip_length is not None:
         target.put("bytes", records, heads.ip_length.values, np.uint64, heads.ip_length.rows & counted)
-    put_heads(heads, target.out, target.where(records))
+    wanted = target.inner[records.owner]
+    if heads.inner is None or heads.inner_kind is None or not (heads.inner.rows & wanted).any():
+        put_heads(heads, target.out, target.where(records))
+        return
+    tunnelled = heads.inner.rows & wanted
+    put_heads(heads, target.out, target.where(records), ~tunnelled)
+    put_heads(Heads(octets=heads.octets), target.out, target.where(records))
+    inside = parse_inner(samples.data, heads.inner.values[tunnelled], stop[tunnelled], heads.inner_kind[tunnelled])
+    put_heads(inside, target.out, target.rows[records.owner[tunnelled]])
 
 
-def put_heads(heads: Heads, out: Assembly, rows: Where) -> None:
-    """Columns of sampled packets' heads, at these rows."""
-    for name, known in heads.numbers.items():
-        out.put(name, rows, known.values, known.rows)
-    for name, known in heads.octets.items():
-        if known.rows.any():
-            out.put(name, rows, known.values, known.rows)
+def parse_inner(data: NDArray[np.uint8], start: Longs, stop: Longs, kind: Longs) -> Heads:
+    """Heads inside tunnels; their MAC addresses are not those of the sampled frame and are left out."""
+    heads = packet_header.parse_heads(data, start, stop, kind)
+    heads.octets.clear()
+    return heads
+
+
+def put_heads(heads: Heads, out: Assembly, rows: Where, only: Bools | None = None) -> None:
+    """Columns of sampled packets' heads, at these rows; `only` some of them."""
+    for name, known in (heads.numbers | heads.octets).items():
+        out.put(name, rows, known.values, _both(known.rows, only))
     for name, known in heads.narrow.items():
-        out.put_narrow(name, rows, known.values, known.rows)
+        out.put_narrow(name, rows, known.values, _both(known.rows, only))
     for name, known in heads.wide.items():
-        out.put_wide(name, rows, known.values, known.rows)
+        out.put_wide(name, rows, known.values, _both(known.rows, only))
     if heads.labels:
         _put_labels(heads.labels, out, rows)
+
+
+def _both(known: Bools, only: Bools | None) -> Bools:
+    return known if only is None else known & only
 
 
 def _put_labels(labels: list[Known], out: Assembly, rows: Where) -> None:

@@ -21,6 +21,7 @@ from flowpb.lanes import lane_of
 from flowpb.schema import ProtocolVersion
 from ingest import reports, snapshots, tables
 from ingest.canonical import Canonicaliser, Reading
+from ingest.choices import Choices
 from ingest.exporters import Exporter, Exporters
 from ingest.intake import Intake
 from ingest.parking import Parking
@@ -70,6 +71,7 @@ class Decoder:
     """All exporters of one collector. Not thread-safe."""
 
     def __init__(self, settings: Ingest, lanes: int, counters: Counters) -> None:
+        """Raises ConfigError for elements in the settings that do not exist."""
         self._settings = settings
         self._lanes = lanes
         self._counters = counters
@@ -78,7 +80,7 @@ class Decoder:
         self._log = ProblemLog()
         self._pending = Pending()
         self._canonicaliser = Canonicaliser(lanes)
-        self._intake = Intake(settings, self._exporters, self._parking, self._pending, self._log)
+        self._intake = Intake(settings, self._exporters, self._parking, self._pending, self._log, Choices(settings))
         self._readings: deque[InterfaceReading] = deque(maxlen=READINGS_KEPT)
         self._datagrams: Counter[int] = Counter()
         self._octets: Counter[int] = Counter()

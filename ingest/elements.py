@@ -74,3 +74,8 @@ def element_of(pen: int, number: int, added: dict[tuple[int, int], Element] | No
     if found is None and pen == REVERSE_PEN and (iana := shipped().get((0, number))) is not None:
         found = iana._replace(pen=pen, name=f"reverse{iana.name[:1].upper()}{iana.name[1:]}")
     return found or Element(pen, number, f"{pen}.{number}", "octetArray")
+
+
+def is_known(pen: int, number: int, added: dict[tuple[int, int], Element]) -> bool:
+    """Whether any table has the element, or the IANA one that it reverses."""
+    return (pen, number) in added or (pen, number) in shipped() or (pen == REVERSE_PEN and (0, number) in shipped())

@@ -12,7 +12,8 @@ from typing import Final
 
 from common.config import Ingest
 from ingest.blocks import measure
-from ingest.elements import Element
+from ingest.choices import Choices
+from ingest.elements import Element, is_known
 from ingest.exporters import Domain, DomainKey, Exporter, Exporters, Parked
 from ingest.optiondata import OptionRecord, read_element, read_records
 from ingest.parking import Parking
@@ -25,6 +26,7 @@ from ingest.templates import Template, make_template
 
 OPTIONS_KEPT: Final = 4096
 _ELEMENTS_ADDED: Final = 16_384
+_SHOWN: Final = 8
 _WIRE: Final[dict[int, ModuleType]] = {9: netflow9, 10: ipfix}
 
 
@@ -46,9 +48,13 @@ class Intake:
     parking: Parking
     pending: Pending
     log: ProblemLog
+    choices: Choices
     options: deque[OptionRecord] = field(default_factory=lambda: deque(maxlen=OPTIONS_KEPT))
-    elements: dict[tuple[int, int], Element] = field(default_factory=dict)
+    elements: dict[tuple[int, int], Element] = field(init=False)
     option_counts: Counter[int] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.elements = dict(self.choices.elements)
 
     def take_fixed(self, exporter: Exporter, version: int, payload: bytes, received_ms: int) -> None:
         """A NetFlow v1, v5 or v7 datagram."""
@@ -184,6 +190,9 @@ class Intake:
             text = f"template {definition.id}: its records would take no octets, or more than a message"
             self._note(message, Fault(Reason.TEMPLATE_MALFORMED, message.header.start, text, definition.id))
             return
+        known = message.domain.templates.get(template.id)
+        if known is None or known.spec != template.spec:
+            self._note_unknown(message, template)
         pushed_out = self.exporters.put_template(message.exporter, message.domain, template)
         if pushed_out:
             text = f"{pushed_out} templates forgotten: there are more than `ingest.templates_per_exporter`"
@@ -194,6 +203,13 @@ class Intake:
         for parked in self.parking.take(message.domain, definition.id):
             message.exporter.replayed_sets += 1
             self._replay(message, template, parked)
+
+    def _note_unknown(self, message: "_Message", template: Template) -> None:
+        """Elements that no table has are counted once per template; their octets can be kept (`keep_elements`)."""
+        unknown = [f"{item.pen}.{item.id}" for item in template.fields() if not is_known(item.pen, item.id, self.elements)]
+        if unknown:
+            text = f"template {template.id}: no names for elements {', '.join(unknown[:_SHOWN])}"
+            self._note(message, Fault(Reason.UNKNOWN_ELEMENT, message.header.start, text, template.id))
 
     def _withdraw(self, message: "_Message", number: int, options: bool) -> None:
         store = message.domain.templates
@@ -306,6 +322,7 @@ class Intake:
             -1 if active is None else active * 1000,
             -1 if inactive is None else inactive * 1000,
             self.pending.view_number(view),
+            self.pending.choice_number(self.choices.of(exporter.address)),
         )
 
     def _note(self, message: "_Message", fault: Fault) -> None:

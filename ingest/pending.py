@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.choices import Choice
 from ingest.options import SamplingView
 
 
@@ -25,6 +26,7 @@ class Source(NamedTuple):
     active_ms: int
     inactive_ms: int
     view: int
+    choice: int
 
 
 class Packet(NamedTuple):
@@ -79,6 +81,7 @@ class Pending:
     exporter_numbers: dict[bytes, int] = field(default_factory=dict)
     views: list[SamplingView] = field(default_factory=list)
     view_numbers: dict[int, int] = field(default_factory=dict)
+    choices: list[Choice] = field(default_factory=list)
 
     def exporter_number(self, exporter: bytes) -> int:
         """Number of an exporter within this drain."""
@@ -93,6 +96,12 @@ class Pending:
         if number == len(self.views):
             self.views.append(view)
         return number
+
+    def choice_number(self, choice: Choice) -> int:
+        """Number of an operator's choice within this drain."""
+        if choice not in self.choices:
+            self.choices.append(choice)
+        return self.choices.index(choice)
 
     def add_source(self, source: Source) -> int:
         """Number of a source."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ingest.elements import Element, element_of
+from ingest.elementvalues import Value, value_of
 from ingest.exporters import Domain, Exporter, Exporters
 from ingest.optiondata import OptionRecord
 from ingest.options import Sampler
@@ -68,13 +69,14 @@ class NameRow:
 
 @dataclass(frozen=True, slots=True)
 class ValueRow:
-    """One value of an option record, as the octets that came."""
+    """One value of an option record: the octets that came, and what they mean by the element's type."""
 
     pen: int
     id: int
     name: str
     type: str
     octets: bytes
+    value: Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ def _field(pen: int, number: int, length: int, added: Elements) -> FieldRow:
 
 def _value(pen: int, number: int, octets: bytes, added: Elements) -> ValueRow:
     element = element_of(pen, number, added)
-    return ValueRow(pen, number, element.name, element.type, octets)
+    return ValueRow(pen, number, element.name, element.type, octets, value_of(element, octets))
 
 
 def _samplers(domain: Domain) -> list[tuple[str, int, Sampler]]:

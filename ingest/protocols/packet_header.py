@@ -45,6 +45,8 @@ class Heads:
     octets: dict[str, Known] = field(default_factory=dict)
     labels: list[Known] = field(default_factory=list)
     ip_length: Known | None = None
+    inner: Known | None = None
+    inner_kind: Longs | None = None
 
 
 class Octets:
@@ -77,7 +79,10 @@ class Octets:
 
 
 def parse_heads(data: NDArray[np.uint8], start: Longs, stop: Longs, kind: Longs) -> Heads:
-    """Read heads [start, stop) of `data`, which has SLACK octets more; `kind` is sFlow's header_protocol of each."""
+    """Read heads [start, stop) of `data`, which has SLACK octets more; `kind` is sFlow's header_protocol of each.
+
+    `Heads.inner` and `inner_kind` tell where the payload of a tunnel starts, and how it is to be read on.
+    """
     octets = Octets(data, stop)
     heads = Heads()
     ethernet = kind == ETHERNET
@@ -207,6 +212,23 @@ def _read_transport(octets: Octets, heads: Heads, at: Longs, protocol: Longs, ca
     icmp = carries & np.isin(protocol, _ICMP)
     _put(heads, "icmp_type", octets.read(at, 1), np.uint8, icmp & octets.fit(at, 1))
     _put(heads, "icmp_code", octets.read(at + 1, 1), np.uint8, icmp & octets.fit(at, 2))
+    _find_tunnels(octets, heads, at, protocol, carries)
+
+
+def _find_tunnels(octets: Octets, heads: Heads, at: Longs, protocol: Longs, carries: Bools) -> None:
+    """IP in IP (RFC 2003, 4213), GRE (RFC 2784, 2890), VXLAN (RFC 7348), Geneve (RFC 8926)."""
+    port = np.where(carries & (protocol == 17), octets.read(at + 2, 2), 0)
+    gre, vxlan, geneve = carries & (protocol == 47), port == 4789, port == 6081
+    flags = octets.read(at, 1)
+    gre_octets = 4 + 4 * ((flags >> 7 & 1) + (flags >> 5 & 1) + (flags >> 4 & 1))
+    geneve_octets = 16 + 4 * (octets.read(at + 8, 1) & 0x3F)
+    kinds = np.select([gre, geneve], [octets.read(at + 2, 2), octets.read(at + 10, 2)], 0)
+    kind = np.select([kinds == 0x0800, kinds == 0x86DD, (kinds == 0x6558) | vxlan], [IPV4, IPV6, ETHERNET], 0)
+    kind = np.where(carries & (protocol == 4), IPV4, np.where(carries & (protocol == 41), IPV6, kind))
+    inside = at + np.select([gre, vxlan, geneve], [gre_octets, 16, geneve_octets], 0)
+    found = (kind > 0) & octets.fit(inside, 20)
+    if found.any():
+        heads.inner, heads.inner_kind = Known(inside, found), kind
 
 
 def _put(heads: Heads, name: str, values: NDArray[Any], dtype: Any, rows: Bools) -> None:

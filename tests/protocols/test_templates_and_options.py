@@ -32,7 +32,10 @@ def test_data_before_its_template_is_parked_and_replayed_with_its_own_header() -
     assert report.parked_sets == 1
     line.now_ms += 5000
     rows = line.take(netflow9(template(256, FLOW), put(256, flow(2)), sequence=2))
-    assert [(row["bytes"], row["received_ms"], row["flow_seq_num"]) for row in rows] == [(1000, NOW_MS, 1), (2000, NOW_MS + 5000, 2)]
+    assert [(row["bytes"], row["received_ms"], row["flow_seq_num"]) for row in rows] == [
+        (1000, NOW_MS, 1),
+        (2000, NOW_MS + 5000, 2),
+    ]
     (report,) = (report for reports in line.decoder.reports(NOW_MS).values() for report in reports)
     assert (report.parked_sets, report.replayed_sets, report.records) == (0, 1, 2)
 
@@ -82,9 +85,7 @@ def test_a_session_that_ends_takes_its_templates_along() -> None:
 
 def test_a_redefined_template_holds_from_its_place_on() -> None:
     shorter = ((1, 4),)
-    rows = Line().take(
-        netflow9(template(256, FLOW), put(256, flow(3)), template(256, shorter), put(256, struct.pack(">II", 7, 8)))
-    )
+    rows = Line().take(netflow9(template(256, FLOW), put(256, flow(3)), template(256, shorter), put(256, struct.pack(">II", 7, 8))))
     assert [row["bytes"] for row in rows] == [3000, 7, 8]
 
 

@@ -1,0 +1,264 @@
+"""sFlow v5 through the decoder: samples, records, heads of packets, counters, malformed ones."""
+
+import struct
+
+import pytest
+
+from common.addresses import pack_address
+from common.config import ExporterSettings, Ingest
+from flowpb.schema import Direction, ProtocolVersion, SamplingSource
+from tests.protocols.sflow_wire import (
+    MAC_A,
+    MAC_B,
+    discarded_sample,
+    ethernet,
+    ethernet_ipv4_tcp,
+    expanded_sample,
+    flow_sample,
+    ipv4,
+    ipv6,
+    item,
+    raw_header,
+    sflow,
+    tcp,
+)
+from tests.protocols.wire import EXPORTER, NOW_MS, OTHER, Line, netflow5, record5
+
+_UDP = struct.pack(">HHHH", 5000, 53, 8, 0)
+
+
+def _one(head: bytes, protocol: int = 1, **settings: object) -> dict[str, object]:
+    line = Line(Ingest.model_validate({"exporter_settings": [{"networks": ["192.0.2.0/24"], **settings}]} if settings else {}))
+    (row,) = line.take(sflow(flow_sample(raw_header(head, protocol=protocol))))
+    return row
+
+
+def test_a_sample_becomes_all_of_its_columns() -> None:
+    switch = item(1001, struct.pack(">IIII", 100, 0, 200, 0))
+    router = item(1002, struct.pack(">I4sII", 1, bytes((10, 0, 2, 1)), 24, 16))
+    gateway = item(1003, struct.pack(">I4sIIIIIIIIII", 1, bytes((10, 0, 3, 1)), 65000, 65001, 65002, 1, 2, 2, 65010, 65011, 0, 100))
+    (row,) = Line().take(sflow(flow_sample(raw_header(ethernet_ipv4_tcp()), switch, router, gateway), sequence=77))
+    assert row == {
+        "received_ms": NOW_MS,
+        "exported_ms": NOW_MS,
+        "first_switched_ms": NOW_MS,
+        "delta_switched_ms": NOW_MS,
+        "last_switched_ms": NOW_MS,
+        "exporter_addr": EXPORTER,
+        "observation_domain": 3,
+        "protocol_version": ProtocolVersion.SFLOW_V5,
+        "flow_seq_num": 77,
+        "num_flow_records": 1,
+        "engine_id": 3,
+        "src_addr": pack_address("10.0.0.1"),
+        "dst_addr": pack_address("10.0.1.1"),
+        "src_port": 40000,
+        "dst_port": 443,
+        "protocol": 6,
+        "ip_version": 4,
+        "tos": 0xB8,
+        "in_if": 5,
+        "out_if": 6,
+        "direction": Direction.INGRESS,
+        "vlan": 100,
+        "vlan_out": 200,
+        "bytes": 1400,
+        "packets": 1,
+        "sampling_interval": 1000.0,
+        "sampling_algorithm": 1,
+        "sampling_source": SamplingSource.RECORD,
+        "tcp_flags": 0x18,
+        "src_as": 65001,
+        "dst_as": 65011,
+        "src_mask": 24,
+        "dst_mask": 16,
+        "next_hop": pack_address("10.0.2.1"),
+        "bgp_next_hop": pack_address("10.0.3.1"),
+        "src_mac": MAC_A,
+        "dst_mac": MAC_B,
+        "fragment_offset": 0,
+        "min_ttl": 63,
+        "max_ttl": 63,
+        "l2_bytes": 1418,
+    }
+
+
+def test_sampling_at_the_output_is_egress_and_many_outputs_are_none() -> None:
+    line = Line()
+    rows = line.take(
+        sflow(
+            flow_sample(raw_header(ethernet_ipv4_tcp()), source=6),
+            flow_sample(raw_header(ethernet_ipv4_tcp()), out_if=2 << 30 | 7),
+            flow_sample(raw_header(ethernet_ipv4_tcp()), out_if=1 << 30 | 256),
+        )
+    )
+    assert [(row["direction"], row["out_if"], row["forwarding_status"]) for row in rows] == [
+        (1, 6, None),
+        (0, None, None),
+        (0, None, 128),
+    ]
+
+
+def test_expanded_samples_have_interfaces_of_32_bits_and_of_many_outputs_the_sampled_one() -> None:
+    (row,) = Line().take(sflow(expanded_sample(raw_header(ethernet_ipv4_tcp()), in_if=(0, 1_258_293_248), out_if=(2, 0))))
+    assert (row["in_if"], row["out_if"], row["direction"]) == (1_258_293_248, 5, Direction.EGRESS)
+
+
+def test_discarded_packets_count_nothing_but_themselves() -> None:
+    (row,) = Line().take(sflow(discarded_sample(raw_header(ethernet_ipv4_tcp())), flow_sample(raw_header(ethernet_ipv4_tcp()))))[:1]
+    assert (row["in_if"], row["out_if"], row["forwarding_status"], row["dst_port"]) == (5, 6, 128, 443)
+    assert (row["bytes"], row["packets"], row["sampling_interval"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("tags", "vlan"), [((), None), (((0x8100, 100),), 100), (((0x88A8, 200), (0x8100, 100)), 200), (((0x9100, 0xE064),), 100)]
+)
+def test_stacks_of_vlan_tags(tags: tuple[tuple[int, int], ...], vlan: int | None) -> None:
+    row = _one(ethernet(ipv4(tcp()), tags=tags))
+    assert (row.get("vlan"), row["dst_port"]) == (vlan, 443)
+
+
+def test_mpls_labels_above_ip() -> None:
+    stack = struct.pack(">II", 1001 << 12 | 64, 1002 << 12 | 1 << 8 | 64)
+    for payload, address in ((ipv4(tcp()), "10.0.0.1"), (ipv6(tcp()), "2001:db8::1")):
+        row = _one(ethernet(stack + payload, 0x8847))
+        assert (row["mpls_labels"], row["src_addr"], row["dst_port"]) == ([1001, 1002], pack_address(address), 443)
+
+
+def test_ipv6_with_a_chain_of_extension_headers() -> None:
+    chain = bytes((43, 0)) + bytes(6) + bytes((44, 1)) + bytes(14) + bytes((60, 0, 0, 1)) + bytes(4) + bytes((6, 0)) + bytes(6)
+    row = _one(ethernet(ipv6(chain + tcp(), next_header=0), 0x86DD))
+    assert (row["protocol"], row["src_port"], row["fragment_offset"]) == (6, 40000, 0)
+    assert (row["ip_version"], row["tos"], row["flow_label"], row["min_ttl"]) == (6, 0xB8, 0x12345, 64)
+    assert row["bytes"] == 1400
+
+
+def test_later_fragments_have_no_ports() -> None:
+    four = _one(ethernet(ipv4(tcp(), offset=100)))
+    six = _one(ethernet(ipv6(bytes((6, 0)) + struct.pack(">H", 100 << 3) + bytes(4) + tcp(), next_header=44), 0x86DD))
+    for row in (four, six):
+        assert (row["protocol"], row.get("src_port"), row.get("tcp_flags"), row["fragment_offset"]) == (6, None, None, 100)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "payload", "found"),
+    [
+        (17, _UDP, {"src_port": 5000, "dst_port": 53}),
+        (132, _UDP, {"src_port": 5000, "dst_port": 53}),
+        (1, b"\x03\x05\0\0", {"icmp_type": 3, "icmp_code": 5}),
+        (50, _UDP, {"src_port": None}),
+    ],
+)
+def test_transports(protocol: int, payload: bytes, found: dict[str, int | None]) -> None:
+    row = _one(ethernet(ipv4(payload, protocol)))
+    assert {name: row.get(name) for name in found} == found
+
+
+def test_pppoe_and_snap_carry_ip_too() -> None:
+    session = ethernet(struct.pack(">BBHHH", 0x11, 0, 1, 1402, 0x0021) + ipv4(tcp()), 0x8864)
+    snap = MAC_B + MAC_A + struct.pack(">H", 1408) + bytes.fromhex("aaaa030000000800") + ipv4(tcp())
+    assert _one(session)["dst_port"] == _one(snap)["dst_port"] == 443
+
+
+@pytest.mark.parametrize("protocol", [11, 12])
+def test_headers_without_a_link_layer(protocol: int) -> None:
+    assert _one((ipv4 if protocol == 11 else ipv6)(tcp()), protocol)["dst_port"] == 443
+
+
+@pytest.mark.parametrize("cut", range(len(ethernet_ipv4_tcp())))
+def test_a_head_cut_anywhere_keeps_what_it_has(cut: int) -> None:
+    whole, row = _one(ethernet_ipv4_tcp()), _one(ethernet_ipv4_tcp()[:cut])
+    ends = {"dst_mac": 6, "src_mac": 12, "tos": 16, "min_ttl": 23, "protocol": 24, "src_addr": 30, "dst_addr": 34, "src_port": 36}
+    for name, end in {**ends, "dst_port": 38, "tcp_flags": 48}.items():
+        assert row.get(name) == (whole[name] if cut >= end else None), name
+    assert (row["l2_bytes"], row["packets"]) == (1418, 1)
+
+
+def test_plain_ip_records_stand_in_for_a_missing_head() -> None:
+    four = item(3, struct.pack(">II4s4sIIII", 900, 17, bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2)), 5000, 53, 0, 0xB8))
+    six = item(4, struct.pack(">II16s16sIIII", 901, 6, b"\x20" * 16, b"\x21" * 16, 40000, 443, 0x12, 0))
+    rows = Line().take(sflow(flow_sample(four), flow_sample(six)))
+    assert [(row["bytes"], row["protocol"], row["dst_port"]) for row in rows] == [(900, 17, 53), (901, 6, 443)]
+    assert [row["ip_version"] for row in rows] == [4, 6]
+    assert [row["tcp_flags"] for row in rows] == [None, 0x12]
+
+
+def test_ethernet_and_nat_records() -> None:
+    frame = item(2, struct.pack(">I6sxx6sxxI", 80, MAC_A, MAC_B, 0x0800))
+    nat = item(1007, struct.pack(">I4sI16s", 1, bytes((203, 0, 113, 1)), 2, b"\x20" * 16))
+    (row,) = Line().take(sflow(flow_sample(frame, nat)))
+    assert (row["l2_bytes"], row["src_mac"], row["dst_mac"]) == (80, MAC_A, MAC_B)
+    assert (row["nat_src_addr"], row["nat_dst_addr"]) == (pack_address("203.0.113.1"), b"\x20" * 16)
+
+
+_INNER = ipv4(tcp(), ends=bytes((172, 16, 0, 1, 172, 16, 0, 2)))
+
+
+@pytest.mark.parametrize(
+    "outer",
+    [
+        ipv4(_INNER, 4),
+        ipv4(struct.pack(">HH", 0, 0x0800) + _INNER, 47),
+        ipv4(struct.pack(">HHI", 0x2000, 0x0800, 9) + _INNER, 47),
+        ipv4(struct.pack(">HHHHII", 5000, 4789, 0, 0, 0x08000000, 77 << 8) + ethernet(_INNER), 17),
+        ipv4(struct.pack(">HHHHBBHII", 5000, 6081, 0, 0, 1, 0, 0x6558, 77 << 8, 0) + ethernet(_INNER), 17),
+    ],
+    ids=["ipip", "gre", "gre with key", "vxlan", "geneve"],
+)
+def test_the_flow_inside_a_tunnel_is_taken_where_it_is_wanted(outer: bytes) -> None:
+    plain, inner = _one(ethernet(outer)), _one(ethernet(outer), inner_flow=True)
+    assert plain["src_addr"] == pack_address("10.0.0.1")
+    assert (inner["src_addr"], inner["dst_port"], inner["protocol"]) == (pack_address("172.16.0.1"), 443, 6)
+    assert (inner["src_mac"], inner["in_if"]) == (MAC_A, 5)
+
+
+def _counters(index: int = 9, octets: int = 1 << 40) -> bytes:
+    return item(1, struct.pack(">IIQIIQIIIIIIQIIIIII", index, 6, 10**10, 1, 3, octets, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0))
+
+
+@pytest.mark.parametrize("head", [(2, struct.pack(">III", 1, 9, 2)), (4, struct.pack(">IIII", 1, 0, 9, 2))])
+def test_counter_samples_become_readings_of_interfaces(head: tuple[int, bytes]) -> None:
+    line = Line()
+    assert line.take(sflow(item(head[0], head[1] + item(2, bytes(52)) + _counters()))) == []
+    (reading,) = line.decoder.take_interface_readings()
+    counters = reading.counters
+    assert (reading.exporter, reading.received_ms, counters.if_index, counters.speed) == (EXPORTER, NOW_MS, 9, 10**10)
+    assert (counters.in_octets, counters.in_errors, counters.out_octets, counters.out_discards) == (1 << 40, 5, 7, 11)
+    assert line.decoder.take_interface_readings() == []
+
+
+def test_a_sample_that_claims_too_much_costs_itself() -> None:
+    line = Line()
+    good = flow_sample(raw_header(ethernet_ipv4_tcp()))
+    rows = line.take(
+        sflow(good, struct.pack(">II", 1, 5000) + bytes(12)), sflow(good, sequence=2, count=3), b"\0\0\0\x05\0\0\0\x09"
+    )
+    assert len(rows) == 2
+    assert line.problems() == {"sample_malformed": 2, "truncated_header": 1}
+
+
+def test_samples_of_other_enterprises_and_unknown_records_are_skipped() -> None:
+    line = Line()
+    unknown = item(4413 << 12 | 1, bytes(20))
+    (row,) = line.take(sflow(unknown, flow_sample(item(2207, bytes(8)), raw_header(ethernet_ipv4_tcp()))))
+    assert row["dst_port"] == 443
+    assert line.problems() == {}
+
+
+def test_flows_of_both_families_of_protocols_keep_their_order() -> None:
+    line = Line()
+    for number in range(6):
+        line.feed(sflow(*[flow_sample(raw_header(ethernet_ipv4_tcp()))] * (number % 3), sequence=number), exporter=OTHER)
+        line.feed(netflow5(record5(), sequence=number))
+        line.feed(netflow5(record5(), sequence=number), exporter=OTHER)
+    rows = [row for row in line.rows() if row["exporter_addr"] == OTHER]
+    assert [row["flow_seq_num"] for row in rows] == [0, 1, 1, 2, 2, 2, 3, 4, 4, 5, 5, 5]
+
+
+def test_settings_of_exporters_are_read_from_their_networks() -> None:
+    settings = ExporterSettings(networks=("192.0.2.1",), inner_flow=True)
+    line = Line(Ingest(exporter_settings=(settings,)))
+    sample = sflow(flow_sample(raw_header(ethernet(ipv4(_INNER, 4)))))
+    line.feed(sample)
+    line.feed(sample, exporter=OTHER)
+    assert {row["exporter_addr"]: row["protocol"] for row in line.rows()} == {EXPORTER: 6, OTHER: 4}
