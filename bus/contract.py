@@ -25,10 +25,16 @@ class Producer(Protocol):
     """The writing end. Not thread-safe."""
 
     def send(self, lane: int, value: bytes) -> None:
-        """Take one batch. Order inside a lane is kept. May buffer; raises BusError when the bus cannot take it."""
+        """Take one batch. Order inside a lane is kept. May buffer.
+
+        Raises BusError when the bus cannot take it now, BatchTooLargeError when it never will; the batch is then not taken.
+        """
 
     def flush(self, timeout_s: float) -> None:
-        """Return once everything sent is durable on the bus (acknowledged); raises BusError otherwise."""
+        """Return once everything sent is durable on the bus (acknowledged); raises BusError otherwise.
+
+        What was sent stays with the producer then: another flush may succeed, and sending it again makes repeats.
+        """
 
     def close(self) -> None:
         """Flush what is left and let go of files and sockets."""

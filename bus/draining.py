@@ -23,7 +23,7 @@ from typing import Final, Protocol
 from bus.segments import Released
 from bus.spool import DEFAULT_LIMITS, SpoolLimits, SpoolProducer
 from bus.spool_source import SpoolSource
-from common.errors import BusError, OffsetGoneError
+from common.errors import BatchTooLargeError, BusError, OffsetGoneError
 from common.metrics import Counters
 
 _CHUNK_BYTES: Final = 1 << 20
@@ -57,7 +57,7 @@ class Client(Protocol):
     """What draining needs of bus.kafka.KafkaProducer: batches are delivered in the order in which they were handed over."""
 
     def check_size(self, size: int) -> None:
-        """Raise BusError for a batch that is too large for ever."""
+        """Raise BatchTooLargeError for a batch that the topic will never take."""
 
     def hand_over(self, lane: int, value: bytes) -> Delivery:
         """Take one batch, without waiting."""
@@ -321,7 +321,7 @@ class SpoolingProducer:
         for entry in entries:
             try:
                 kafka.check_size(len(entry.value))
-            except BusError:
+            except BatchTooLargeError:
                 self._counters.add("bus_dropped_total", reason="too_large")
             else:
                 self._hand_over(kafka, lane, entry.value, entry.offset)

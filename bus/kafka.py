@@ -15,7 +15,7 @@ from kafka.producer import KafkaProducer as Client
 
 from bus.contract import partition_of
 from bus.kafka_client import KafkaTarget, Settings, connect, ensure_topic, located
-from common.errors import BusError
+from common.errors import BatchTooLargeError, BusError
 from common.metrics import Counters
 
 _WAITING_BYTES: Final = 64 << 20
@@ -106,9 +106,9 @@ class KafkaProducer:
         return delivery
 
     def check_size(self, size: int) -> None:
-        """Raise BusError if the topic would never take a batch of `size` octets."""
+        """Raise BatchTooLargeError if the topic would never take a batch of `size` octets."""
         if size + _RECORD_OVERHEAD > self._max_bytes:
-            raise BusError(
+            raise BatchTooLargeError(
                 f"{self._target}: a batch of {size} octets is too large for topic {self._target.topic}; "
                 f"raise its max.message.bytes ({self._max_bytes}) or lower ingest.batch_bytes"
             )

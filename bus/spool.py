@@ -20,7 +20,7 @@ from typing import Final, Literal
 
 from bus.segments import HEAD, FrameReader, Released, bases_in, head_of, lane_folder, lanes_in, segment_path
 from common.clock import Clock, wall_clock
-from common.errors import BusError
+from common.errors import BatchTooLargeError, BusError
 from common.metrics import Counters
 
 WhenFull = Literal["refuse", "drop_oldest", "drop_newest"]
@@ -257,8 +257,10 @@ class SpoolProducer:
         limit = self._limits.total_bytes
         if self._bytes + size <= limit:
             return True
+        if size > limit:
+            raise BatchTooLargeError(f"spool {self._path}: a batch of {size} octets is larger than bus.spool_bytes ({limit})")
         self._reclaim()
-        if self._limits.when_full == "drop_oldest" and size <= limit:
+        if self._limits.when_full == "drop_oldest":
             while self._bytes + size > limit:
                 self._drop_oldest()
         if self._bytes + size <= limit:

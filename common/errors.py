@@ -5,7 +5,8 @@
     ├── ConfigError           configuration, rules: the operator     exit code 2
     ├── InputError            a file or packet that is not usable    exit code 1
     ├── BusError              Kafka or the spool
-    │   └── OffsetGoneError   entries expired before they were read
+    │   ├── OffsetGoneError   entries expired before they were read
+    │   └── BatchTooLargeError    a batch that the bus will never take
     └── StoreError            Elasticsearch, Parquet, the manifest
 
 Each message is one line that names the place and, where there is one, the remedy.
@@ -46,6 +47,10 @@ class BusError(NephriteError):
 
 class OffsetGoneError(BusError):
     """The wanted offset is older than everything that the bus still has."""
+
+
+class BatchTooLargeError(BusError):
+    """The batch is larger than anything that the bus takes: trying again is of no use."""
 
 
 class StoreError(NephriteError):

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from bus.draining import SpoolingProducer
 from bus.segments import Released, bases_in, lane_folder
 from bus.spool import SpoolLimits
-from common.errors import BusError
+from common.errors import BatchTooLargeError, BusError
 from common.metrics import Counters
 
 LANES = 3
@@ -104,7 +104,7 @@ class HeldClient:
 
     def check_size(self, size: int) -> None:
         if size > self._broker.largest:
-            raise BusError("too large")
+            raise BatchTooLargeError("too large")
 
     def hand_over(self, lane: int, value: bytes) -> HeldDelivery:
         if not self._broker.takes:
@@ -258,7 +258,7 @@ def test_a_batch_too_large_for_the_topic_is_refused_or_dropped_from_the_spool(li
     line.drained(broker)
     assert broker.log[0] == [(1, 1)]
     assert line.counters.value("bus_dropped_total", reason="too_large") == 1
-    with pytest.raises(BusError, match="too large"):
+    with pytest.raises(BatchTooLargeError, match="too large"):
         line.producer.send(0, bytes(1001))
 
 

@@ -18,7 +18,7 @@ from bus.kafka_client import MAX_MESSAGE_BYTES, KafkaTarget
 from bus.kafka_source import KafkaSource, close_pool
 from bus.open import open_direct_producer, open_producer, open_source
 from common.config import Bus
-from common.errors import BusError
+from common.errors import BatchTooLargeError, BusError
 from common.metrics import Counters
 from tests.bus.buses import eventually, read_all, values
 from tests.servers.kafka import KafkaServer
@@ -114,7 +114,9 @@ def test_a_batch_too_large_for_the_topic_is_refused_before_it_is_sent(kafka: Kaf
     topic = kafka.new_topic(1, {"max.message.bytes": "10000"})
     with closing(KafkaProducer(KafkaTarget((kafka.bootstrap,), topic))) as producer:
         producer.send(0, bytes(9_000))
-        with pytest.raises(BusError, match=r"a batch of 11000 octets is too large for topic .*max.message.bytes \(10000\)"):
+        with pytest.raises(
+            BatchTooLargeError, match=r"a batch of 11000 octets is too large for topic .*max.message.bytes \(10000\)"
+        ):
             producer.send(0, bytes(11_000))
         producer.flush(10)
 

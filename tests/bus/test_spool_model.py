@@ -127,7 +127,7 @@ class SpoolModel(RuleBasedStateMachine):
             return
         begin, end = self.source.begin(0), self.source.end(0)
         assert begin <= end
-        assert begin <= max(self.released, min((offset for offset, _ in self.log), default=end))
+        assert begin <= min((offset for offset, _ in self.log if offset >= self.released), default=end)
         assert all(offset < end for offset, _ in self.log)
 
     def teardown(self) -> None:
