@@ -12,11 +12,11 @@ import numpy as np
 
 from columns.arrays import Ints, bits_of
 from columns.distinct import distinct_pairs
+from columns.levels import absorb_level
 from columns.limits import OVERFLOW_IF_INDEX, Limits
-from columns.merge import merge
 from columns.names import Names, Recoding, unify
 from columns.part import SIDE_BITS, Part
-from columns.prune import prune
+from columns.prune import Caps
 from columns.state import (
     DSCP_BITS,
     EMPTY,
@@ -70,10 +70,9 @@ def _absorb_step(state: State, parts: Sequence[Part], limits: Limits, young: boo
     state = _recoded(state, names, recodings[0], rows, limits)
     levels = {level: _fit(state.levels.get(level, EMPTY_LEVEL), sampled) for level in levels_of(limits)}
     for start in range(0, len(rows), CHUNK):
-        fresh = tabulate(rows.slice(start, start + CHUNK), names, state.conversations, limits)
+        chunk = tabulate(rows.slice(start, start + CHUNK), names, state.conversations, limits)
         for level, old in levels.items():
-            merged = merge(old, fresh[level], group_bits(level, names))
-            levels[level] = prune(level, merged, limits.candidates(young), limits.top_k)
+            levels[level] = absorb_level(level, old, chunk, group_bits(level, names), Caps.of(limits, young))
     return State(names, state.conversations, levels)
 
 

@@ -14,6 +14,9 @@ Floats = npt.NDArray[np.float64]
 MAX: Final = 2**63 - 1
 """Where every counter and sum saturates."""
 
+_TABLE: Final = 1 << 16
+"""A table of up to this many entries, or of four per look-up, is cheaper than searching."""
+
 
 def saturating_add(left: Ints, right: Ints) -> Ints:
     """Elementwise sum of counters that are not negative, at most MAX."""
@@ -26,6 +29,19 @@ def saturating_add(left: Ints, right: Ints) -> Ints:
 def bits_of(count: int) -> int:
     """Bits that codes 0 .. count - 1 take."""
     return max(count - 1, 0).bit_length()
+
+
+def by_code(codes: Ints, values: Ints, wanted: Ints) -> Ints:
+    """Value of each wanted code; 0 where it is not among the sorted codes."""
+    if not len(codes) or not len(wanted):
+        return np.zeros(len(wanted), np.int64)
+    domain = int(max(codes[-1], wanted.max())) + 1
+    if domain <= max(_TABLE, 4 * len(wanted)):
+        table = np.zeros(domain, np.int64)
+        table[codes] = values
+        return table[wanted]
+    at = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
+    return np.where(codes[at] == wanted, values[at], 0)
 
 
 def run_ends(ordered: Ints) -> Ints:

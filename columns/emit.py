@@ -12,7 +12,7 @@ import pyarrow as pa
 from columns.arrays import Ints
 from columns.documents import Occasion, Section, documents
 from columns.limits import Limits
-from columns.prune import prune
+from columns.prune import Caps, prune
 from columns.rank import Ranking, rank_items, rank_totals
 from columns.state import RANKED, Level, LevelState, State, levels_of
 from flowpb.groupings import GROUPINGS, Grouping, Kind
@@ -32,7 +32,7 @@ def emit(base: bytes, lane: int, window_start_ms: int, mark: int, final: bool, l
         if (level := Level(grouping.scope, grouping.dscp)) in levels
     ]
     table = documents(state, sections, Occasion(lane, window_start_ms, mark, final))
-    kept = {level: prune(level, _emitted(content), limits.candidates(False), limits.top_k) for level, content in levels.items()}
+    kept = {level: prune(level, _emitted(content), Caps.of(limits, young=False)) for level, content in levels.items()}
     return State(state.names, state.conversations, kept).pack(), table
 
 

@@ -6,7 +6,7 @@ states come from: rows of this minute, or other windows of a longer one.
 
 import numpy as np
 
-from columns.arrays import Ints, Mask, saturating_add
+from columns.arrays import Ints, Mask, by_code, saturating_add
 from columns.state import RANKED, Groups, LevelState, Table
 
 
@@ -49,11 +49,7 @@ def _merge_groups(left: Groups, right: Groups) -> Groups:
 
 def _floors_of(group: Ints, groups: Groups, kind: int) -> Ints:
     """The floor that the other side's groups have for each row: what it may have lost of an item that it does not have."""
-    floors = groups.floors[kind]
-    if not floors.any():
-        return np.zeros(len(group), np.int64)
-    at = np.minimum(np.searchsorted(groups.code, group), len(floors) - 1)
-    return np.where(groups.code[at] == group, floors[at], 0)
+    return by_code(groups.code, groups.floors[kind], group)
 
 
 def _merge_tables(left: Table, right: Table, left_floors: Ints, right_floors: Ints, group_bits: int) -> Table:

@@ -4,28 +4,50 @@ In: a level state. Out: one with bounded tables (docs/explanation/numbers.md, se
 interface; each keeps its top K whatever the others need, so that no slot of a document that was written is ever left without one.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from columns.arrays import saturating_add
+from columns.arrays import Ints, Mask, by_code, saturating_add
+from columns.limits import Limits
 from columns.order import beyond
 from columns.state import BY_DSCP, DSCP_BITS, RANKED, Level, LevelState, Sum
 
 
-def prune(level: Level, state: LevelState, candidates: int, top_k: int) -> LevelState:
-    """At most `candidates` items per group and kind (by DSCP: per interface and kind, beside the `top_k` of each group)."""
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """Items kept per group (by DSCP: per interface and kind, beside the `top_k` of each group)."""
+
+    candidates: int
+    top_k: int
+
+    @staticmethod
+    def of(limits: Limits, young: bool) -> "Caps":
+        """The caps before or from the first mark on."""
+        return Caps(limits.candidates(young), limits.top_k)
+
+
+def prune(level: Level, state: LevelState, caps: Caps) -> LevelState:
+    """The state with no more items than the caps allow."""
     floors, tables = state.groups.floors.copy(), list(state.tables)
     for kind in range(len(RANKED)):
         table = tables[kind]
         value = saturating_add(table.sums[Sum.BYTES_IN], table.sums[Sum.BYTES_OUT])
-        if level == BY_DSCP:
-            dropped = beyond(table.group >> DSCP_BITS, value, candidates) & beyond(table.group, value, top_k)
-        else:
-            dropped = beyond(table.group, value, candidates)
-        if dropped.any():
-            # A floor of 0 says that nothing is gone, so what had no octets leaves a floor of 1.
-            largest = np.maximum(saturating_add(value[dropped], table.error[dropped]), 1)
-            np.maximum.at(floors[kind], np.searchsorted(state.groups.code, table.group[dropped]), largest)
-            tables[kind] = table.take(~dropped)
+        gone = excess(level, table.group, value, caps)
+        if gone.any():
+            raise_floor(state.groups.code, floors[kind], table.group[gone], saturating_add(value[gone], table.error[gone]))
+            tables[kind] = table.take(~gone)
     return LevelState(replace(state.groups, floors=floors), tuple(tables))
+
+
+def excess(level: Level, group: Ints, value: Ints, caps: Caps) -> Mask:
+    """Which items of a level, each (group, item) once, are more than the caps allow."""
+    if level == BY_DSCP:
+        return beyond(group >> DSCP_BITS, value, caps.candidates) & beyond(group, value, caps.top_k)
+    return beyond(group, value, caps.candidates)
+
+
+def raise_floor(code: Ints, floor: Ints, group: Ints, bound: Ints) -> None:
+    """Raise the floors of groups with these codes in place: items of `group` are gone that may have had `bound` octets."""
+    # A floor of 0 says that nothing is gone, so what had no octets leaves a floor of 1.
+    np.maximum.at(floor, by_code(code, np.arange(len(code)), group), np.maximum(bound, 1))

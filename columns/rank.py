@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from columns.arrays import Ints, Mask, Octets, run_ends, saturating_add
+from columns.arrays import Ints, Mask, Octets, by_code, run_ends, saturating_add
 from columns.order import contenders
 from columns.state import PLAIN, Groups, Level, LevelState, Sum
 from columns.sums import sum_runs
@@ -58,7 +58,7 @@ def rank_totals(level: Level, groups: Groups, wanted: Mask) -> Ranking:
 def rank_items(level: Level, state: LevelState, kind: int, ties: Ints, wanted: Mask, top_k: int, multiplicity: int) -> Ranking:
     """The TOPK and OTHER documents of one kind; `ties` (keys, items): what decides between equal values, first key first."""
     groups, table = state.groups, state.tables[kind]
-    position = np.searchsorted(groups.code, table.group)
+    position = by_code(groups.code, np.arange(len(groups.code)), table.group)
     rows = np.flatnonzero(wanted[position])
     group, table, ties = position[rows], table.take(rows), np.take(ties, rows, axis=1)
     counters = _counters(level, table.sums, groups.rows_in[group] > 0)

@@ -12,6 +12,8 @@ from columns.arrays import MAX, Ints, bits_of, run_ends
 
 _LOW_BITS: Final = 32
 _LOW: Final = 2**_LOW_BITS - 1
+_SAFE: Final = float(MAX - 2**55)
+"""Sums of doubles up to this are sums of integers up to MAX, whatever was rounded."""
 
 
 def sum_by_key(keys: Ints, key_bits: int, measures: Ints) -> tuple[Ints, Ints]:
@@ -62,7 +64,9 @@ def _sum_by_table(keys: Ints, domain: int, measures: Ints) -> tuple[Ints, Ints]:
 
 
 def _may_saturate(measures: Ints) -> bool:
-    return bool(int(measures.max(initial=0)) * measures.shape[1] > MAX)
+    if int(measures.max(initial=0)) * measures.shape[1] <= MAX:
+        return False
+    return bool(measures.sum(axis=1, dtype=np.float64).max() > _SAFE)
 
 
 def _sum_runs_saturating(measures: Ints, ends: Ints) -> Ints:
