@@ -15,9 +15,10 @@ from columns.enrich import Enricher
 from common.config import Bus, Settings
 from common.errors import ConfigError
 from flink.submit import PipelineBuilder
+from flink.subtasks import salt_for
 from pipelines.embedded import limits_of
 from pipelines.sinks import WriteFiles, WriteTopic
-from pipelines.source import FOREVER
+from pipelines.source import pack_element
 from pipelines.streaming import Streaming, build_streaming
 
 _FORMS = "kafka://host:9092,host:9092/topic or a folder"
@@ -39,17 +40,25 @@ class Documents:
         return WriteTopic(servers, topic)
 
 
-def job_builder(settings: Settings, documents: Documents, stop_offset: int = FOREVER) -> PipelineBuilder:
-    """The job over all partitions that the bus has now, from their beginning; raises BusError when it cannot be reached."""
+def job_builder(settings: Settings, documents: Documents, parallelism: int = 2) -> PipelineBuilder:
+    """The job over all partitions that the bus has now, from their beginning; raises BusError when it cannot be reached.
+
+    Partitions are dealt out to `parallelism` subtasks in turn.
+    """
     opener = functools.partial(open_bus, settings.bus, settings.data_dir)
     source = opener()
     try:
         partitions = source.partitions
     finally:
         source.close()
-    ranges = tuple((partition, 0, stop_offset) for partition in range(partitions))
-    job = Streaming(settings.bus.url, opener, ranges, settings.bus.lanes, Enricher.default(), limits_of(settings.pipeline))
+    elements = tuple(element_on(partition, partition % parallelism, parallelism) for partition in range(partitions))
+    job = Streaming(settings.bus.url, opener, elements, settings.bus.lanes, Enricher.default(), limits_of(settings.pipeline))
     return functools.partial(build_streaming, job=job, sink=documents.sink())
+
+
+def element_on(partition: int, subtask: int, parallelism: int) -> bytes:
+    """The element of a whole partition, salted so that Flink gives it to `subtask`."""
+    return pack_element(partition, salt=salt_for(subtask, lambda salt: pack_element(partition, salt=salt), parallelism))
 
 
 def open_bus(bus: Bus, data_dir: str) -> Source:

@@ -1,14 +1,15 @@
 """The bus as a splittable DoFn: one element per partition, batches that their lanes' logs accept, and a watermark of its own.
 
-In: partition numbers. Out: `AcceptedBatch`es with the watermark = least frontier of the partition's lanes - 5 s. The restriction
-holds the offset and the lane logs (repeats, leases, frontiers), so that a restored job judges as if it had never stopped.
-Refuses to know which bus it is, and commits no offsets that anything depends on.
+In: partitions with the offsets wanted of them. Out: `AcceptedBatch`es with the watermark = least frontier of the partition's lanes
+- 5 s. The restriction holds the offset and the lane logs (repeats, leases, frontiers), so that a restored job judges as if it had
+never stopped. Refuses to know which bus it is, and commits no offsets that anything depends on.
 
 A lane that nobody has ever written to holds the watermark: collectors write heartbeats to every lane. A partition at its end
 lets the watermark follow the clock (10 s behind), but never more than 55 s past the frontier: all marks but the last
 may fire then, and what a returning collector brings is still accepted (docs/explanation/numbers.md, 1 and 9).
 """
 
+import struct
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -117,18 +118,27 @@ class LogTracker(RestrictionTracker):
         return self._range.stop < FOREVER
 
 
-class LogRanges(RestrictionProvider):
-    """Element: (partition, first offset, stop offset)."""
+_ELEMENT: Final = struct.Struct(">IQQI")
 
-    def initial_restriction(self, element: tuple[int, int, int]) -> LogRange:
+
+def pack_element(partition: int, start: int = 0, stop: int = FOREVER, salt: int = 0) -> bytes:
+    """One element of `ReadBus`: offsets [start, stop) of a partition. `salt` only moves it to another subtask."""
+    return _ELEMENT.pack(partition, start, stop, salt)
+
+
+class LogRanges(RestrictionProvider):
+    """Restrictions of packed elements."""
+
+    def initial_restriction(self, element: bytes) -> LogRange:
         """The whole wanted range, before any batch."""
-        return LogRange(element[1], element[2])
+        _, start, stop, _ = _ELEMENT.unpack(element)
+        return LogRange(start, stop)
 
     def create_tracker(self, restriction: LogRange) -> LogTracker:
         """A tracker at the range's start."""
         return LogTracker(restriction)
 
-    def restriction_size(self, element: tuple[int, int, int], restriction: LogRange) -> int:
+    def restriction_size(self, element: bytes, restriction: LogRange) -> int:
         """A constant: lengths of endless logs do not compare."""
         return 1 << 20
 
@@ -136,11 +146,11 @@ class LogRanges(RestrictionProvider):
         """Plain octets, no pickling."""
         return LogRangeCoder()
 
-    def split(self, element: tuple[int, int, int], restriction: LogRange) -> Iterator[LogRange]:
+    def split(self, element: bytes, restriction: LogRange) -> Iterator[LogRange]:
         """Never: a lane's log has one order."""
         yield restriction
 
-    def truncate(self, element: tuple[int, int, int], restriction: LogRange) -> None:
+    def truncate(self, element: bytes, restriction: LogRange) -> None:
         """On drain reading stops."""
         return
 
@@ -149,7 +159,7 @@ _OPEN: dict[bytes, Source] = {}
 
 
 class ReadBus(beam.DoFn):
-    """(partition, first offset, stop offset) -> AcceptedBatches. `opener` makes the Source; one is kept per process and `name`."""
+    """Packed elements -> AcceptedBatches. `opener` makes the Source; one is kept per process and `name`."""
 
     def __init__(self, name: str, opener: Callable[[], Source], lanes: int, max_s: float = 0.6, max_bytes: int = 16 << 20) -> None:
         self._name, self._opener, self._lanes = name, opener, lanes
@@ -158,12 +168,12 @@ class ReadBus(beam.DoFn):
     @beam.DoFn.unbounded_per_element()
     def process(
         self,
-        element: tuple[int, int, int],
+        element: bytes,
         tracker: Any = beam.DoFn.RestrictionParam(LogRanges()),
         estimator: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),
     ) -> Iterator[TimestampedValue]:
         """Reads for at most `max_s`, then gives the thread back. Finishes a bounded range only in a call that emitted nothing."""
-        partition = element[0]
+        partition = _ELEMENT.unpack(element)[0]
         source = self._source(partition)
         todo: LogRange = tracker.current_restriction()
         if todo.start >= todo.stop or (todo.stop < FOREVER and source.end(partition) <= todo.start):

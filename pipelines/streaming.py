@@ -14,17 +14,17 @@ from bus.contract import Source
 from columns.enrich import Enricher
 from columns.lane import Limits
 from pipelines.source import ReadBus
-from transforms.flows import Enrich, LayOut
+from transforms.flows import AcceptedBatch, Enrich, LayOut
 from transforms.lane_state import LaneState
 
 
 @dataclass(frozen=True, slots=True)
 class Streaming:
-    """What one job reads and how; `ranges` are (partition, first offset, stop offset)."""
+    """What one job reads and how; `elements` as pipelines.source.pack_element makes them."""
 
     name: str
     opener: Callable[[], Source]
-    ranges: Sequence[tuple[int, int, int]]
+    elements: Sequence[bytes]
     lanes: int
     enricher: Enricher
     limits: Limits
@@ -34,8 +34,8 @@ def build_streaming(pipeline: beam.Pipeline, job: Streaming, sink: beam.DoFn) ->
     """Adds the job's transforms to `pipeline`; `sink` takes the documents of lane state."""
     (
         pipeline
-        | "Partitions" >> beam.Create(list(job.ranges), reshuffle=False)
-        | "Read" >> beam.ParDo(ReadBus(job.name, job.opener, job.lanes))
+        | "Partitions" >> beam.Create(list(job.elements), reshuffle=False).with_output_types(bytes)
+        | "Read" >> beam.ParDo(ReadBus(job.name, job.opener, job.lanes)).with_output_types(AcceptedBatch)
         | "Enrich" >> beam.ParDo(Enrich(job.enricher))
         | "Lay out" >> beam.ParDo(LayOut(job.limits)).with_output_types(tuple[bytes, bytes])
         | "Lane state" >> beam.ParDo(LaneState(job.limits)).with_output_types(bytes)

@@ -15,8 +15,7 @@ from bus.open import open_direct_producer
 from common.config import Bus, Settings
 from flink.job import Documents, job_builder
 from flink.submit import submit
-from flowpb.documents import AGGREGATE
-from tests.pipelines.line import Traffic, expected_documents, newest, traffic_of
+from tests.pipelines.line import Traffic, expected_documents, newest, row_of, traffic_of
 from tests.servers.flink import FlinkCluster
 from tests.servers.kafka import KafkaServer
 
@@ -109,14 +108,3 @@ class Topic:
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:
     return [orjson.loads(line) for file in folder.glob("*.ndjson") for line in file.read_bytes().splitlines()]
-
-
-def row_of(document: dict[str, Any]) -> dict[str, Any]:
-    """A JSON document as a row of AGGREGATE: the fields by their JSON paths, absent ones null."""
-    return {field.name: at(document, field.json) for field in AGGREGATE}
-
-
-def at(document: dict[str, Any], path: str) -> Any:
-    for key in path.split("."):
-        document = document.get(key) or {} if key != path.split(".")[-1] else document.get(key)  # type: ignore[assignment]
-    return document

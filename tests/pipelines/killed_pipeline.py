@@ -4,12 +4,12 @@ import sys
 from pathlib import Path
 
 from stores.parquet.manifest import Manifest
-from tests.pipelines.line import driver_of, fill, traffic_of
+from tests.pipelines.line import driver_of, entries_of, fill
 
 
 def main(folder: Path, seed: int) -> None:
     """Drains the scenario's entries into the manifest of `folder`, in runs of about 20 entries."""
-    log = fill(traffic_of("small", seed).entries)
+    log = fill(entries_of("small", seed))
     with Manifest.open(folder, writer=True) as manifest:
         driver = driver_of(log, manifest, run_bytes=1)
         print("begins", flush=True)  # noqa: T201

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from bus.memory import MemoryLog, MemoryProducer, MemorySource
 from columns.enrich import Enricher
 from columns.lane import Limits
-from flowpb.documents import AGGREGATE_SCHEMA, NOT_COMPARED
+from flowpb.documents import AGGREGATE, AGGREGATE_SCHEMA, NOT_COMPARED
 from ingest.loadgen.batches import BusEntry
 from ingest.loadgen.builtin import BUILTIN
 from ingest.loadgen.expected import KEY, Answer, Oracle
@@ -23,6 +23,8 @@ from stores.parquet.manifest import Manifest
 START_MS: Final = 1_700_000_040_000
 LANES: Final = 16
 ENRICHER: Final = Enricher.default()
+EXACT: Final = Limits(young=1 << 20, old=1 << 20)
+"""Bounds that nothing here reaches: then every document is exact."""
 COMPARED: Final = [name for name in AGGREGATE_SCHEMA.names if name not in (*NOT_COMPARED, "group_id")]
 
 
@@ -34,9 +36,19 @@ class Traffic:
     answer: Answer
 
 
-def traffic_of(name: str, seed: int, **changes: object) -> Traffic:
-    """A built-in scenario played onto a list."""
-    scenario = BUILTIN[name].model_copy(update={"seed": seed, **changes})
+SLOWER: Final = {"small": 60, "skewed": 60, "lossy": 40}
+"""Flows a second, where a scenario's own rate would keep the oracle busy for too long."""
+
+
+def traffic_of(name: str, seed: int) -> Traffic:
+    """A built-in scenario, thinned out, and its answer."""
+    entries = entries_of(name, seed)
+    return Traffic(entries, answer_of(entries))
+
+
+def entries_of(name: str, seed: int) -> list[BusEntry]:
+    """The bus entries of a built-in scenario, thinned out."""
+    scenario = BUILTIN[name].model_copy(update={"seed": seed, "rate": SLOWER[name]})
     entries: list[BusEntry] = []
 
     def keep(entry: BusEntry) -> bool:
@@ -44,7 +56,7 @@ def traffic_of(name: str, seed: int, **changes: object) -> Traffic:
         return True
 
     Player(scenario, START_MS, lambda _: None, lambda: False).to_bus(keep, with_answer=False)
-    return Traffic(entries, answer_of(entries))
+    return entries
 
 
 def answer_of(entries: Iterable[BusEntry], limits: Limits | None = None) -> Answer:
@@ -66,7 +78,7 @@ def fill(entries: Iterable[BusEntry]) -> MemoryLog:
 
 def driver_of(log: MemoryLog, manifest: Manifest, run_bytes: int = 64 << 20, limits: Limits | None = None) -> MicroBatches:
     """A micro-batch driver with the default rules."""
-    return MicroBatches(MemorySource(log), manifest, Work(ENRICHER, limits or Limits(), LANES, run_bytes))
+    return MicroBatches(MemorySource(log), manifest, Work(ENRICHER, limits or EXACT, LANES, run_bytes))
 
 
 def stored_documents(data_dir: Path) -> list[dict[str, Any]]:
@@ -100,3 +112,14 @@ def canonical(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def expected_documents(answer: Answer) -> list[dict[str, Any]]:
     """The oracle's documents in the same form."""
     return canonical(answer.table().to_pylist())
+
+
+def row_of(document: dict[str, Any]) -> dict[str, Any]:
+    """A JSON document as a row of AGGREGATE: the fields by their JSON paths, absent ones null."""
+    return {field.name: _at(document, field.json.split(".")) for field in AGGREGATE}
+
+
+def _at(document: Any, path: Sequence[str]) -> Any:
+    for key in path:
+        document = None if document is None else document.get(key)
+    return document

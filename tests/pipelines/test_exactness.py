@@ -4,7 +4,10 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Final
 
 import pytest
@@ -17,6 +20,7 @@ from flowpb.documents import AGGREGATE_SCHEMA
 from ingest.loadgen.batches import BusEntry
 from stores.parquet.manifest import Commit, Manifest
 from tests.pipelines.line import (
+    EXACT,
     LANES,
     Traffic,
     answer_of,
@@ -58,13 +62,13 @@ def test_counters_close_the_equation(traffic: Traffic, tmp_path: Path) -> None:
     assert counted["pipeline_raw_documents_total"] == counted["pipeline_flows_total"] == counts.flows
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_bundling_interleaving_crash_and_repeat_gives_the_same(
     data: st.DataObject, traffic: Traffic, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("any")
-    entries = interleaved(traffic.entries, data.draw(st.randoms(use_true_random=False), label="interleaving"))
+    entries = interleaved(traffic.entries, Random(data.draw(st.integers(0, 1 << 32), label="interleaving")))
     entries = with_repeats(entries, data.draw(st.lists(st.integers(0, len(entries) - 1), max_size=8), label="repeats"))
     cuts = sorted(data.draw(st.sets(st.integers(1, len(entries) - 1), max_size=5), label="cuts"))
     crashes = data.draw(st.sets(st.integers(0, len(cuts)), max_size=3), label="crashes")
@@ -81,7 +85,9 @@ def test_any_bundling_interleaving_crash_and_repeat_gives_the_same(
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("limits", [Limits(top_k=3), Limits(with_dscp=True), Limits(both_sides=True)], ids=["k3", "dscp", "both"])
+@pytest.mark.parametrize(
+    "limits", [replace(EXACT, top_k=3), replace(EXACT, with_dscp=True), replace(EXACT, both_sides=True)], ids=["k3", "dscp", "both"]
+)
 def test_options_give_the_oracles_documents_too(limits: Limits, tmp_path: Path) -> None:
     traffic = traffic_of("small", seed=3)
     with Manifest.open(tmp_path, writer=True) as manifest:
@@ -116,7 +122,7 @@ def test_kill_9_in_the_middle_of_runs(tmp_path: Path) -> None:
     """A process that is killed again and again, each time after some more milliseconds, ends with the oracle's documents."""
     script = Path(__file__).with_name("killed_pipeline.py")
     traffic = traffic_of("small", seed=11)
-    delays = [0.05 * n for n in range(1, 40, 3)]
+    delays = [0.1, 0.25, 0.4, 0.7, 1.0, 1.5]
     for delay_s in delays:
         process = subprocess.Popen([sys.executable, str(script), str(tmp_path), "11"], stdout=subprocess.PIPE, env=environment())
         assert process.stdout is not None
@@ -138,13 +144,13 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'proto'}"}
 
 
-def interleaved(entries: list[BusEntry] | object, random: object) -> list[BusEntry]:
+def interleaved(entries: Sequence[BusEntry], random: Random) -> list[BusEntry]:
     """The entries with another order between lanes, each lane's own order kept."""
     lanes: dict[int, list[BusEntry]] = {}
-    for entry in entries:  # type: ignore[attr-defined]
+    for entry in entries:
         lanes.setdefault(entry.lane, []).append(entry)
     order = [lane for lane, own in lanes.items() for _ in own]
-    random.shuffle(order)  # type: ignore[attr-defined]
+    random.shuffle(order)
     queues = {lane: iter(own) for lane, own in lanes.items()}
     return [next(queues[lane]) for lane in order]
 
@@ -165,5 +171,4 @@ def crash_at_commit(folder: Path, log: MemoryLog) -> None:
             raise CrashedError
 
     with Dying.open(folder, writer=True) as manifest, pytest.raises(CrashedError):
-        driver_of(log, manifest).drain()
-        raise CrashedError
+        driver_of(log, manifest).run_once()
