@@ -154,8 +154,8 @@ def retention(config: ConfigFile = None, data_dir: DataDir = None) -> None:
     with Manifest.open(folder, writer=True) as manifest:
         done = maintain(manifest, settings.store, wall_clock(), merges=1000)
     typer.echo(
-        f"{done.expired_files} files expired ({show_bytes(done.expired_bytes)}), {done.merges} merges,"
-        f" {done.deleted} files deleted; what was replaced just now is deleted a minute from now, at the next call"
+        f"expired files: {done.expired_files} ({show_bytes(done.expired_bytes)}), merges: {done.merges},"
+        f" deleted files: {done.deleted}; what was replaced now is deleted by the next call after a minute"
     )
 
 

@@ -14,9 +14,9 @@ from stores.contract import FLOWS_SCHEMA, MEASURES, Exporters, Flows, Measures, 
 from stores.questions import KEYS, Filters, Items, Key
 
 _PROTOCOLS: Final = {
-    **{1: "icmp", 2: "igmp", 4: "ipip", 6: "tcp", 17: "udp", 41: "ipv6", 47: "gre", 50: "esp", 51: "ah", 58: "icmp6"},
-    **{88: "eigrp", 89: "ospf", 103: "pim", 112: "vrrp", 115: "l2tp", 132: "sctp", 136: "udplite"},
-}
+    1: "icmp", 2: "igmp", 4: "ipip", 6: "tcp", 17: "udp", 41: "ipv6", 47: "gre", 50: "esp", 51: "ah", 58: "icmp6",
+    88: "eigrp", 89: "ospf", 103: "pim", 112: "vrrp", 115: "l2tp", 132: "sctp", 136: "udplite",
+}  # fmt: skip
 """Usual short names (IANA protocol numbers)."""
 _TITLES: Final = {
     Items.APPLICATIONS: "Application",

@@ -8,7 +8,7 @@ Files merge in stages, so that a row is rewritten at most three times: some runs
 the day. A file that has reached the target size stays as it is.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from common.errors import StoreError
 from flowpb.documents import AGGREGATE_SCHEMA, LEVEL_MINUTE
-from stores.parquet.layout import DAY_MS, EVER, HOUR_MS, RAW_LEVEL, Kind, LiveFile, PendingFile, find_file
+from stores.parquet.layout import DAY_MS, EVER, HOUR_MS, RAW_LEVEL, Kind, LiveFile, PendingFile, find_file, pending_path
 from stores.parquet.manifest import Manifest
 from stores.parquet.rows import RAW_SCHEMA, ROW_GROUP, schema_of
 from stores.parquet.statements import QUIET, latest
@@ -56,15 +56,33 @@ def next_merge(files: Iterable[LiveFile], now_ms: int) -> Merge | None:
     return None
 
 
+def most_worthwhile(manifest: Manifest, now_ms: int, without: Collection[str] = ()) -> Merge | None:
+    """The next merge of any level, of files other than those named `without`."""
+    for kind, level in LEVELS:
+        files = [file for file in manifest.files(kind, level, *EVER) if file.name not in without]
+        if merge := next_merge(files, now_ms):
+            return merge
+    return None
+
+
 def compact(manifest: Manifest, now_ms: int, most: int = 1) -> int:
     """Up to `most` merges; returns how many were made. Raises StoreError."""
-    done = 0
-    for kind, level in LEVELS:
-        while done < most and (merge := next_merge(manifest.files(kind, level, *EVER), now_ms)):
-            merged = merge_files(manifest.data_dir, merge)
-            manifest.replace([file.name for file in merge.files], [merged], merge.stage, now_ms)
-            done += 1
-    return done
+    for done in range(most):
+        merge = most_worthwhile(manifest, now_ms)
+        if merge is None:
+            return done
+        put_merged(manifest, merge, merge_files(manifest.data_dir, merge), now_ms)
+    return most
+
+
+def put_merged(manifest: Manifest, merge: Merge, merged: PendingFile, now_ms: int) -> bool:
+    """Exchange files for the one made of them, unless one of them expired meanwhile: then the merged one is thrown away."""
+    live = {file.name for file in manifest.files(merged.kind, merged.level, *EVER)}
+    if not all(file.name in live for file in merge.files):
+        pending_path(manifest.data_dir, merged.name).unlink()
+        return False
+    manifest.replace([file.name for file in merge.files], [merged], merge.stage, now_ms)
+    return True
 
 
 def merge_files(data_dir: Path, merge: Merge) -> PendingFile:
@@ -80,7 +98,7 @@ def merge_files(data_dir: Path, merge: Merge) -> PendingFile:
             schema, batches = AGGREGATE_SCHEMA, _latest(paths, data_dir / "spill")
         return write_file(data_dir / "pending", files[0].kind, files[0].level, batches, schema, span)
     except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"{data_dir}: cannot merge {len(files)} files: {error}") from error
+        raise StoreError(f"{data_dir}: cannot merge {len(files)} files: {' '.join(str(error).split())}") from error
 
 
 def _by_period(files: Iterable[LiveFile], period_ms: int) -> Iterator[tuple[int, list[LiveFile]]]:
@@ -139,6 +157,15 @@ def _one_batch(tables: Sequence[pa.Table]) -> Iterator[pa.RecordBatch]:
 
 def _latest(paths: Sequence[Path], spill: Path) -> Iterator[pa.RecordBatch]:
     """The documents of the highest version of each group, by window, group and slot; what does not fit in memory is spilled."""
+    import duckdb
+
+    try:
+        yield from _sorted(paths, spill)
+    except duckdb.Error as error:
+        raise StoreError(f"{paths[0].parent}: cannot merge {len(paths)} files: {' '.join(str(error).split())}") from error
+
+
+def _sorted(paths: Sequence[Path], spill: Path) -> Iterator[pa.RecordBatch]:
     import duckdb
 
     with duckdb.connect(

@@ -203,16 +203,15 @@ class ParquetStore:
     def _provenance(self, source: Source, span: Span) -> Provenance:
         return Provenance(source, span, answers.data_span(self._connection), self._manifest.final_through())
 
-    def _retried(self, ask: Callable[[], Answer]) -> Answer:
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                return ask()
-            except (duckdb.IOException, _GoneError) as error:
-                if attempt == _ATTEMPTS:
-                    raise StoreError(f"{self._manifest.data_dir}: a listed file cannot be read: {_line(error)}") from error
-            except duckdb.Error as error:
-                raise StoreError(f"{self._manifest.data_dir}: {_line(error)}") from error
-        raise AssertionError("unreachable")
+    def _retried(self, ask: Callable[[], Answer], attempts: int = _ATTEMPTS) -> Answer:
+        try:
+            return ask()
+        except (duckdb.IOException, _GoneError) as error:
+            if attempts == 1:
+                raise StoreError(f"{self._manifest.data_dir}: a listed file cannot be read: {_line(error)}") from error
+        except duckdb.Error as error:
+            raise StoreError(f"{self._manifest.data_dir}: {_line(error)}") from error
+        return self._retried(ask, attempts - 1)
 
 
 def _connect() -> duckdb.DuckDBPyConnection:

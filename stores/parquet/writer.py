@@ -121,9 +121,11 @@ def write_file(
         sync(path)
         sync(folder)
         return PendingFile(kind, level, name, rows, path.stat().st_size, *span)
-    except OSError as error:
+    except BaseException as error:
         path.unlink(missing_ok=True)
-        raise StoreError(f"{path}: cannot be written: {error}") from error
+        if isinstance(error, OSError | pa.ArrowException):
+            raise StoreError(f"{path}: cannot be written: {' '.join(str(error).split())}") from error
+        raise
 
 
 def flow_range(flows: pa.RecordBatch, mark_ms: int, frontier_ms: int) -> tuple[int, int]:

@@ -53,6 +53,9 @@ def flows() -> list[dict[str, object]]:
         common
         | {"src_addr": "2001:db8::1", "src_port": 53, "dst_addr": "2001:db8::2", "dst_port": 5353, "protocol": 17}
         | {"bytes": 80, "packets": 1, "first_switched_ms": T0 + MINUTE, "last_switched_ms": T0 + MINUTE},
+        common
+        | {"src_addr": "10.0.0.9", "dst_addr": "10.0.0.10", "protocol": 1, "bytes": 64, "packets": 1, "protocol_version": 10}
+        | {"first_switched_ms": T0 + MINUTE, "last_switched_ms": T0 + MINUTE},
     ]
 
 
@@ -111,6 +114,15 @@ def test_without_a_range_old_data_is_shown_with_a_note(data_dir: Path) -> None:
     result = CliRunner().invoke(app, ["top", "exporters", "--data-dir", str(data_dir)], catch_exceptions=False)
     assert "Top exporters: 2026-09-21T14:14:00Z to 14:16:00Z (from 1m aggregates)" in result.stdout
     assert "; this is the latest" in result.stderr
+
+
+def test_people_are_told_how_much_may_be_missing(tmp_path: Path) -> None:
+    more = [Doc("EXPORTER", (9, 0, 9), minute=1), Doc("EXPORTER_APPLICATION", (9, 0, 9), "ssh", minute=1)]
+    fill(tmp_path, [documents()[:4], more])
+    result = CliRunner().invoke(app, ["top", "applications", *RANGE, "-d", str(tmp_path)], catch_exceptions=False)
+    assert "note: an item may have up to 112 kB more than shown: some minutes rank only the largest" in result.stderr
+    assert "ssh" in result.stdout
+    assert "+ 112 kB" in result.stdout
 
 
 def test_the_folder_may_come_from_the_configuration(data_dir: Path, tmp_path: Path) -> None:
@@ -180,6 +192,6 @@ def test_retention_says_what_it_did_and_not_beside_a_writer(tmp_path: Path) -> N
     fill(tmp_path, [[Doc("EXPORTER", (1, 0, 1), minute=-60 * 24 * 400)], documents()[:1], documents()[1:2]])
     with Manifest.open(tmp_path, writer=True):
         assert "is writing this store" in str(fail("retention", "--data-dir", str(tmp_path)))
-    assert ask(tmp_path, "retention").startswith("1 files expired (")
+    assert ask(tmp_path, "retention").startswith("expired files: 1 (")
     with Manifest.open(tmp_path, writer=False) as manifest:
         assert [level.files for level in manifest.status().levels] == [1]

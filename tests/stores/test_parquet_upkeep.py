@@ -11,7 +11,7 @@ from stores.parquet.compact import RUNS_PER_MERGE, SETTLE_MS, TARGET_BYTES, Merg
 from stores.parquet.layout import DAY_MS, HOUR_MS, Kind, LiveFile, find_file
 from stores.parquet.manifest import Manifest
 from stores.parquet.reader import ParquetStore
-from stores.parquet.upkeep import GRACE_MS, expired_files, maintain
+from stores.parquet.upkeep import GRACE_MS, Maintenance, expired_files, maintain
 from stores.questions import Filters, FlowsQuery, Items, Span, TopQuery
 from tests.stores.literals import MINUTE, T0, A, Doc, batch_of, fill
 
@@ -118,6 +118,67 @@ def test_upkeep_merges_then_deletes_after_the_grace(tmp_path: Path) -> None:
         assert maintain(manifest, Store(), now + GRACE_MS).deleted == 0
         assert maintain(manifest, Store(), now + GRACE_MS + 1).deleted == 3
     assert len(list(tmp_path.rglob("*.parquet"))) == 1
+
+
+def test_maintenance_merges_in_a_thread_and_takes_the_result_between_runs(tmp_path: Path) -> None:
+    fill(tmp_path, versions())
+    now = T0 + 3 * HOUR_MS
+    with Manifest.open(tmp_path, writer=True) as manifest, Maintenance(manifest, Store()) as upkeep:
+        assert upkeep.step(now).merges == 0
+        assert len(manifest.files("aggregate", "1m", SPAN.from_ms, SPAN.to_ms)) == 3
+        assert upkeep.settle(now).merges == 1
+        assert len(manifest.files("aggregate", "1m", SPAN.from_ms, SPAN.to_ms)) == 1
+        assert upkeep.settle(now + GRACE_MS + 1).deleted == 3
+
+
+def test_a_merge_of_files_that_expired_meanwhile_is_thrown_away(tmp_path: Path) -> None:
+    fill(tmp_path, versions())
+    with Manifest.open(tmp_path, writer=True) as manifest, Maintenance(manifest, Store(aggregate_days=1)) as upkeep:
+        upkeep.step(T0 + 3 * HOUR_MS)
+        done = upkeep.settle(T0 + 3 * DAY_MS)
+        assert (done.merges, done.expired_files, manifest.status().levels) == (0, 3, ())
+    assert list((tmp_path / "pending").iterdir()) == []
+
+
+def test_a_merge_larger_than_a_row_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stores.parquet.compact.ROW_GROUP", 2)
+    rows: list[dict[str, object]] = [
+        {"exporter_addr": A, "src_addr": f"10.0.0.{n}", "first_switched_ms": T0, "last_switched_ms": T0} for n in range(3)
+    ]
+    fill(tmp_path, batches=[batch_of(rows[:2], 1), batch_of(rows[1:], 2), batch_of(rows[:1], 3)])
+    with Manifest.open(tmp_path, writer=True) as manifest:
+        assert compact(manifest, T0 + 3 * HOUR_MS, most=5) == 1
+        [file] = manifest.files("raw", "raw", SPAN.from_ms, SPAN.to_ms)
+    path = find_file(tmp_path, file)
+    assert path
+    merged = pq.ParquetFile(path)
+    assert merged.metadata.num_row_groups > 1
+    pairs = sorted(zip(merged.read()["seq"].to_pylist(), merged.read()["src_addr"].to_pylist(), strict=True))
+    assert pairs == [(1, "10.0.0.0"), (1, "10.0.0.1"), (2, "10.0.0.1"), (2, "10.0.0.2"), (3, "10.0.0.0")]
+
+
+def test_a_merge_that_fails_does_not_stop_maintenance(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fill(tmp_path, versions())
+    next(tmp_path.rglob("*.parquet")).unlink()
+    now = T0 + 3 * HOUR_MS
+    with Manifest.open(tmp_path, writer=True) as manifest, Maintenance(manifest, Store()) as upkeep:
+        assert upkeep.step(now).failed_merges == 0
+        assert upkeep.settle(now).failed_merges == 1
+        assert upkeep.settle(now).failed_merges == 0
+    assert "merge given up" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["raw", "agg-1m"])
+def test_a_damaged_file_stops_the_merge_and_leaves_nothing(tmp_path: Path, kind: str) -> None:
+    flow: dict[str, object] = {"exporter_addr": A, "first_switched_ms": T0, "last_switched_ms": T0}
+    fill(tmp_path, versions(), [batch_of([flow], 1), batch_of([flow], 2)])
+    damaged = next((tmp_path / kind).rglob("*.parquet"))
+    damaged.write_bytes(b"PAR1" + bytes(64) + b"PAR1")
+    with Manifest.open(tmp_path, writer=True) as manifest:
+        with pytest.raises(StoreError, match=r"cannot (merge|be written)") as caught:
+            compact(manifest, T0 + 3 * HOUR_MS, most=5)
+        assert "\n" not in str(caught.value)
+    assert list((tmp_path / "pending").iterdir()) == []
 
 
 def test_a_missing_file_stops_the_merge_with_its_name(tmp_path: Path) -> None:
