@@ -28,6 +28,16 @@ _KEY: Final = {
 }
 
 
+_COLUMNS: Final = ", ".join(
+    (
+        *("window_start_ms", "window_end_ms", "grouped_by", "aggregation_type", "slot", "group_id", "error", "floor"),
+        *("location", "exporter_addr", "if_index", "application", "host_address", "conversation_key"),
+        *MEASURES,
+    )
+)
+"""What answers are made of; the other columns of documents stay on disk."""
+
+
 @dataclass(frozen=True, slots=True)
 class DocumentFiles:
     """Paths of document files: `settled` ones hold each group's only version, `open` ones may hold several."""
@@ -81,11 +91,11 @@ def _documents(files: DocumentFiles, grouped_by: set[str], span: Span, filters: 
         ("exporter_addr = {}", "exporter", filters.exporter),
         ("if_index = {}", "interface", filters.interface),
     )
-    parts = ["SELECT * FROM no_documents"]
+    parts = [f"SELECT {_COLUMNS} FROM no_documents"]
     if files.settled:
-        parts.append(f"SELECT * FROM read_parquet({listed(files.settled)}) WHERE {conditions}")
+        parts.append(f"SELECT {_COLUMNS} FROM read_parquet({listed(files.settled)}) WHERE {conditions}")
     if files.open:
-        parts.append(f"SELECT * FROM ({latest(files.open, conditions)})")
+        parts.append(f"SELECT {_COLUMNS} FROM ({latest(files.open, conditions)})")
     query = " UNION ALL BY NAME ".join(parts)
     return Statement(f"CREATE OR REPLACE TEMP TABLE documents AS {query}", values if len(parts) > 1 else {})
 

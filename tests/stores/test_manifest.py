@@ -2,9 +2,12 @@
 
 import os
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from common.errors import StoreError
 from stores.parquet.layout import PendingFile, find_file, manifest_path, pending_path, placed_path
@@ -145,6 +148,57 @@ def test_status(tmp_path: Path) -> None:
     assert (status.run, status.windows, status.carried_bytes) == (1, 2, 5)
     level = status.levels[0]
     assert (level.level, level.files, level.rows, level.bytes, level.min_ms, level.max_ms) == ("raw", 2, 2, 8, 0, 3 * MINUTE)
+
+
+WINDOWS = st.tuples(st.integers(0, 1), st.sampled_from((0, MINUTE)))
+COMMITS = st.builds(
+    Commit,
+    positions=st.dictionaries(st.integers(0, 2), st.integers(0, 99)),
+    lanes=st.dictionaries(st.integers(0, 2), st.binary(max_size=3)),
+    frontiers=st.dictionaries(st.integers(0, 2), st.integers(0, 99)),
+    appended=st.lists(st.tuples(st.integers(0, 1), st.sampled_from((0, MINUTE)), st.binary(max_size=3)), max_size=4),
+    rewritten=st.lists(
+        st.builds(
+            lambda window, mark, base: WindowState(window[0], window[1], mark, base),
+            WINDOWS,
+            st.integers(0, 2),
+            st.binary(max_size=3),
+        ),
+        max_size=2,
+        unique_by=lambda state: (state.lane, state.window_start_ms),
+    ),
+    closed=st.lists(WINDOWS, max_size=1),
+    counters=st.dictionaries(st.sampled_from("ab"), st.integers(0, 9)),
+)
+
+
+@settings(max_examples=20)
+@given(commits=st.lists(COMMITS, max_size=5))
+def test_what_is_carried_is_what_a_plain_model_carries(tmp_path_factory: pytest.TempPathFactory, commits: list[Commit]) -> None:
+    positions: dict[int, int] = {}
+    lanes: dict[int, bytes] = {}
+    frontiers: dict[int, int] = {}
+    windows: dict[tuple[int, int], WindowState] = {}
+    counters: dict[str, int] = {}
+    data_dir = tmp_path_factory.mktemp("store")
+    for commit in commits:
+        with Manifest.open(data_dir, writer=True) as manifest:
+            manifest.commit(commit)
+        positions |= commit.positions
+        lanes |= commit.lanes
+        frontiers |= commit.frontiers
+        windows |= {(state.lane, state.window_start_ms): state for state in commit.rewritten}
+        for lane, start_ms, part in commit.appended:
+            old = windows.get((lane, start_ms), WindowState(lane, start_ms, 0))
+            windows[lane, start_ms] = replace(old, parts=(*old.parts, part))
+        for window in commit.closed:
+            windows.pop(window, None)
+        counters = {name: counters.get(name, 0) + commit.counters.get(name, 0) for name in {*counters, *commit.counters}}
+    with Manifest.open(data_dir, writer=True) as manifest:
+        carried = manifest.load()
+    assert carried.run == len(commits)
+    assert (carried.positions, carried.lanes, carried.frontiers, carried.counters) == (positions, lanes, frontiers, counters)
+    assert carried.windows == tuple(windows[window] for window in sorted(windows))
 
 
 @pytest.mark.parametrize("garbage_ms", [-(2**63), 2**63 - 1])
