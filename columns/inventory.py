@@ -1,10 +1,11 @@
 """What the inventory knows of the exporter, the interfaces and both ends of each flow.
 
-In: a batch of flows and a snapshot. Out: the columns of FLOW that name nodes, interfaces, labels, autonomous systems and countries;
-all null where nothing is known. Refuses to know where the snapshot comes from. Everything is looked up once per distinct value.
+In: a batch of flows and a snapshot. Out: the columns of FLOW that name nodes, interfaces, labels, systems and countries; a column
+is left out where nothing is known of any flow. Refuses to know where the snapshot comes from. Everything is looked up once per
+distinct value.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 from columns.dictionaries import places
 from columns.ranges import NOWHERE, halves
 from columns.snapshot import ANYWHERE, LABELS, Snapshot
-from flowpb.schema import BY_NAME, TEXT
 
 Rows = NDArray[np.int64]
 Columns = dict[str, pa.Array]
+Found = dict[str, pa.Array | None]
+"""Columns; None where nothing is known of any flow."""
 
 _NODE_TEXTS: Final = ("foreign_source", "foreign_id", "label", "categories")
 _ENDS: Final = ("src", "dst")
@@ -32,19 +34,36 @@ class Picked:
     rows: Rows
     place: NDArray[np.integer]
 
-    def text(self, table: pa.StringArray) -> pa.DictionaryArray:
-        """The texts of these rows as a column; each text is once in its dictionary."""
-        encoded = table.take(_nullable(self.rows)).dictionary_encode()
-        return pa.DictionaryArray.from_arrays(encoded.indices.take(pa.array(self.place)), encoded.dictionary).cast(TEXT)
+    def text(self, table: pa.DictionaryArray) -> pa.DictionaryArray | None:
+        """The texts of these rows as a column, each text once in its dictionary; None if there are none."""
+        known = np.flatnonzero(self.rows >= 0)
+        taken = table.indices.take(pa.array(self.rows[known]))
+        texts, place = distinct(_filled(taken, NOWHERE).astype(np.int64))
+        is_text = texts >= 0
+        code = np.full(len(self.rows), NOWHERE, np.int32)
+        code[known] = np.where(is_text, np.cumsum(is_text) - 1, NOWHERE)[place]
+        of_flow = code[self.place]
+        null = of_flow < 0
+        if null.all():
+            return None
+        dictionary = table.dictionary.take(pa.array(texts[is_text]))
+        return pa.DictionaryArray.from_arrays(pa.array(of_flow, mask=null if null.any() else None), dictionary)
 
-    def numbers(self, table: pa.Array) -> pa.Array:
-        """The numbers of these rows as a column."""
-        return table.take(_nullable(self.rows)).take(pa.array(self.place))
+    def numbers(self, table: pa.Array) -> pa.Array | None:
+        """The numbers of these rows as a column; None if there are none."""
+        known = self.rows >= 0
+        taken = table.take(pa.array(self.rows[known]))
+        filled = _filled(taken, 0)
+        value, null = np.zeros(len(self.rows), filled.dtype), ~known
+        value[known] = filled
+        null[known] = taken.is_null().to_numpy(zero_copy_only=False)
+        null = null[self.place]
+        return None if null.all() else pa.array(value[self.place], table.type, mask=null if null.any() else None)
 
 
 def inventory_columns(flows: pa.RecordBatch, inventory: Snapshot) -> Columns:
-    """All columns that the inventory gives, those of absent columns left out; `src_as` and `dst_as` filled where null or 0."""
-    columns: Columns = {}
+    """The columns in which anything is known; `src_as` and `dst_as` filled where they are null or 0."""
+    columns: Found = {}
     locations = _Locations.of(flows, inventory)
     nodes = inventory.tables["nodes"]
     if exporters := locations.nodes(flows, "exporter_addr", inventory):
@@ -58,7 +77,7 @@ def inventory_columns(flows: pa.RecordBatch, inventory: Snapshot) -> Columns:
             columns |= _node_columns(end, picked, nodes)
             columns |= _address_columns(flows, end, inventory)
     version = pa.DictionaryArray.from_arrays(pa.array(np.zeros(flows.num_rows, np.int32)), pa.array([inventory.version]))
-    return columns | {"inventory_version": version}
+    return {name: column for name, column in columns.items() if column is not None} | {"inventory_version": version}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +124,15 @@ def distinct(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.in
     return encoded.dictionary.to_numpy(zero_copy_only=False), encoded.indices.to_numpy(zero_copy_only=False)
 
 
-def _node_columns(prefix: str, picked: Picked, nodes: pa.StructArray) -> Columns:
+def _node_columns(prefix: str, picked: Picked, nodes: pa.StructArray) -> Found:
+    if not (picked.rows >= 0).any():
+        return {}
     columns = {f"{prefix}_{name}": picked.text(nodes.field(name)) for name in _NODE_TEXTS}
     return columns | {f"{prefix}_node_id": picked.numbers(nodes.field("node_id"))}
 
 
-def _interface_columns(flows: pa.RecordBatch, name: str, exporters: Picked, inventory: Snapshot) -> Columns:
-    indexes = pc.fill_null(flows.column(name), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+def _interface_columns(flows: pa.RecordBatch, name: str, exporters: Picked, inventory: Snapshot) -> Found:
+    indexes = _filled(flows.column(name), 0).astype(np.int64)
     pairs, pair = distinct(exporters.place.astype(np.int64) << 32 | indexes)
     nodes = exporters.rows[pairs >> 32].astype(np.int32)
     picked = Picked(inventory.interfaces_of(nodes, pairs & 0xFFFF_FFFF), pair)
@@ -123,27 +144,29 @@ def _interface_columns(flows: pa.RecordBatch, name: str, exporters: Picked, inve
     }
 
 
-def _address_columns(flows: pa.RecordBatch, end: str, inventory: Snapshot) -> Columns:
+def _address_columns(flows: pa.RecordBatch, end: str, inventory: Snapshot) -> Found:
     column = flows.column(f"{end}_addr")
     addresses, place = halves(column.dictionary), places(column)
     labels, systems, countries = (
         _fewer(np.append(inventory.ranges[name].look_up(addresses), NOWHERE), place) for name in ("labels", "systems", "countries")
     )
     columns = {f"{end}_{name}": labels.text(inventory.tables["labels"].field(name)) for name in LABELS}
-    columns[f"{end}_country"] = countries.text(inventory.tables["countries"])
+    columns[f"{end}_country"] = countries.text(inventory.tables["countries"].field("code"))
     return columns | dict(_system_columns(flows, end, systems, inventory))
 
 
-def _system_columns(flows: pa.RecordBatch, end: str, systems: Picked, inventory: Snapshot) -> Iterator[tuple[str, pa.Array]]:
+def _system_columns(flows: pa.RecordBatch, end: str, systems: Picked, inventory: Snapshot) -> Iterator[tuple[str, pa.Array | None]]:
     """AS number where the exporter gave none, and the name of the number that holds then."""
     table = inventory.tables["systems"]
     number = systems.numbers(table.field("number"))
     if f"{end}_as" in flows.schema.names:
         exported = flows.column(f"{end}_as")
-        number = pc.if_else(pc.fill_null(pc.equal(exported, 0), True), pc.coalesce(number, exported), exported)
-    yield f"{end}_as", number
-    numbers, place = distinct(pc.fill_null(number, 0).to_numpy(zero_copy_only=False).astype(np.int64))
-    yield f"{end}_as_name", Picked(inventory.systems_of(numbers), place).text(table.field("name"))
+        missing = pc.fill_null(pc.equal(exported, 0), True)
+        number = exported if number is None else pc.if_else(missing, pc.coalesce(number, exported), exported)
+    if number is not None:
+        numbers, place = distinct(_filled(number, 0).astype(np.int64))
+        yield f"{end}_as", number
+        yield f"{end}_as_name", Picked(inventory.systems_of(numbers), place).text(table.field("name"))
 
 
 def _fewer(rows: NDArray[np.integer], place: NDArray[np.integer]) -> Picked:
@@ -152,10 +175,6 @@ def _fewer(rows: NDArray[np.integer], place: NDArray[np.integer]) -> Picked:
     return Picked(fewer, row[place])
 
 
-def _nullable(rows: Rows) -> pa.Array:
-    return pa.array(rows, mask=rows < 0)
-
-
-def present(columns: Mapping[str, pa.Array]) -> Columns:
-    """Without columns that are all null, typed as in FLOW."""
-    return {name: column.cast(BY_NAME[name].type) for name, column in columns.items() if column.null_count < len(column)}
+def _filled(values: pa.Array, null: int) -> NDArray[np.integer]:
+    found: NDArray[np.integer] = (pc.fill_null(values, null) if values.null_count else values).to_numpy(zero_copy_only=False)
+    return found

@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from columns.search import search
+
 NOWHERE: Final = -1
 _MAPPED: Final = 0xFFFF
 _FIRST_IPV4: Final = _MAPPED << 32
@@ -56,7 +58,7 @@ class RangeTable:
     def look_up(self, addresses: Halves) -> NDArray[np.int32]:
         """Number of the range that each address is in, NOWHERE if in none."""
         is_ipv4 = (addresses.high == 0) & (addresses.low >> np.uint64(32) == _MAPPED)
-        found = self.values_ipv4[np.searchsorted(self.starts_ipv4, addresses.low.astype(np.uint32), "right") - 1]
+        found = self.values_ipv4[search(self.starts_ipv4, addresses.low.astype(np.uint32), "right") - 1]
         others = np.flatnonzero(~is_ipv4)
         if len(others):
             found[others] = self.values[_last_not_above(self.starts, addresses.high[others], addresses.low[others])]
@@ -128,9 +130,9 @@ def _expire(active: list[_Active], position: int) -> Iterator[tuple[int, int]]:
 
 def _last_not_above(starts: Halves, high: NDArray[np.uint64], low: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Index of the last start that is not above each address; the first start is 0."""
-    index = np.searchsorted(starts.high, high, "right") - 1
+    index = search(starts.high, high, "right") - 1
     inside = starts.high[index] == high
-    first = np.searchsorted(starts.high, high, "left")
+    first = search(starts.high, high)
     above = inside & (starts.low[index] > low)
     rows = np.flatnonzero(above)
     if len(rows):

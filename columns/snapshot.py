@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from columns.arrays import Words
 from columns.ranges import Halves, RangeTable
+from columns.search import search
 from common.errors import ConfigError
 
 FORMAT: Final = "nephrite-inventory-1"
@@ -26,22 +27,23 @@ ANYWHERE: Final = -1
 """Location of a node that is the same node at every location."""
 LABELS: Final = ("site", "role", "tenant", "region")
 
-_TEXT: Final = pa.string()
+TEXT: Final = pa.dictionary(pa.int32(), pa.string())
+"""Each distinct text once, so that a look-up handles numbers until its very end."""
 NODE: Final = pa.struct(
     [
         ("node_id", pa.uint32()),
-        ("foreign_source", _TEXT),
-        ("foreign_id", _TEXT),
-        ("label", _TEXT),
-        ("categories", _TEXT),
-        ("vendor", _TEXT),
+        ("foreign_source", TEXT),
+        ("foreign_id", TEXT),
+        ("label", TEXT),
+        ("categories", TEXT),
+        ("vendor", TEXT),
     ]
 )
 ADDRESS: Final = pa.struct(
     [("key", pa.uint64()), ("high", pa.uint64()), ("low", pa.uint64()), ("location", pa.int32()), ("node", pa.int32())]
 )
-INTERFACE: Final = pa.struct([("key", pa.uint64()), ("name", _TEXT), ("alias", _TEXT), ("speed", pa.uint64())])
-SYSTEM: Final = pa.struct([("number", pa.uint32()), ("name", _TEXT)])
+INTERFACE: Final = pa.struct([("key", pa.uint64()), ("name", TEXT), ("alias", TEXT), ("speed", pa.uint64())])
+SYSTEM: Final = pa.struct([("number", pa.uint32()), ("name", TEXT)])
 _IPV4: Final = pa.struct([("start", pa.uint32()), ("value", pa.int32())])
 _ALL: Final = pa.struct([("high", pa.uint64()), ("low", pa.uint64()), ("value", pa.int32())])
 RANGES: Final = ("labels", "systems", "countries")
@@ -49,12 +51,12 @@ RANGES: Final = ("labels", "systems", "countries")
 SCHEMA: Final = pa.schema(
     [
         ("nodes", pa.list_(NODE)),
-        ("locations", pa.list_(_TEXT)),
+        ("locations", pa.list_(pa.string())),
         ("addresses", pa.list_(ADDRESS)),
         ("interfaces", pa.list_(INTERFACE)),
-        ("labels", pa.list_(pa.struct([(name, _TEXT) for name in LABELS]))),
+        ("labels", pa.list_(pa.struct([(name, TEXT) for name in LABELS]))),
         ("systems", pa.list_(SYSTEM)),
-        ("countries", pa.list_(_TEXT)),
+        ("countries", pa.list_(pa.struct([("code", TEXT)]))),
         *((f"{name}_ipv4", pa.list_(_IPV4)) for name in RANGES),
         *((f"{name}_all", pa.list_(_ALL)) for name in RANGES),
     ]
@@ -70,12 +72,16 @@ class Snapshot:
     tables: Mapping[str, pa.Array]
     ranges: Mapping[str, RangeTable]
     location_ids: Mapping[str, int]
+    has_anywhere: bool
 
     def nodes_at(self, addresses: Halves, locations: NDArray[np.int32]) -> NDArray[np.int32]:
         """Row of the node with each address, seen from each location (ids; ANYWHERE knows none); -1 where there is none."""
-        found = self._nodes(addresses, np.full(len(locations), ANYWHERE, np.int32))
-        here = self._nodes(addresses, locations)
-        return np.where(here >= 0, here, found)
+        found = self._nodes(addresses, locations)
+        elsewhere = np.flatnonzero((found < 0) & (locations != ANYWHERE)) if self.has_anywhere else found[:0]
+        if len(elsewhere):
+            sought = Halves(addresses.high[elsewhere], addresses.low[elsewhere])
+            found[elsewhere] = self._nodes(sought, np.full(len(elsewhere), ANYWHERE, np.int32))
+        return found
 
     def interfaces_of(self, nodes: NDArray[np.int32], indexes: NDArray[np.int64]) -> NDArray[np.int64]:
         """Row of the interface with each ifIndex of each node; -1 where there is none."""
@@ -90,7 +96,7 @@ class Snapshot:
         table = self.tables["addresses"]
         keys, high, low, location, node = (_numbers(table, name) for name in ("key", "high", "low", "location", "node"))
         wanted = address_key(addresses, locations)
-        place = np.searchsorted(keys, wanted)
+        place = search(keys, wanted)
         found = np.full(len(wanted), -1, np.int32)
         rows = np.flatnonzero(place < len(keys))
         while len(rows := rows[keys[place[rows]] == wanted[rows]]):
@@ -128,7 +134,8 @@ def open_snapshot(path: Path) -> Snapshot:
     tables = {name: batch.column(name).values for name in batch.schema.names}
     ranges = {name: _range_table(tables[f"{name}_ipv4"], tables[f"{name}_all"]) for name in RANGES}
     locations = {name: place for place, name in enumerate(tables["locations"].to_pylist())}
-    return Snapshot(metadata[b"version"].decode(), int(metadata[b"made_ms"]), tables, ranges, locations)
+    has_anywhere = bool((_numbers(tables["addresses"], "location") == ANYWHERE).any())
+    return Snapshot(metadata[b"version"].decode(), int(metadata[b"made_ms"]), tables, ranges, locations, has_anywhere)
 
 
 def write_snapshot(path: Path, tables: Mapping[str, pa.Array], version: str, made_ms: int) -> None:
@@ -158,7 +165,7 @@ def _exact(keys: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int64]:
     """Place of each wanted key among sorted ones, -1 where it is not."""
     if not len(keys):
         return np.full(len(wanted), -1, np.int64)
-    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    place = np.minimum(search(keys, wanted), len(keys) - 1)
     return np.where(keys[place] == wanted, place, -1)
 
 

@@ -5,7 +5,7 @@ the same whenever they are. Refuses to know sources.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from columns.snapshot import (
     LABELS,
     NODE,
     SYSTEM,
+    TEXT,
     address_key,
     interface_key,
     range_columns,
@@ -69,7 +70,7 @@ def compile_content(content: Content) -> Compiled:
         "interfaces": _interfaces(content.nodes),
         "labels": _struct({name: [labels[place] for labels in content.labels.sets] for place, name in enumerate(LABELS)}),
         **_systems(content.systems),
-        "countries": pa.array(content.countries.values, pa.string()),
+        "countries": _struct({"code": content.countries.values}),
         **_ranges("labels", content.labels.ranges),
         **_ranges("countries", content.countries.ranges),
     }
@@ -79,11 +80,11 @@ def compile_content(content: Content) -> Compiled:
 def _nodes(nodes: Sequence[Node]) -> pa.StructArray:
     columns = {
         "node_id": pa.array([node.node_id for node in nodes], pa.uint32()),
-        "foreign_source": pa.array([node.foreign_source for node in nodes], pa.string()),
-        "foreign_id": pa.array([node.foreign_id for node in nodes], pa.string()),
-        "label": pa.array([node.label for node in nodes], pa.string()),
-        "categories": pa.array([",".join(node.categories) or None for node in nodes], pa.string()),
-        "vendor": pa.array([node.vendor for node in nodes], pa.string()),
+        "foreign_source": _text(node.foreign_source for node in nodes),
+        "foreign_id": _text(node.foreign_id for node in nodes),
+        "label": _text(node.label for node in nodes),
+        "categories": _text(",".join(node.categories) or None for node in nodes),
+        "vendor": _text(node.vendor for node in nodes),
     }
     return pa.StructArray.from_arrays([columns[field.name] for field in NODE], fields=list(NODE))
 
@@ -110,8 +111,8 @@ def _interfaces(nodes: Sequence[Node]) -> pa.StructArray:
     order = np.argsort(keys, kind="stable")
     columns = [
         pa.array(keys),
-        pa.array([interface.name for interface in interfaces], pa.string()),
-        pa.array([interface.alias for interface in interfaces], pa.string()),
+        _text(interface.name for interface in interfaces),
+        _text(interface.alias for interface in interfaces),
         pa.array([interface.speed for interface in interfaces], pa.uint64()),
     ]
     return pa.StructArray.from_arrays([column.take(pa.array(order)) for column in columns], fields=list(INTERFACE))
@@ -123,7 +124,7 @@ def _systems(located: Located[System]) -> Tables:
     for number, name in located.values:
         names[number] = names.get(number) or name
     rows = {number: row for row, number in enumerate(sorted(names))}
-    columns = [pa.array(list(rows), pa.uint32()), pa.array([names[number] for number in rows], pa.string())]
+    columns = [pa.array(list(rows), pa.uint32()), _text(names[number] for number in rows)]
     of_value = [rows[number] for number, _ in located.values]
     ranges = [AddressRange(each.first, each.last, of_value[each.value]) for each in located.ranges]
     return {"systems": pa.StructArray.from_arrays(columns, fields=list(SYSTEM)), **_ranges("systems", ranges)}
@@ -135,8 +136,12 @@ def _ranges(name: str, ranges: Sequence[AddressRange]) -> Tables:
 
 
 def _struct(columns: Mapping[str, Sequence[str | None]]) -> pa.StructArray:
-    arrays = [pa.array(values, pa.string()) for values in columns.values()]
-    return pa.StructArray.from_arrays(arrays, fields=[pa.field(name, pa.string()) for name in columns])
+    arrays = [_text(values) for values in columns.values()]
+    return pa.StructArray.from_arrays(arrays, fields=[pa.field(name, TEXT) for name in columns])
+
+
+def _text(values: Iterable[str | None]) -> pa.DictionaryArray:
+    return pa.array(list(values), pa.string()).dictionary_encode()
 
 
 def _version(tables: Tables) -> str:
