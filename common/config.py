@@ -61,7 +61,7 @@ class ExporterSettings(_Section):
     networks: Networks = Field((), min_length=1, description="Sources in any of these networks or with these addresses.")
     name: str = Field("", description="Shown instead of the address by /exporters.")
     location: str | None = Field(None, description="Location given to their flows.")
-    address: Address | None = Field(None, description="Their packets count as sent by this address (one exporter).")
+    address: Address | None = Field(None, description="Their packets count as sent by this address, with its settings.")
     sampling_interval: int | None = Field(None, ge=1, description="Sampling interval of their flows, whatever they say.")
     sampling_fallback: int | None = Field(None, ge=1, description="Sampling interval of their flows that do not say theirs.")
     active_timeout_s: int | None = Field(None, ge=1, description="No flow of theirs is spread over more time than this.")

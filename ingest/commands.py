@@ -1,52 +1,104 @@
-"""`nephrite ingest` and `nephrite decode`: the service, and packets of a capture as canonical records."""
+"""`nephrite ingest`, `decode`, `bus` and `dead-letters`: the service, and looking at what comes in and goes out."""
 
+import signal
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from threading import Event
+from types import FrameType
+from typing import Annotated, Final
 
 import typer
 
 from bus.open import open_producer
 from common.config import Listener, Settings
-from common.errors import UsageError
+from common.errors import ConfigError, UsageError
 from common.metrics import Counters
 from common.options import ConfigFile, DataDir, settings_of
 from common.process import stop_event
+from ingest.bus_commands import bus_app
+from ingest.dead_letter_commands import dead_letters_app
 from ingest.decoding import Shown, Wish, decode_captures
 from ingest.listeners.pcap import captures_of
+from ingest.pages import pages_of
 from ingest.render import Format
 from ingest.service import IngestService
+from ingest.tap import FlowTap, parse_condition
+from ingest.watch import WatchServer
 
-_CHECK_S = 0.5
+_CHECK_S: Final = 0.5
 
 
 def app_commands(app: typer.Typer) -> None:
-    """Registers `ingest` and `decode`."""
+    """Registers `ingest`, `decode`, `bus` and `dead-letters`."""
     app.command()(ingest)
     app.command()(decode)
+    app.add_typer(bus_app, name="bus")
+    app.add_typer(dead_letters_app, name="dead-letters")
 
 
 def ingest(
     config: ConfigFile = None,
     data_dir: DataDir = None,
     listen: Annotated[list[str] | None, typer.Option(metavar="HOST:PORT", help="Listen here instead of as configured.")] = None,
+    tap: Annotated[bool, typer.Option("--tap", help="Write decoded flows to standard output as they come.")] = False,
+    where: Annotated[list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="Tap: only these flows.")] = None,
+    form: Annotated[Format, typer.Option("--format", "-f", help="Tap: how flows are written.")] = Format.TABLE,
 ) -> None:
-    """Receive NetFlow and IPFIX over UDP, decode it, and put batches on the bus."""
-    settings = settings_of(config, data_dir)
-    if listen:
-        wanted = tuple(map(listener_of, listen))
-        settings = settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"listeners": wanted})})
-    stopped = stop_event()
-    producer = open_producer(settings.bus, Path(settings.data_dir), Counters())
-    try:
-        service = IngestService(settings, producer)
+    """Receive NetFlow, IPFIX and sFlow, decode it, and put batches on the bus. SIGHUP reads the configuration again."""
+    settings = _listening_on(settings_of(config, data_dir), listen or [])
+    stopped, reload = stop_event(), _reload_event()
+    flow_tap = FlowTap(sys.stdout, form, [parse_condition(each) for each in where or []]) if tap or where else None
+    bus_counters = Counters()
+    with ExitStack() as closing:
+        producer = open_producer(settings.bus, Path(settings.data_dir), bus_counters)
+        closing.callback(producer.close)
+        service = IngestService(settings, producer, tap=flow_tap)
+        if settings.ingest.watch_port is not None:
+            watch = WatchServer(settings.ingest.watch_host, settings.ingest.watch_port, pages_of(service, bus_counters))
+            closing.callback(watch.stop)
+            watch.start()
+            typer.echo(f"watch: http://{settings.ingest.watch_host}:{watch.port}/", err=True)
+        if flow_tap is not None:
+            flow_tap.start()
+            closing.callback(flow_tap.stop)
         service.start()
         typer.echo(ready_line(service), err=True)
         while not stopped.wait(_CHECK_S) and not service.wait(0):
-            continue
+            if reload.is_set():
+                reload.clear()
+                _reload(service, lambda: _listening_on(settings_of(config, data_dir), listen or []))
         service.stop()
-    finally:
-        producer.close()
+
+
+def _listening_on(settings: Settings, listen: list[str]) -> Settings:
+    if not listen:
+        return settings
+    wanted = tuple(map(listener_of, listen))
+    return settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"listeners": wanted})})
+
+
+def _reload_event() -> Event:
+    wanted = Event()
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        wanted.set()
+
+    signal.signal(signal.SIGHUP, note)
+    return wanted
+
+
+def _reload(service: IngestService, read: Callable[[], Settings]) -> None:
+    """Bring a changed configuration into force; on any error the last good one stays."""
+    try:
+        waiting = service.reload(read())
+    except ConfigError as error:
+        service.refuse_reload()
+        for problem in error.problems:
+            typer.echo(f"configuration not reloaded: {problem}", err=True)
+        return
+    typer.echo("configuration reloaded" + (f"; in force after a restart: {', '.join(waiting)}" if waiting else ""), err=True)
 
 
 def ready_line(service: IngestService) -> str:

@@ -1,19 +1,48 @@
 """Datagrams in, closed batches out: decoder and batcher driven by one clock that is passed in.
 
 The same line serves the live service (wall clock) and captures (capture clock). Decides when pending flows are drained, when
-exporters are reported on and when idle state expires. Refuses to know sockets, threads and the bus.
+exporters are reported on and when idle state expires, and lets an observer look. Refuses to know sockets, threads and the bus.
 """
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+import pyarrow as pa
 
 from flowpb.flow_batch_pb2 import ExporterReport
 from ingest.batcher import Batch, Batcher
 from ingest.decoder import Datagram, Decoder
 from ingest.losses import Losses
+from ingest.problems import Problem
 
 REPORT_MS: Final = 10_000
 _EXPIRE_MS: Final = 1_000
+
+Reports = Mapping[int, Sequence[ExporterReport]]
+
+
+class Observer(Protocol):
+    """Sees what passes; must not keep the line waiting."""
+
+    def faulty(self, datagram: Datagram, problems: Sequence[Problem], flows: int) -> None:
+        """Something in this datagram was not decoded; `flows` of it were."""
+
+    def drained(self, flows: Mapping[int, pa.RecordBatch]) -> None:
+        """These flows go into batches now."""
+
+    def reported(self, reports: Reports, now_ms: int) -> None:
+        """These reports go into batches now."""
+
+
+class _Blind:
+    def faulty(self, datagram: Datagram, problems: Sequence[Problem], flows: int) -> None:
+        """Not looked at."""
+
+    def drained(self, flows: Mapping[int, pa.RecordBatch]) -> None:
+        """Not looked at."""
+
+    def reported(self, reports: Reports, now_ms: int) -> None:
+        """Not looked at."""
 
 
 class Line:
@@ -22,11 +51,13 @@ class Line:
     `losses` takes what was dropped before it came here; it goes out with the next reports.
     """
 
-    def __init__(self, decoder: Decoder, batcher: Batcher, report_ms: int = REPORT_MS) -> None:
+    def __init__(self, decoder: Decoder, batcher: Batcher, observer: Observer | None = None, report_ms: int = REPORT_MS) -> None:
         self._decoder = decoder
         self._batcher = batcher
+        self._observer = observer or _Blind()
         self._report_ms = report_ms
         self.losses = Losses()
+        self._last_problem: Problem | None = None
         self._reported_ms: int | None = None
         self._expired_ms: int | None = None
 
@@ -36,9 +67,15 @@ class Line:
 
     def feed(self, datagrams: Sequence[Datagram], now_ms: int) -> list[Batch]:
         """Decode; the batches that this filled."""
-        self._decoder.feed_many(datagrams)
-        if self._batcher.is_full(self._decoder.pending_flows, self._decoder.pending_bytes):
-            return self._batcher.close(now_ms, self._decoder.drain(), {})
+        decoder = self._decoder
+        for datagram in datagrams:
+            before = decoder.pending_flows
+            decoder.feed(datagram)
+            if problems := decoder.problems_after(self._last_problem):
+                self._last_problem = problems[0]
+                self._observer.faulty(datagram, problems, decoder.pending_flows - before)
+        if self._batcher.is_full(decoder.pending_flows, decoder.pending_bytes):
+            return self._batcher.close(now_ms, self._drain(), {})
         return []
 
     def end_session(self, exporter: bytes, session: int) -> None:
@@ -52,14 +89,21 @@ class Line:
         if _passed(self._expired_ms, now_ms, _EXPIRE_MS):
             self._decoder.expire(now_ms)
             self._expired_ms = now_ms
-        return self._batcher.close(now_ms, self._decoder.drain(), self._reports(now_ms))
+        flows = self._drain()
+        return self._batcher.close(now_ms, flows, self._reports(now_ms))
 
     def finish(self, now_ms: int) -> list[Batch]:
         """What is left, and the last reports."""
         self._decoder.expire(now_ms)
-        return self._batcher.close(now_ms, self._decoder.drain(), self._report(now_ms))
+        flows = self._drain()
+        return self._batcher.close(now_ms, flows, self._report(now_ms))
 
-    def _reports(self, now_ms: int) -> dict[int, list[ExporterReport]]:
+    def _drain(self) -> dict[int, pa.RecordBatch]:
+        flows = self._decoder.drain()
+        self._observer.drained(flows)
+        return flows
+
+    def _reports(self, now_ms: int) -> Reports:
         if self._reported_ms is None:
             self._reported_ms = now_ms
         if not _passed(self._reported_ms, now_ms, self._report_ms):
@@ -67,9 +111,10 @@ class Line:
         self._reported_ms = now_ms
         return self._report(now_ms)
 
-    def _report(self, now_ms: int) -> dict[int, list[ExporterReport]]:
+    def _report(self, now_ms: int) -> Reports:
         reports = self._decoder.reports(now_ms)
         self.losses.settle(reports)
+        self._observer.reported(reports, now_ms)
         return reports
 
 

@@ -1,12 +1,14 @@
-"""The ingest service: listeners -> decoder -> batcher -> bus, with its threads, its state file and its end.
+"""The ingest service: listeners -> decoder -> batcher -> bus, with its threads and its end.
 
-In: settings and a producer. Out: batches on the bus. Three threads: one copies datagrams from the sockets, one decodes and
-closes batches, one gives them to the bus. Each hand-over is bounded; whatever does not fit is counted where it is dropped.
+In: settings and a producer. Out: batches on the bus. One thread copies datagrams from the sockets, one decodes and closes batches,
+one gives them to the bus (and one serves TCP, where configured). Each hand-over is bounded; whatever does not fit is counted where
+it is dropped.
 """
 
 import logging
 import socket
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,23 +16,26 @@ from typing import Final
 from bus.contract import Producer
 from common.clock import Clock, wall_clock
 from common.config import Ingest, Settings
-from common.errors import ConfigError, InputError
+from common.errors import NephriteError
 from common.metrics import Counters
 from ingest.batcher import Batcher, Identity
+from ingest.board import ExporterBoard, ExporterRow
 from ingest.chunks import Chunk, ChunkQueue
+from ingest.dead_letters import DeadLetterStore
 from ingest.decoder import Datagram, Decoder
 from ingest.exporter_rules import ExporterRules
+from ingest.keeper import StateKeeper
 from ingest.line import Line
 from ingest.listeners.receivers import Endpoint, Receivers
 from ingest.listeners.sources import Identify, admit_networks
+from ingest.observation import Observation, Tap
 from ingest.outbox import Outbox
-from ingest.state import SavedState, load_state, next_epoch, save_state
 from ingest.tallies import Tallies
 
-_SAVE_MS: Final = 60_000
 _TAKE_BYTES: Final = 128 << 10
 _TAKE_S: Final = 0.05
 STOP_S: Final = 15.0
+_RELOADABLE: Final = frozenset({"location", "allowed_networks", "exporter_settings"})
 _log = logging.getLogger(__name__)
 
 
@@ -48,38 +53,48 @@ class IngestStatus:
     queue_bytes: int
     waiting_batches: int
     bus_error: str
+    running: bool
+    held_up: bool
 
 
 class IngestService:
     """One collector. `start` raises ConfigError and leaves nothing behind; `stop` flushes. The producer stays the caller's."""
 
-    def __init__(self, settings: Settings, producer: Producer, clock: Clock = wall_clock) -> None:
+    def __init__(self, settings: Settings, producer: Producer, clock: Clock = wall_clock, tap: Tap | None = None) -> None:
         ingest, lanes = settings.ingest, settings.bus.lanes
+        self._settings = settings
         self._clock = clock
         self.counters = Counters()
-        self._state_path = Path(settings.data_dir) / ingest.state_file
-        saved = self._load()
-        self._decoder = self._restored(Decoder(ingest, lanes, self.counters), saved) or Decoder(ingest, lanes, self.counters)
-        self._identity = Identity(ingest.collector or socket.gethostname(), next_epoch(saved.epoch, clock()), lanes)
+        state_path = Path(settings.data_dir) / ingest.state_file
+        self._keeper = StateKeeper(state_path, lambda: Decoder(ingest, lanes, self.counters), clock())
+        self._identity = Identity(collector_name(ingest), self._keeper.epoch, lanes)
         self._batcher = Batcher(ingest, self._identity)
-        self._line = Line(self._decoder, self._batcher)
+        self._board = ExporterBoard()
+        self._observation = Observation(self._board, None, tap)
+        self._line = Line(self._keeper.decoder, self._batcher, self._observation)
         self._queue = ChunkQueue(ingest.queue_bytes)
         self._receivers = Receivers(ingest.listeners, self._queue, clock, identify_by(ingest, self._batcher.rules))
         self._outbox = Outbox(producer, ingest.outbox_bytes)
-        self._tallies = Tallies(self.counters, self._receivers, self._outbox)
+        self._reloads: Counter[str] = Counter()
+        self._tallies = self._watched()
+        self._kernel_drops = 0
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._failure: BaseException | None = None
-        self._saved_ms = clock()
         self._thread = threading.Thread(target=self._run, name="nephrite-decode", daemon=True)
 
     def start(self) -> None:
-        """Open the sockets and begin; raises ConfigError when a socket or the state file cannot be had."""
+        """Open the sockets and begin; raises ConfigError or BusError when a socket or a file cannot be had."""
+        ingest = self._settings.ingest
         self._receivers.open()
         try:
-            self._save()  # the epoch must be on disk before a batch carries it
-        except ConfigError:
+            self._keeper.lock()
+            self._keeper.save()  # the epoch must be on disk before a batch carries it
+            if ingest.dead_letters_bytes:
+                self._observation.letters = DeadLetterStore(Path(self._settings.data_dir), ingest.dead_letters_bytes)
+        except NephriteError:
             self._receivers.close()
+            self._keeper.unlock()
             raise
         self._outbox.start()
         self._thread.start()
@@ -109,12 +124,31 @@ class IngestService:
         self._queue.wake()
         self._thread.join()
         lost = self._outbox.stop(STOP_S)
-        self._tallies.collect(self._line.losses)
+        self._tallies.collect()
         self.counters.add("ingest_batches_lost_total", lost)
+        if self._observation.letters is not None:
+            self._observation.letters.close()
+        self._keeper.unlock()
         if lost:
             _log.error("%d batches were not taken by the bus and are lost: %s", lost, self._outbox.last_error)
         if self._failure is not None:
             raise self._failure
+
+    def reload(self, settings: Settings) -> list[str]:
+        """Bring location, exporter settings and allowed networks into force; names the changed settings that need a restart."""
+        old, new = self._settings.ingest, settings.ingest
+        rules = ExporterRules(new)
+        self._batcher.rules = rules
+        self._receivers.replace_identify(identify_by(new, rules))
+        kept = {name: getattr(new, name) for name in _RELOADABLE}
+        self._settings = self._settings.model_copy(update={"ingest": old.model_copy(update=kept)})
+        self._reloads["done"] += 1
+        fields = [name for name in type(new).model_fields if name not in _RELOADABLE]
+        return [f"ingest.{name}" for name in fields if getattr(old, name) != getattr(new, name)]
+
+    def refuse_reload(self) -> None:
+        """Count a configuration that could not be used."""
+        self._reloads["refused"] += 1
 
     def status(self) -> IngestStatus:
         """What can be told without stopping anything."""
@@ -129,29 +163,36 @@ class IngestService:
             self._queue.octets,
             self._outbox.waiting,
             self._outbox.last_error,
+            self._thread.is_alive() and not self._stopping.is_set(),
+            self._outbox.full,
         )
 
-    def _load(self) -> SavedState:
-        try:
-            return load_state(self._state_path)
-        except InputError as error:
-            self._forget(error)
-            return SavedState()
+    def exporters(self) -> list[ExporterRow]:
+        """Every exporter that was heard of."""
+        return self._board.rows(self._batcher.rules, self._clock())
 
-    def _restored(self, decoder: Decoder, saved: SavedState) -> Decoder | None:
-        try:
-            decoder.restore(saved.snapshot) if saved.snapshot else None
-        except InputError as error:
-            self._forget(error)
-            return None
-        return decoder
+    def gauges(self) -> dict[str, float]:
+        """Values of the metrics that go up and down."""
+        return {
+            "ingest_exporters": self._board.active(),
+            "ingest_queue_bytes": self._queue.octets,
+            "ingest_waiting_batches": self._outbox.waiting,
+        }
 
-    def _forget(self, error: InputError) -> None:
-        self.counters.add("ingest_state_errors_total")
-        _log.warning("starting without saved templates: %s", error)
-
-    def _save(self) -> None:
-        save_state(self._state_path, SavedState(self._identity.epoch, self._decoder.snapshot()))
+    def _watched(self) -> Tallies:
+        tallies, receivers, outbox = Tallies(self.counters), self._receivers, self._outbox
+        tallies.watch("ingest_socket_drops_total", lambda: receivers.socket_drops)
+        tallies.watch("ingest_socket_errors_total", lambda: receivers.errors)
+        tallies.watch("ingest_datagrams_dropped_total", lambda: receivers.queue_drops, "reason", "queue_full")
+        tallies.watch("ingest_datagrams_dropped_total", lambda: receivers.refused, "reason", "source_refused")
+        tallies.watch_family("ingest_connections_total", "reason", lambda: receivers.endings)
+        tallies.watch("ingest_batches_total", lambda: outbox.batches)
+        tallies.watch("ingest_batch_bytes_total", lambda: outbox.octets)
+        tallies.watch("ingest_bus_errors_total", lambda: outbox.errors)
+        tallies.watch("ingest_state_errors_total", lambda: self._keeper.errors)
+        tallies.watch_family("ingest_reloads_total", "result", lambda: self._reloads)
+        tallies.watch_family("ingest_dead_letters_total", "result", lambda: letter_totals(self._observation.letters))
+        return tallies
 
     def _run(self) -> None:
         try:
@@ -159,9 +200,9 @@ class IngestService:
                 self._step()
             for chunk in self._queue.take(0):
                 self._decode(chunk)
-            self._tallies.collect(self._line.losses)
+            self._collect()
             self._outbox.put(self._line.finish(self._clock()))
-            self._save()
+            self._keeper.save()
         except BaseException as error:  # noqa: BLE001 - whatever it is, wait() and stop() raise it in the caller's thread
             self._failure = error
         finally:
@@ -173,9 +214,9 @@ class IngestService:
         timeout_s = min(_TAKE_S, max(0, self._line.due_ms(now_ms) - now_ms) / 1000)
         for chunk in self._queue.take(timeout_s, _TAKE_BYTES):
             self._decode(chunk)
-        self._tallies.collect(self._line.losses)
+        self._collect()
         self._outbox.put(self._line.tick(self._clock()))
-        self._save_when_due()
+        self._keeper.save_when_due(self._clock())
         while self._outbox.full and not self._stopping.is_set():
             self._outbox.wait_for_room(_TAKE_S)
 
@@ -184,16 +225,22 @@ class IngestService:
         if chunk.ended:
             self._line.end_session(chunk.exporters[0], chunk.session)
 
-    def _save_when_due(self) -> None:
-        now_ms = self._clock()
-        if 0 <= now_ms - self._saved_ms < _SAVE_MS:
-            return
-        self._saved_ms = now_ms
-        try:
-            self._save()
-        except ConfigError as error:
-            self.counters.add("ingest_state_errors_total")
-            _log.warning("%s", error)
+    def _collect(self) -> None:
+        self._tallies.collect()
+        losses, dropped = self._line.losses, self._receivers.socket_drops
+        losses.unknown += dropped - self._kernel_drops
+        self._kernel_drops = dropped
+        losses.known.update(self._receivers.taken_drops())
+
+
+def collector_name(settings: Ingest) -> str:
+    """Name of this collector in batch identities."""
+    return settings.collector or socket.gethostname()
+
+
+def letter_totals(letters: DeadLetterStore | None) -> dict[str, int]:
+    """Dead letters by what became of them."""
+    return {} if letters is None else {"kept": letters.kept, "failed": letters.failed}
 
 
 def identify_by(settings: Ingest, rules: ExporterRules) -> Identify:

@@ -36,6 +36,7 @@ class Receivers:
         self._udp = UdpReceiver([each for each in listeners if each.transport == "udp"], queue, clock, identify)
         streams = [each for each in listeners if each.transport != "udp"]
         self._streams = StreamReceiver(streams, queue, clock, identify) if streams else None
+        self._opened = False
         self.taken_drops: Callable[[], Counter[bytes]] = self._udp.taken_drops
 
     def open(self) -> None:
@@ -53,6 +54,7 @@ class Receivers:
             for part in opened:
                 part.close()
             raise ConfigError(faults)
+        self._opened = True
 
     def start(self) -> None:
         """Begin to receive."""
@@ -80,7 +82,9 @@ class Receivers:
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """In the order of the settings."""
+        """In the order of the settings; none before they are open."""
+        if not self._opened:
+            return ()
         udp = iter(self._udp.addresses)
         streams = iter(self._streams.addresses if self._streams else ())
         return tuple(Endpoint(each.transport, *next(udp if each.transport == "udp" else streams)) for each in self._listeners)

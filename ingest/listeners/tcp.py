@@ -66,7 +66,7 @@ class StreamReceiver:
         self._sessions = itertools.count(clock() * 1000 + 1)  # never one of a former process: its templates may be restored
         self._bound: list[tuple[Listener, socket.socket, ssl.SSLContext | None]] = []
         self._open_connections: Counter[int] = Counter()
-        self._loop = asyncio.new_event_loop()
+        self._stop_wanted = threading.Event()
         self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="nephrite-tcp", daemon=True)
         self.addresses: tuple[tuple[str, int], ...] = ()
@@ -93,7 +93,7 @@ class StreamReceiver:
 
     def stop(self) -> None:
         """Take what has arrived on the open connections, then close them."""
-        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._stop_wanted.set()
         self._thread.join()
         self.close()
 
@@ -105,24 +105,24 @@ class StreamReceiver:
         """Let go of the sockets."""
         for _, bound, _ in self._bound:
             bound.close()
-        self._loop.close()
 
     def _run(self) -> None:
-        self._loop.run_until_complete(self._serve_all())
+        asyncio.run(self._serve_all())
 
     async def _serve_all(self) -> None:
         async with asyncio.TaskGroup() as connections:
             accepting = [connections.create_task(self._accept(connections, *bound)) for bound in self._bound]
-            await self._stopping.wait()
+            await asyncio.to_thread(self._stop_wanted.wait)
+            self._stopping.set()
             for task in accepting:
                 task.cancel()
 
     async def _accept(
         self, connections: asyncio.TaskGroup, listener: Listener, bound: socket.socket, context: ssl.SSLContext | None
     ) -> None:
-        number = bound.fileno()
+        number, loop = bound.fileno(), asyncio.get_running_loop()
         while True:
-            connection, address = await self._loop.sock_accept(bound)
+            connection, address = await loop.sock_accept(bound)
             exporter = self._identify(pack_address(address[0].partition("%")[0]))
             if exporter is None:
                 self._turn_away(connection, Ending.REFUSED)
@@ -147,7 +147,7 @@ class StreamReceiver:
         reader = asyncio.StreamReader(_READ_BYTES)
         handshake_s = self._handshake_s if context else None
         try:
-            transport, _ = await self._loop.connect_accepted_socket(
+            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: asyncio.StreamReaderProtocol(reader), connection, ssl=context, ssl_handshake_timeout=handshake_s
             )
         except (OSError, asyncio.IncompleteReadError):  # ssl.SSLError is an OSError

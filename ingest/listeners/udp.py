@@ -24,6 +24,7 @@ from ingest.listeners.sources import Identify
 _IPV4_MAPPED: Final = bytes(10) + b"\xff\xff"
 _KNOWN_SOURCES: Final = 1 << 16
 _LINGER_S: Final = 0.004
+_CHECK_S: Final = 0.1
 _BUSY: Final = 64  # datagrams per round from which on the thread does not linger
 _SO_RCVBUFFORCE: Final = 33  # Linux; needs CAP_NET_ADMIN
 _SO_MEMINFO: Final = 55  # Linux 4.12
@@ -87,9 +88,7 @@ class UdpReceiver:
         self._receiver: BulkReceiver = bulk_receiver()
         self._sources: dict[bytes, bytes | None] = {}
         self._stopping = threading.Event()
-        self._waker, self._wakened = socket.socketpair()
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._wakened, selectors.EVENT_READ)
         self._drops_seen: dict[socket.socket, int] = {}
         self._thread = threading.Thread(target=self._run, name="nephrite-receive", daemon=True)
         self.addresses: tuple[tuple[str, int], ...] = ()
@@ -124,7 +123,6 @@ class UdpReceiver:
     def stop(self) -> None:
         """Take what the sockets still hold, then close them."""
         self._stopping.set()
-        self._waker.send(b"x")
         self._thread.join()
         self.close()
 
@@ -136,15 +134,15 @@ class UdpReceiver:
     def close(self) -> None:
         """Let go of the sockets."""
         self._selector.close()
-        for each in (*self._drops_seen, self._waker, self._wakened):
-            each.close()
+        for udp in self._drops_seen:
+            udp.close()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            ready = [key.fileobj for key, _ in self._selector.select()]
-            taken = sum(self._drain(each) for each in ready if each is not self._wakened and isinstance(each, socket.socket))
+            ready = [key.fileobj for key, _ in self._selector.select(_CHECK_S)]
+            taken = sum(self._drain(udp) for udp in ready if isinstance(udp, socket.socket))
             self._count_kernel_drops()
-            if taken < _BUSY:
+            if 0 < taken < _BUSY:
                 self._stopping.wait(_LINGER_S)
         for each in self._drops_seen:
             while self._drain(each):

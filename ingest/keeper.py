@@ -1,0 +1,85 @@
+"""The decoder's state over restarts: restored when the service is made, saved every minute and at its end.
+
+In: the state file and a decoder. Out: a decoder that knows its templates, and an epoch larger than any before. A damaged file costs
+the templates, never the start; a file that cannot be written stops the start, and later is counted.
+"""
+
+import fcntl
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TextIO
+
+from common.errors import ConfigError, InputError
+from ingest.decoder import Decoder
+from ingest.state import SavedState, load_state, next_epoch, save_state
+
+_SAVE_MS: Final = 60_000
+_log = logging.getLogger(__name__)
+
+
+class StateKeeper:
+    """Owns the state file of one collector. `errors` only rises."""
+
+    def __init__(self, path: Path, make_decoder: Callable[[], Decoder], now_ms: int) -> None:
+        self._path = path
+        self._lock: TextIO | None = None
+        self.errors = 0
+        saved = self._load()
+        self.decoder = self._restored(make_decoder(), saved) or make_decoder()
+        self.epoch = next_epoch(saved.epoch, now_ms)
+        self._saved_ms = now_ms
+
+    def lock(self) -> None:
+        """Make sure that no other process is this collector; raises ConfigError."""
+        place = self._path.with_name(self._path.name + ".lock")
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = place.open("w")
+        except OSError as error:
+            raise ConfigError([f"ingest.state_file: {place} cannot be written: {error.strerror}"]) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.unlock()
+            raise ConfigError([f"data_dir: another collector runs with {self._path}"]) from error
+
+    def unlock(self) -> None:
+        """Let others be this collector; also when it never was."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def save(self) -> None:
+        """Write the state now; raises ConfigError when it cannot be written."""
+        save_state(self._path, SavedState(self.epoch, self.decoder.snapshot()))
+
+    def save_when_due(self, now_ms: int) -> None:
+        """Write the state once a minute; a failure is counted and tried again a minute later."""
+        if 0 <= now_ms - self._saved_ms < _SAVE_MS:
+            return
+        self._saved_ms = now_ms
+        try:
+            self.save()
+        except ConfigError as error:
+            self.errors += 1
+            _log.warning("%s", error)
+
+    def _load(self) -> SavedState:
+        try:
+            return load_state(self._path)
+        except InputError as error:
+            self._forget(error)
+            return SavedState()
+
+    def _restored(self, decoder: Decoder, saved: SavedState) -> Decoder | None:
+        try:
+            decoder.restore(saved.snapshot) if saved.snapshot else None
+        except InputError as error:
+            self._forget(error)
+            return None
+        return decoder
+
+    def _forget(self, error: InputError) -> None:
+        self.errors += 1
+        _log.warning("starting without saved templates: %s", error)

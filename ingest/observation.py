@@ -1,0 +1,46 @@
+"""What the service shows and keeps of the traffic that passes: the board of exporters, dead letters, and the tap.
+
+In: what the line lets it see. Out: rows, letters and text, elsewhere. All of it is bounded, and none of it can fail the line.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import pyarrow as pa
+
+from ingest.board import ExporterBoard
+from ingest.dead_letters import UNDECODABLE, DeadLetterStore
+from ingest.decoder import Datagram
+from ingest.line import Reports
+from ingest.problems import Problem
+
+Tap = Callable[[pa.RecordBatch], None]
+
+
+class Observation:
+    """The observer of a live line. `letters` and `tap` may be missing."""
+
+    def __init__(self, board: ExporterBoard, letters: DeadLetterStore | None = None, tap: Tap | None = None) -> None:
+        self.board = board
+        self.letters = letters
+        self._tap = tap
+
+    def faulty(self, datagram: Datagram, problems: Sequence[Problem], flows: int) -> None:
+        """Remember the error; keep the datagram if a part of it was not decoded for good."""
+        self.board.note_error(datagram.exporter, f"{problems[0].reason.value}: {problems[0].text}")
+        if self.letters is None:
+            return
+        undecodable = [problem for problem in problems if problem.reason in UNDECODABLE and problem.exporter == datagram.exporter]
+        if undecodable:
+            self.letters.put(datagram, undecodable[-1], flows > 0)
+
+    def drained(self, flows: Mapping[int, pa.RecordBatch]) -> None:
+        """Show the flows to the tap."""
+        if self._tap is not None:
+            for lane in sorted(flows):
+                self._tap(flows[lane])
+
+    def reported(self, reports: Reports, now_ms: int) -> None:
+        """Bring the board up to date; what was kept becomes readable."""
+        self.board.take(reports, now_ms)
+        if self.letters is not None:
+            self.letters.flush()
