@@ -24,20 +24,22 @@ _DROPPED: Final = 128
 """forwardingStatus (89): dropped, no reason given."""
 _RAW, _ETHERNET, _IPV4, _IPV6, _SWITCH, _ROUTER, _GATEWAY, _NAT = 1, 2, 3, 4, 1001, 1002, 1003, 1007
 _SEGMENTS: Final = 32
+_FIXED: Final = 44
+"""Octets before the records of the longest type of sample."""
 
 
-def _offsets(flow: int, expanded: int, discarded: int) -> NDArray[np.int64]:
-    """Offsets of one field by sample type."""
-    return np.array([0, flow, 0, expanded, 0, discarded])
+def _places(flow: int, expanded: int, discarded: int) -> NDArray[np.int64]:
+    """Place of one field in words, by sample type; the arguments are octets."""
+    return np.array([0, flow // 4, 0, expanded // 4, 0, discarded // 4])
 
 
-_SOURCE_CLASS: Final = _offsets(4, 4, 4)
-_SOURCE: Final = _offsets(4, 8, 8)
-_RATE: Final = _offsets(8, 12, 12)
-_INPUT_FORM: Final = _offsets(20, 24, 16)
-_INPUT: Final = _offsets(20, 28, 16)
-_OUTPUT_FORM: Final = _offsets(24, 32, 20)
-_OUTPUT: Final = _offsets(24, 36, 20)
+_SOURCE_CLASS: Final = _places(4, 4, 4)
+_SOURCE: Final = _places(4, 8, 8)
+_RATE: Final = _places(8, 12, 12)
+_INPUT_FORM: Final = _places(20, 24, 16)
+_INPUT: Final = _places(20, 28, 16)
+_OUTPUT_FORM: Final = _places(24, 32, 20)
+_OUTPUT: Final = _places(24, 36, 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,29 @@ class Samples:
         values: Longs = self.words[np.minimum(place, len(self.words) - 1)].astype(np.int64)
         return values
 
-    def fixed(self, offsets: NDArray[np.int64]) -> Longs:
-        """A word of the part before the records, whose offset depends on the type of sample."""
+    def fixed(self) -> "_Fixed":
+        """The words before the records of each sample."""
+        rows = np.lib.stride_tricks.as_strided(self.data, (len(self.data) - _FIXED + 1, _FIXED), (1, 1), writeable=False)
+        words = rows[np.minimum(self.start, len(rows) - 1)].view(">u4")
         first = int(self.kind[0]) if len(self.kind) else 0
-        alike = bool((self.kind == first).all())
-        return self.word(self.start + (offsets[first] if alike else offsets[self.kind]))
+        return _Fixed(words, self.kind, first if bool((self.kind == first).all()) else None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fixed:
+    """Words before the records of samples; `alike` is their type if they are all of one."""
+
+    words: NDArray[np.uint32]
+    kind: Longs
+    alike: int | None
+
+    def __getitem__(self, places: NDArray[np.int64]) -> Longs:
+        """One field, whose place depends on the type of sample."""
+        if self.alike is not None:
+            values: Longs = self.words[:, places[self.alike]].astype(np.int64)
+        else:
+            values = self.words[np.arange(len(self.kind)), places[self.kind]].astype(np.int64)
+        return values
 
 
 def make_samples(payloads: list[bytes], starts: Longs, limits: Longs) -> Samples:
@@ -143,12 +163,13 @@ def _put_fixed(samples: Samples, target: _Target) -> None:
     """Interfaces, direction, sampling. A packet sampled at its output, or at one of its many outputs, is an egress flow there."""
     kind = samples.kind
     dropped, expanded = kind == sflow.DISCARDED, kind == sflow.FLOW_EXPANDED
-    source = samples.fixed(_SOURCE)
-    source_class = np.where(kind == sflow.FLOW, source >> 24, samples.fixed(_SOURCE_CLASS))
+    fixed = samples.fixed()
+    source = fixed[_SOURCE]
+    source_class = np.where(kind == sflow.FLOW, source >> 24, fixed[_SOURCE_CLASS])
     source = np.where(kind == sflow.FLOW, source & 0xFFFFFF, source)
-    rate = np.where(dropped, 0, samples.fixed(_RATE))
-    in_form, in_if = _interface(samples.fixed(_INPUT), samples.fixed(_INPUT_FORM), expanded)
-    out_form, out_if = _interface(samples.fixed(_OUTPUT), samples.fixed(_OUTPUT_FORM), expanded)
+    rate = np.where(dropped, 0, fixed[_RATE])
+    in_form, in_if = _interface(fixed[_INPUT], fixed[_INPUT_FORM], expanded)
+    out_form, out_if = _interface(fixed[_OUTPUT], fixed[_OUTPUT_FORM], expanded)
     target.put("in_if", None, in_if, np.uint32, (in_form == 0) & (in_if != _INTERNAL))
     target.put("out_if", None, out_if, np.uint32, (out_form == 0) & (out_if != _INTERNAL))
     at_output = (out_form == 2) & (source > 0) & (source_class == 0) & (source != in_if)

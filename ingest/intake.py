@@ -87,10 +87,22 @@ class Intake:
         domain = self._domain(exporter, (session, version, header.domain))
         if session == 0 and self._is_repeat(exporter, domain, header, payload, received_ms):
             return
-        message = _Message(exporter, domain, header, payload, received_ms, exporter.clock.observe(received_ms, header.exported_ms))
-        if version == ipfix.VERSION and (fault := ipfix.check_length(payload)) is not None:
-            self._note(message, fault)
+        correction = exporter.clock.observe(received_ms, header.exported_ms)
         spans, faults = walk_sets(payload, header.start, header.end)
+        if version == ipfix.VERSION and (fault := ipfix.check_length(payload)) is not None:
+            faults.append(fault)
+        plain = None if faults else _plain_sets(domain.templates.by_id, payload, spans, received_ms)
+        if plain is None:
+            self._take_message(_Message(exporter, domain, header, payload, received_ms, correction), wire, spans, faults)
+            return
+        packet = self._add_packet(exporter, domain, header, received_ms, correction)
+        total = 0
+        for spec, octets, records in plain:
+            self.pending.add_set(spec, packet, octets, records)
+            total += records
+        domain.sequence.advance(header.sequence, 1 if version == netflow9.VERSION else total)
+
+    def _take_message(self, message: "_Message", wire: ModuleType, spans: list[Span], faults: list[Fault]) -> None:
         for fault in faults:
             self._note(message, fault)
         for span in spans:
@@ -99,8 +111,8 @@ class Intake:
             else:
                 self._take_set(message, wire, span)
         self._add_sets(message)
-        units = 1 if version == netflow9.VERSION else message.data_records
-        domain.sequence.advance(header.sequence, units, message.is_counted)
+        units = 1 if message.header.version == netflow9.VERSION else message.data_records
+        message.domain.sequence.advance(message.header.sequence, units, message.is_counted)
 
     def take_sflow(self, exporter: Exporter, payload: bytes, received_ms: int) -> None:
         """An sFlow v5 datagram; its samples are walked at the drain, those of all datagrams together."""
@@ -327,6 +339,23 @@ class Intake:
 
     def _note(self, message: "_Message", fault: Fault) -> None:
         self.note(message.exporter, message.header.version, message.header.domain, message.received_ms, fault)
+
+
+def _plain_sets(
+    templates: dict[int, Template], payload: bytes, spans: list[Span], received_ms: int
+) -> list[tuple[bytes, bytes, int]] | None:
+    """Fields, octets and records of each set if all are flows of fixed layout with their template in force: the common case."""
+    sets = []
+    for number, start, stop in spans:
+        template = templates.get(number)
+        if template is None or template.gaps or template.is_options:
+            return None
+        records = (stop - start) // template.size
+        if not records:
+            return None
+        template.used_ms = received_ms
+        sets.append((template.spec, payload[start : start + records * template.size], records))
+    return sets or None
 
 
 @dataclass(slots=True)

@@ -88,24 +88,27 @@ def walk(words: NDArray[np.uint32], start: Longs, stop: Longs, limit: Longs) -> 
 
     `words` reads four octets at any place. The k-th items of all owners are read at once; one that claims more than is left is cut.
     """
-    place, live = start.copy(), np.arange(len(start))
+    owner, at = np.arange(len(start)), start
     seen = np.zeros(len(start), np.int64)
     found: dict[int, list[Items]] = {}
     for number in range(MAX_ITEMS):
-        live = live[(limit[live] > number) & (place[live] + 8 <= stop[live])]
-        if not live.size:
+        live = (limit > number) & (at + 8 <= stop)
+        if not live.all():
+            owner, at, stop, limit = owner[live], at[live], stop[live], limit[live]
+        if not owner.size:
             break
-        at = place[live]
         kinds, lengths = words[at], words[at + 4].astype(np.int64)
         ends = at + 8 + lengths
-        whole = ends <= stop[live]
-        ends = np.minimum(ends, stop[live])
+        whole = ends <= stop
+        items = Items(owner, at + 8, np.minimum(ends, stop), whole)
         first = int(kinds[0])
-        for kind in [first] if (kinds == first).all() else np.unique(kinds).tolist():
-            chosen = kinds == kind
-            found.setdefault(kind, []).append(Items(live[chosen], at[chosen] + 8, ends[chosen], whole[chosen]))
-        place[live] = at + 8 + (lengths + 3 & ~3)
-        seen[live] += 1
+        if (kinds == first).all():
+            found.setdefault(first, []).append(items)
+        else:
+            for kind in np.unique(kinds).tolist():
+                found.setdefault(kind, []).append(Items(*(part[kinds == kind] for part in items)))
+        seen[owner] = number + 1
+        at = at + 8 + (lengths + 3 & ~3)
     return {kind: Items(*(np.concatenate(parts) for parts in zip(*items, strict=True))) for kind, items in found.items()}, seen
 
 
