@@ -155,13 +155,13 @@ def _target(text: str) -> tuple[str, int]:
 
 
 @contextmanager
-def _progress(scenario: Scenario, closing: bool) -> Iterator[Callable[[int], None]]:
+def _progress(scenario: Scenario, closing: bool) -> Iterator[Callable[[str, int], None]]:
     """A bar over virtual time, on the error output of a terminal."""
     console = Console(stderr=True)
     total = round(scenario.duration_s * 1000) + (scenario.closing_ms if closing else 0)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task(scenario.name, total=total)
-        yield lambda reached_ms: bar.update(task, completed=reached_ms)
+        yield lambda doing, reached_ms: bar.update(task, description=f"{scenario.name}: {doing}", completed=reached_ms)
 
 
 def _write_json(path: Path, run: Run) -> None:

@@ -18,18 +18,22 @@ Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Zipf:
-    """Draws indices with probability ~ 1 / (index + 1) ** skew, out of a table of quantiles."""
+class Dice:
+    """Draws indices by weight, out of a table of quantiles: items rarer than one in the table's size are thinned out."""
 
     table: Indices
 
     @classmethod
-    def over(cls, size: int, skew: float) -> "Zipf":
-        """The law over `size` items; tails rarer than one in the table's size are thinned, not cut, when skew is small."""
-        weights = 1.0 / np.arange(1, size + 1, dtype=np.float64) ** skew
+    def weighted(cls, weights: npt.NDArray[np.float64]) -> "Dice":
+        """Index i comes with probability weights[i] / sum."""
         edges = np.cumsum(weights) / weights.sum()
         middles = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
-        return cls(np.minimum(np.searchsorted(edges, middles), size - 1).astype(np.int64))
+        return cls(np.minimum(np.searchsorted(edges, middles), len(weights) - 1).astype(np.int64))
+
+    @classmethod
+    def zipf(cls, size: int, skew: float) -> "Dice":
+        """Index i comes with probability ~ 1 / (i + 1) ** skew."""
+        return cls.weighted(1.0 / np.arange(1, size + 1, dtype=np.float64) ** skew)
 
     def draw(self, rng: np.random.Generator, count: int) -> Indices:
         """`count` indices."""

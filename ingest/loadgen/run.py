@@ -15,8 +15,8 @@ from ingest.loadgen.scenario import Scenario
 from ingest.loadgen.traffic import SLICE_MS
 from ingest.loadgen.truth import Account, Ledger, Sent, as_record
 
-Progress = Callable[[int], None]
-"""Told the virtual time reached."""
+Progress = Callable[[str, int], None]
+"""Told what is being done, and the virtual time reached, in ms since the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Run:
             "scenario": self.scenario.model_dump(mode="json"),
             "start_ms": self.start_ms,
             "sent": [as_record(account) for account in self.sent],
-            "received": [as_record(account) for account in self.accounts],
+            "delivered": [as_record(account) for account in self.accounts],
             **(self.answer.as_json() if self.answer else {}),
         }
 
@@ -70,10 +70,10 @@ class Player:
             gone = bisect_left(underway, reached_ms, key=lambda datagram: datagram.sent_ms)
             ledger.sent(underway[:gone])
             del underway[:gone]
-            self.progress(reached_ms - self.start_ms)
+            self.progress("sending", reached_ms - self.start_ms)
             if cut_short or self.stopped():
                 break
-        answer = answer_of(Collectors(self.scenario, self.start_ms, faults=False).entries(kept)) if with_answer else None
+        answer = self._answer(kept) if with_answer else None
         return Run(self.scenario, self.start_ms, ledger.exporters(), ledger.accounts(), answer)
 
     def to_bus(self, output: Callable[[BusEntry], bool], with_answer: bool) -> Run:
@@ -83,24 +83,23 @@ class Player:
         for entry in Collectors(self.scenario, self.start_ms).entries(_noted(arrivals, ledger)):
             if self.stopped() or not output(entry):
                 break
-            self.progress(entry.append_ms - self.start_ms)
+            self.progress("sending", entry.append_ms - self.start_ms)
             if with_answer:
                 oracle.take_entry(entry.value, entry.append_ms)
         answer = oracle.answer() if with_answer else None
         return Run(self.scenario, self.start_ms, ledger.exporters(), ledger.accounts(), answer)
 
+    def _answer(self, arrivals: Iterable[list[Arrival]]) -> Answer:
+        oracle = Oracle()
+        for entry in Collectors(self.scenario, self.start_ms, faults=False).entries(arrivals):
+            oracle.take_entry(entry.value, entry.append_ms)
+            self.progress("working out the answer", entry.append_ms - self.start_ms)
+        return oracle.answer()
+
     def _sent(self, note: Callable[[list[Datagram]], None], encode: bool) -> Iterator[list[Datagram]]:
         for datagrams in Exporters(self.scenario, self.start_ms, encode).slices():
             note(datagrams)
             yield datagrams
-
-
-def answer_of(entries: Iterable[BusEntry]) -> Answer:
-    """The exact answer to bus entries in log order."""
-    oracle = Oracle()
-    for entry in entries:
-        oracle.take_entry(entry.value, entry.append_ms)
-    return oracle.answer()
 
 
 def counts_of(run: Run) -> dict[str, int]:
@@ -109,11 +108,11 @@ def counts_of(run: Run) -> dict[str, int]:
     totals = {
         "exporters": len(sent),
         "datagrams sent": sum(account.datagrams for account in sent),
-        "datagrams received": sum(account.datagrams for account in received),
+        "datagrams delivered": sum(account.datagrams for account in received),
         "copies": sum(account.copies for account in received),
         "flows sent": sum(account.flows for account in sent),
-        "flows received": sum(account.flows for account in received),
-        "bytes received": sum(account.bytes for account in received),
+        "flows delivered": sum(account.flows for account in received),
+        "bytes delivered": sum(account.bytes for account in received),
     }
     if run.answer:
         totals |= {f"answer: {name}": value for name, value in asdict(run.answer.counts).items() if value}

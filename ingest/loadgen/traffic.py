@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
-from ingest.loadgen.hosts import Zipf, make_hosts
+from ingest.loadgen.hosts import Dice, make_hosts
 from ingest.loadgen.records import RECORD, Ints, Rows
 from ingest.loadgen.scenario import Exporter, Scenario
 from ingest.loadgen.services import ICMP, ICMP6, SERVICES, TCP, UDP
@@ -24,18 +25,21 @@ _MOST_BYTES: Final = float(2**31)
 _SHORT_STREAM, _LONG_STREAM, _POOL_STREAM, _HOST_STREAM = range(4)
 
 
+Mask = npt.NDArray[np.bool_]
+
+
 @dataclass(frozen=True, slots=True)
 class _Fleet:
     """Per exporter, as columns."""
 
-    shares: Zipf
+    shares: Dice
     interfaces: Ints
     first_if: Ints
     direction: Ints
     active_ms: Ints
     idle_ms: Ints
-    whole_start: np.ndarray[tuple[int], np.dtype[np.bool_]]
-    ipv6_share: np.ndarray[tuple[int], np.dtype[np.float64]]
+    whole_start: Mask
+    ipv6_share: npt.NDArray[np.float64]
 
 
 class Traffic:
@@ -46,9 +50,9 @@ class Traffic:
         self._start_ms = start_ms
         self._fleet = _columns_of(scenario.fleet())
         self._hosts = make_hosts(scenario.inside_hosts, scenario.outside_hosts, self._rng(_HOST_STREAM))
-        self._inside = Zipf.over(scenario.inside_hosts, scenario.host_skew)
-        self._outside = Zipf.over(scenario.outside_hosts, scenario.host_skew)
-        self._services = Zipf.over(len(SERVICES), scenario.service_skew)
+        self._inside = Dice.zipf(scenario.inside_hosts, scenario.host_skew)
+        self._outside = Dice.zipf(scenario.outside_hosts, scenario.host_skew)
+        self._services = Dice.zipf(len(SERVICES), scenario.service_skew)
         self._pool, self._phase = self._long_flows()
 
     def slice(self, number: int, length_ms: int = SLICE_MS) -> Rows:
@@ -69,31 +73,30 @@ class Traffic:
         """Rows with everything that stays the same over the life of a flow."""
         rows = np.zeros(count, dtype=RECORD)
         rows["exporter"] = self._fleet.shares.draw(rng, count)
-        self._choose_ends(rows, rng)
-        self._choose_service(rows, rng)
+        answers = rng.random(count) < 0.5
+        self._choose_ends(rows, answers, rng)
+        self._choose_service(rows, answers, rng)
         self._choose_path(rows, rng)
         rows["tos"] = (_DSCP[rng.integers(0, len(_DSCP), count)] << 2) | _ECN[rng.integers(0, len(_ECN), count)]
         tcp = rows["protocol"] == TCP
         rows["tcp_flags"] = np.where(tcp, _FLAGS[rng.integers(0, len(_FLAGS), count)], 0)
         return rows
 
-    def _choose_ends(self, rows: Rows, rng: np.random.Generator) -> None:
+    def _choose_ends(self, rows: Rows, answers: Mask, rng: np.random.Generator) -> None:
+        """Hosts and what depends on them; where a flow `answers`, the server is its source."""
         hosts, count = self._hosts, len(rows)
         client = self._inside.draw(rng, count)
         server = np.where(rng.random(count) < 0.7, self._outside.draw(rng, count) + hosts.inside, self._inside.draw(rng, count))
-        answer = rng.random(count) < 0.5
-        src, dst = np.where(answer, server, client), np.where(answer, client, server)
+        src, dst = np.where(answers, server, client), np.where(answers, client, server)
         six = rng.random(count) < self._fleet.ipv6_share[rows["exporter"]]
         for side, host in (("src", src), ("dst", dst)):
             rows[f"{side}_addr"] = np.where(six[:, None], hosts.v6[host], hosts.v4[host])
             rows[f"{side}_as"] = hosts.as_number[host]
             rows[f"{side}_mask"] = np.where(six, 48, hosts.mask4[host])
         rows["ip_version"] = np.where(six, 6, 4)
-        rows["src_port"] = answer
 
-    def _choose_service(self, rows: Rows, rng: np.random.Generator) -> None:
-        """`src_port` says on entry whether the server sends."""
-        count, answer = len(rows), rows["src_port"] == 1
+    def _choose_service(self, rows: Rows, answers: Mask, rng: np.random.Generator) -> None:
+        count = len(rows)
         which = self._services.draw(rng, count)
         protocols, ports = np.array([p for _, p, _ in SERVICES]), np.array([p for _, _, p in SERVICES])
         unknown = rng.random(count) < self._scenario.unknown_share
@@ -102,8 +105,8 @@ class Traffic:
         rows["protocol"] = np.where(unknown, np.where(which % 2, UDP, TCP), protocols[which])
         ping = rng.random(count) < 0.01
         rows["protocol"][ping] = np.where(rows["ip_version"][ping] == 6, ICMP6, ICMP)
-        rows["src_port"] = np.where(ping, 0, np.where(answer, server, client))
-        rows["dst_port"] = np.where(ping, 0x0800, np.where(answer, client, server))
+        rows["src_port"] = np.where(ping, 0, np.where(answers, server, client))
+        rows["dst_port"] = np.where(ping, 0x0800, np.where(answers, client, server))
 
     def _choose_path(self, rows: Rows, rng: np.random.Generator) -> None:
         fleet, who, count = self._fleet, rows["exporter"], len(rows)
@@ -115,7 +118,7 @@ class Traffic:
         direction = fleet.direction[who]
         rows["direction"] = np.where(direction == _BOTH, rng.integers(0, 2, count), direction)
         rows["next_hop"] = rows["dst_addr"]
-        rows["next_hop"][:, 12:15] = np.array([172, 16, 0]) if count else 0
+        rows["next_hop"][:, 12:15] = (172, 16, 0)
         rows["next_hop"][:, 15] = way_out % 250 + 1
 
     def _end_short(self, rows: Rows, rng: np.random.Generator) -> None:
@@ -170,11 +173,8 @@ _DIRECTIONS: Final = {"ingress": 0, "egress": 1, "both": _BOTH, "unknown": 255}
 def _columns_of(fleet: tuple[Exporter, ...]) -> _Fleet:
     """The fleet by columns; v5 knows ingress and IPv4 only."""
     five = [e.protocol == "netflow5" for e in fleet]
-    weights = np.array([e.share for e in fleet])
-    edges = np.cumsum(weights) / weights.sum()
-    middles = (np.arange(1 << 18) + 0.5) / (1 << 18)
     return _Fleet(
-        shares=Zipf(np.minimum(np.searchsorted(edges, middles), len(fleet) - 1).astype(np.int64)),
+        shares=Dice.weighted(np.array([e.share for e in fleet])),
         interfaces=np.array([e.interfaces for e in fleet]),
         first_if=np.array([e.first_if_index for e in fleet]),
         direction=np.array([0 if v5 else _DIRECTIONS[e.direction] for e, v5 in zip(fleet, five, strict=True)]),

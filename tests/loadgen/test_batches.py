@@ -9,7 +9,6 @@ from ingest.loadgen.builtin import BUILTIN
 from ingest.loadgen.expected import Answer, Oracle
 from ingest.loadgen.export import Exporters
 from ingest.loadgen.network import deliver
-from ingest.loadgen.run import answer_of
 from ingest.loadgen.scenario import Collector, Exporter, Network, Oddities, Scenario
 from tests.loadgen.rows import START_MS, tiny
 
@@ -19,6 +18,13 @@ TWO = (Exporter(address="127.9.0.1", protocol="ipfix", interfaces=2), Exporter(a
 def entries(scenario: Scenario, faults: bool = True) -> list[BusEntry]:
     slices = Exporters(scenario, START_MS, encode=False).slices()
     return list(Collectors(scenario, START_MS, faults).entries(deliver(scenario, START_MS, slices)))
+
+
+def answer_of(found: list[BusEntry]) -> Answer:
+    oracle = Oracle()
+    for entry in found:
+        oracle.take_entry(entry.value, entry.append_ms)
+    return oracle.answer()
 
 
 def headers(found: list[BusEntry]) -> list[Header]:

@@ -123,9 +123,9 @@ def test_command_writes_capture_and_answer(tmp_path: Path) -> None:
     files = ("--pcap", str(tmp_path / "a.pcap"), "--expect", str(tmp_path / "a.json"))
     result = run("small", "--duration", "2", *files)
     assert result.exit_code == 0
-    assert "flows received" in result.output
+    assert "flows delivered" in result.output
     answer = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
-    assert answer["counts"]["accepted"] == sum(account["flows"] for account in answer["received"])
+    assert answer["counts"]["accepted"] == sum(account["flows"] for account in answer["delivered"])
     assert {d["aggregation_type"] for d in answer["documents"]} == {"TOTAL", "TOPK", "OTHER"}
     before = (tmp_path / "a.pcap").read_bytes(), (tmp_path / "a.json").read_bytes()
     run("small", "--duration", "2", *files)
@@ -143,7 +143,7 @@ def test_command_fills_a_bus(tmp_path: Path) -> None:
 
 def test_what_was_not_sent_before_a_stop_counts_as_neither_sent_nor_lost() -> None:
     scenario = tiny(*MIXED)
-    player = Player(scenario, START_MS, lambda _reached: None, lambda: False)
+    player = Player(scenario, START_MS, lambda _doing, _reached: None, lambda: False)
     left = iter(range(41))
     run = player.to_network(lambda due: sum(next(left, None) is not None for _ in due), with_answer=True)
     assert sum(account.datagrams for account in run.accounts) == 41
