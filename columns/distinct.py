@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from columns.arrays import Ints, Mask, Words
+from columns.arrays import Ints, Mask, Words, bits_of, run_ends, sort_keys
 
 _TABLE: Final = 1 << 16
 """A table of presence of up to this many entries, or of four per element, is cheaper than a sort."""
@@ -20,9 +20,10 @@ def distinct_addresses(words: Words) -> tuple[Words, Ints]:
     if not len(words):
         return words, np.empty(0, np.int64)
     high, low = words[:, 0], words[:, 1]
-    if (high == high[0]).all():
-        lows, codes = np.unique(low, return_inverse=True)
-        return np.stack([np.full_like(lows, high[0]), lows], axis=1), codes.astype(np.int64)
+    least, span = low.min(), int(low.max() - low.min())
+    if span < 1 << 62 and (high == high[0]).all():
+        lows, codes = distinct_codes((low - least).view(np.int64), span + 1)
+        return np.stack([np.full(len(lows), high[0]), lows.view(np.uint64) + least], axis=1), codes
     highs, high_codes = np.unique(high, return_inverse=True)
     lows, low_codes = np.unique(low, return_inverse=True)
     pairs, codes = distinct_codes(high_codes * len(lows) + low_codes, len(highs) * len(lows))
@@ -32,8 +33,11 @@ def distinct_addresses(words: Words) -> tuple[Words, Ints]:
 def distinct_codes(values: Ints, domain: int) -> tuple[Ints, Ints]:
     """Distinct values in order and the code of each element; values are in 0 .. domain - 1."""
     if domain > max(_TABLE, 4 * len(values)):
-        distinct, codes = np.unique(values, return_inverse=True)
-        return distinct, codes.astype(np.int64)
+        order, ordered = sort_keys(values, bits_of(domain))
+        ends = run_ends(ordered)
+        codes = np.empty(len(values), np.int64)
+        codes[order] = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=-1))
+        return ordered[ends], codes
     present = np.zeros(domain, np.bool_)
     present[values] = True
     return np.flatnonzero(present), renumbering(present)[values]

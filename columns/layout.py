@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from columns.arrays import Ints, Mask, Octets
+from columns.arrays import Ints, Mask, Octets, run_ends
 from columns.distinct import distinct_pairs
 from columns.flows import Flows, read_flows
 from columns.interval import Intervals, judge
@@ -24,6 +24,7 @@ from columns.spread import Shares, share_until, spread
 from flowpb.groupings import WINDOW_MS
 from flowpb.schema import Direction
 
+_ECN: Final = np.array([NOT_ECT, 0, 0, CONGESTED], np.uint8)
 _LONG_MS: Final = 2**31
 """From this duration on the products of the spread need more than 63 bits."""
 
@@ -106,6 +107,22 @@ def _clipped(intervals: Intervals, octets: Ints) -> int:
     return total
 
 
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows of all windows: per row its flow, share, port and tag; the rest per flow, `values` per share."""
+
+    names: Names
+    flow: Ints
+    share: Ints
+    port: Ints
+    tag: Octets
+    service: Ints
+    lower: Ints
+    upper: Ints
+    dscp: Octets
+    values: Ints
+
+
 def _parts(flows: Flows, shares: Shares, limits: Limits) -> tuple[dict[int, bytes], int]:
     """Rows of all sides, cut by window."""
     if not len(shares.flow):
@@ -113,19 +130,24 @@ def _parts(flows: Flows, shares: Shares, limits: Limits) -> tuple[dict[int, byte
     egress = flows.direction == Direction.EGRESS
     mirrored = ~egress if limits.both_sides else ~egress & (flows.direction != Direction.INGRESS)
     names, port, mirror_port, service = _names(flows, egress)
-    tag = np.where(egress, OUT, IN) + _ecn(flows.tos)
     again = np.flatnonzero(mirrored[shares.flow])
     share = np.concatenate([np.arange(len(shares.flow)), again])
     flow = shares.flow[share]
-    ports, tags = port[flow], tag[flow]
-    first_mirror = len(shares.flow)
-    ports[first_mirror:] = mirror_port[flow[first_mirror:]]
-    tags[first_mirror:] += MIRROR - IN
-    tags += (LAST * shares.last[share]).astype(np.uint8)
-    dscp = flows.tos >> 2 if limits.with_dscp else np.zeros(len(tag), np.uint8)
-    lower, upper = np.minimum(flows.source, flows.destination), np.maximum(flows.source, flows.destination)
-    whole = Part(names, ports, service[flow], lower[flow], upper[flow], tags, dscp[flow], shares.values[:, share])
-    return _by_window(whole, shares.window[share]), len(flow)
+    once, twice = np.split(flow, [len(shares.flow)])
+    side = np.concatenate([np.where(egress, np.uint8(OUT), np.uint8(IN))[once], np.full(len(twice), MIRROR, np.uint8)])
+    rows = _Rows(
+        names,
+        flow,
+        share,
+        np.concatenate([port[once], mirror_port[twice]]),
+        side + _ECN[flows.tos & 3][flow] + shares.last[share] * np.uint8(LAST),
+        service,
+        np.minimum(flows.source, flows.destination),
+        np.maximum(flows.source, flows.destination),
+        flows.tos >> np.uint8(2) if limits.with_dscp else np.zeros_like(flows.tos),
+        shares.values,
+    )
+    return _by_window(rows, shares.window[share]), len(flow)
 
 
 def _names(flows: Flows, egress: Mask) -> tuple[Names, Ints, Ints, Ints]:
@@ -143,33 +165,31 @@ def _ecn(tos: Octets) -> Octets:
     return flags
 
 
-def _by_window(whole: Part, window: Ints) -> dict[int, bytes]:
+def _by_window(rows: _Rows, window: Ints) -> dict[int, bytes]:
     first = int(window.min())
     number = window - first
-    if not number.any():
-        return {first * WINDOW_MS: _part(whole, np.arange(len(window)))}
-    # The horizon leaves room for few windows; numpy sorts 16 bits by radix.
-    order = np.argsort(number.astype(np.uint16), kind="stable")
-    windows, starts = np.unique(number[order], return_index=True)
-    pieces = np.split(order, starts[1:])
-    return {(first + n) * WINDOW_MS: _part(whole, rows) for n, rows in zip(windows.tolist(), pieces, strict=True)}
+    # The horizon leaves room for some thirty windows; numpy sorts 16 bits by radix.
+    order = np.argsort(number.astype(np.uint16 if number.max() < 1 << 16 else np.int64), kind="stable")
+    ends = run_ends(number[order])
+    windows = (number[order[ends]] + first) * WINDOW_MS
+    pieces = np.split(order, ends[:-1] + 1)
+    return {window: _part(rows, piece) for window, piece in zip(windows.tolist(), pieces, strict=True)}
 
 
-def _part(whole: Part, rows: Ints) -> bytes:
-    port, service, lower, upper = (column[rows] for column in (whole.port, whole.service, whole.lower, whole.upper))
-    used = Used.none(whole.names)
-    used.ports[port] = True
-    used.services[service] = True
-    used.addresses[lower] = True
-    used.addresses[upper] = True
-    names, to = restrict(whole.names, used)
+def _part(rows: _Rows, piece: Ints) -> bytes:
+    port, flow = rows.port[piece], rows.flow[piece]
+    service, lower, upper = rows.service[flow], rows.lower[flow], rows.upper[flow]
+    used = Used.none(rows.names)
+    for mask, codes in ((used.ports, port), (used.services, service), (used.addresses, lower), (used.addresses, upper)):
+        mask[codes] = True
+    names, to = restrict(rows.names, used)
     return Part(
         names,
         to.ports[port],
         to.services[service],
         to.addresses[lower],
         to.addresses[upper],
-        whole.tag[rows],
-        whole.dscp[rows],
-        np.take(whole.measures, rows, axis=1),
+        rows.tag[piece],
+        rows.dscp[flow],
+        np.take(rows.values, rows.share[piece], axis=1),
     ).pack()

@@ -55,8 +55,10 @@ def _entries(level: Level, sums: Sums, shape: Shape, group_bits: int) -> _Entrie
         counting = np.flatnonzero((sums.keys & _SIDE) != MIRROR)
         if len(counting) < len(sums.keys):
             sums = Sums(sums.keys[counting], np.take(sums.measures, counting, axis=1))
-    place = sums.keys & ((1 << shape.bits) - 1)
-    keys: Ints = sums.keys >> shape.bits << group_bits | shape.group_of(level, place)
+    if level == shape.finest:
+        return _Entries(sums.keys >> SIDE_BITS, sums)
+    item, place = sums.keys >> shape.bits, sums.keys & ((1 << shape.bits) - 1)
+    keys: Ints = item << group_bits | shape.group_of(level, place)
     return _Entries(keys, sums)
 
 

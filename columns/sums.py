@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from columns.arrays import MAX, Ints, bits_of, run_ends
+from columns.arrays import MAX, Ints, run_ends, sort_keys
 
 _LOW_BITS: Final = 32
 _LOW: Final = 2**_LOW_BITS - 1
@@ -23,19 +23,6 @@ def sum_by_key(keys: Ints, key_bits: int, measures: Ints) -> tuple[Ints, Ints]:
     order, ordered = sort_keys(keys, key_bits)
     ends = run_ends(ordered)
     return ordered[ends], sum_runs(np.take(measures, order, axis=1), ends)
-
-
-def sort_keys(keys: Ints, key_bits: int) -> tuple[Ints, Ints]:
-    """Positions that sort the keys, and the sorted keys."""
-    row_bits = bits_of(len(keys))
-    if key_bits + row_bits > 64:
-        order = np.argsort(keys)
-        return order, keys[order]
-    # Sorting values that carry their row is several times faster than argsort.
-    packed = ((keys << row_bits) | np.arange(len(keys))).view(np.uint64)
-    packed.sort()
-    order = (packed & np.uint64((1 << row_bits) - 1)).view(np.int64)
-    return order, (packed >> np.uint64(row_bits)).view(np.int64)
 
 
 def sum_runs(measures: Ints, ends: Ints) -> Ints:

@@ -14,7 +14,7 @@ from columns.arrays import Ints, Octets, bits_of
 from columns.limits import Limits
 from columns.names import Names
 from columns.part import SIDE_BITS
-from columns.state import BY_EXPORTER, DSCP_BITS, ConversationCodes, Level
+from columns.state import BY_DSCP, BY_EXPORTER, BY_PORT, DSCP_BITS, ConversationCodes, Level
 from columns.sums import sum_by_key
 
 CHUNK: Final = 1 << 19
@@ -74,12 +74,14 @@ class Shape:
         places: Ints = port << SIDE_BITS | rows.tag & ((1 << SIDE_BITS) - 1)
         return places
 
+    @property
+    def finest(self) -> Level:
+        """The level of which a key without its side is the key."""
+        return BY_DSCP if self.dscp_bits else BY_PORT
+
     def group_of(self, level: Level, place: Ints) -> Ints:
-        """The group of a level that each place belongs to; rises with the place."""
-        group: Ints = place >> SIDE_BITS
-        if level.dscp:
-            return group
-        port: Ints = group >> self.dscp_bits
+        """The group of another level that each place belongs to; rises with the place."""
+        port: Ints = place >> self.dscp_bits + SIDE_BITS
         return self.exporter_of_port[port] if level == BY_EXPORTER else port
 
 
