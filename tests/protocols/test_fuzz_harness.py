@@ -20,5 +20,4 @@ def test_a_decoder_that_loses_flows_is_found(tmp_path: Path, monkeypatch: pytest
     write_seeds(tmp_path)
     monkeypatch.setattr(Decoder, "drain", lambda _: {})
     with pytest.raises(AssertionError):
-        for seed in sorted(tmp_path.iterdir()):
-            check(seed.read_bytes() * 2)
+        check((tmp_path / "case-0").read_bytes())
