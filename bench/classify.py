@@ -1,6 +1,6 @@
 """What classifying and enriching a batch costs, in CPU microseconds per flow, as JSON lines.
 
-    python bench/classify.py
+    python -m bench.classify
 
 In: nothing (seeded batches of 50,000 flows with 20,000 distinct addresses per end). Out: one line per measured thing. "cold" means
 that the memo of tuples is emptied before each batch, "repeated" is the same batch again and again.

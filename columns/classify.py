@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from columns.dictionaries import as_text, places
+from columns.dictionaries import as_text, integers, places
 from columns.rules.exporters import Exporter
 from columns.rules.model import Conditions, Rule, RuleBook
 from columns.rules.ports import NO_PORT, NO_PROTOCOL, PortEntry, PortTable, Ranks, build_port_table
@@ -65,9 +65,9 @@ class Classifier:
 
     def ranks(self, flows: pa.RecordBatch, exporters: Exporters) -> Ranks:
         """Rank of the first rule that fits each flow, `len(rules)` where none does; absent columns count as null."""
-        protocol = _integers(flows, "protocol", NO_PROTOCOL)
-        src_port = _integers(flows, "src_port", NO_PORT)
-        dst_port = _integers(flows, "dst_port", NO_PORT)
+        protocol = integers(flows, "protocol", NO_PROTOCOL)
+        src_port = integers(flows, "src_port", NO_PORT)
+        dst_port = integers(flows, "dst_port", NO_PORT)
         ranks = self.ports.look_up(protocol, src_port, dst_port)
         if self.tuples is None:
             return ranks
@@ -127,17 +127,6 @@ def _entries(rank: int, conditions: Conditions) -> Iterator[PortEntry]:
     asked = conditions.dst_ports if side == "dst" else conditions.src_ports
     for low, high in _ANY_PORT if asked is None else asked:
         yield PortEntry(rank, conditions.protocols, side, low, high)
-
-
-def _integers(flows: pa.RecordBatch, name: str, null: int) -> NDArray[np.integer]:
-    """A column as integers, with `null` for nulls and where it is absent."""
-    if name not in flows.schema.names:
-        return np.full(flows.num_rows, null, np.int32)
-    column = flows.column(name)
-    if column.null_count:
-        column = pc.fill_null(column.cast(pa.int32()), null)
-    values: NDArray[np.integer] = column.to_numpy(zero_copy_only=False)
-    return values
 
 
 def _addresses(flows: pa.RecordBatch, name: str) -> AddressColumn:

@@ -1,6 +1,7 @@
-"""Dictionary-encoded columns as numpy sees them: a place among the distinct values per flow.
+"""Columns as numpy sees them: numbers, and for dictionary-encoded ones a place among the distinct values per flow.
 
-In: dictionary columns of a batch. Out: places, one past the end for null; and back. Refuses to know what the values are.
+In: columns of a batch. Out: numbers with a stand-in for null; places, one past the end for null; and back. Refuses to know what the
+values are.
 """
 
 import numpy as np
@@ -9,6 +10,17 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from flowpb.schema import TEXT
+
+
+def integers(flows: pa.RecordBatch, name: str, null: int) -> NDArray[np.integer]:
+    """A column as integers, with `null` for nulls and where it is absent."""
+    if name not in flows.schema.names:
+        return np.full(flows.num_rows, null, np.int32)
+    column = flows.column(name)
+    if column.null_count:
+        column = pc.fill_null(column.cast(pa.int32()), null)
+    values: NDArray[np.integer] = column.to_numpy(zero_copy_only=False)
+    return values
 
 
 def places(column: pa.DictionaryArray) -> NDArray[np.integer]:

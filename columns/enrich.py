@@ -1,48 +1,45 @@
 """Everything that the pipeline adds to a batch of flows.
 
 In: a record batch with columns of FLOW, in any number. Out: the same with the columns of the pipeline's stage appended, in the
-order of FLOW. Refuses to know the bus, Beam and windows. Work on addresses is done once per distinct address.
+order of FLOW. Refuses to know the bus, Beam and windows.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from columns.classify import Classifier, default_classifier
-from columns.dictionaries import places
-from columns.locality import PRIVATE_NETWORKS, is_private
-from columns.ranges import halves
+from columns.classify import NOTHING_KNOWN, Classifier, Exporters, default_classifier
+from columns.client import client_column
+from columns.inventory import Inventory, inventory_columns, process_inventory
+from columns.locality import PRIVATE_NETWORKS, locality_columns
 from columns.rules.live import process_rules
 from common.config import Enrichment
 from flowpb.schema import BY_NAME
 
-_PUBLIC: Final = 0
-_PRIVATE: Final = 1
-_UNKNOWN: Final = 2
-_LOCALITIES: Final = pa.array(["public", "private"], pa.string())
 
-Localities = NDArray[np.int8]
-"""_PUBLIC, _PRIVATE or _UNKNOWN of each flow."""
-_FLOW_LOCALITY: Final = np.array(
-    [[_PUBLIC, _PUBLIC, _PUBLIC], [_PUBLIC, _PRIVATE, _UNKNOWN], [_PUBLIC, _UNKNOWN, _UNKNOWN]], np.int8
-)
-"""By the localities of both ends: one public end makes a flow public, whatever the other is."""
+class Hostnames(Protocol):
+    """Names of addresses. It travels to workers, and never keeps a flow waiting: a name that is not known yet is null."""
+
+    def columns(self, flows: pa.RecordBatch) -> Mapping[str, pa.Array]:
+        """src_hostname and dst_hostname, as far as they are known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Enricher:
     """What to enrich with, small enough to travel to a worker; the tables are built there at first use.
 
-    `private_networks` in CIDR form are the addresses that count as private. `rules` is the path of a rule book, which is followed
-    as it changes; without one the pre-defined rules hold.
+    `private_networks` in CIDR form are the addresses that count as private. `rules` is the path of a rule book, without which the
+    pre-defined rules hold; `inventory` that of a snapshot. Both are followed as they change.
     """
 
     private_networks: tuple[str, ...] = PRIVATE_NETWORKS
     rules: str = ""
+    inventory: str = ""
+    client: bool = False
+    hostnames: Hostnames | None = None
 
     @classmethod
     def default(cls) -> "Enricher":
@@ -50,48 +47,42 @@ class Enricher:
         return cls()
 
     @classmethod
-    def of(cls, settings: Enrichment) -> "Enricher":
-        """As configured; raises ConfigError if the rules cannot be used, so that a service does not start with bad ones."""
-        enricher = cls(settings.private_networks or PRIVATE_NETWORKS, settings.rules)
+    def of(cls, settings: Enrichment, hostnames: Hostnames | None = None) -> "Enricher":
+        """As configured; raises ConfigError if a file cannot be used, so that a service does not start with a bad one."""
+        networks = settings.private_networks or PRIVATE_NETWORKS
+        enricher = cls(networks, settings.rules, settings.inventory, settings.client, hostnames)
         enricher.classifier()
+        enricher.snapshot()
         return enricher
 
     def classifier(self) -> Classifier:
         """The rules in force in this process; raises ConfigError if there never were any that could be used."""
         return process_rules(self.rules).current() if self.rules else default_classifier()
 
-    @property
-    def rules_version(self) -> str:
-        """Names the rules in force: documents made with other rules have another one."""
-        return self.classifier().book.version
+    def snapshot(self) -> Inventory | None:
+        """The inventory in force in this process; raises ConfigError if there never was one that could be used."""
+        return process_inventory(self.inventory).current() if self.inventory else None
 
     def enrich(self, flows: pa.RecordBatch) -> pa.RecordBatch:
-        """The flows with application, src_locality, dst_locality and flow_locality; columns of these names are replaced."""
-        source = self._localities(flows, "src_addr")
-        destination = self._localities(flows, "dst_addr")
-        added = {
-            "application": self.classifier().applications(flows),
-            "src_locality": _locality_column(source),
-            "dst_locality": _locality_column(destination),
-            "flow_locality": _locality_column(_FLOW_LOCALITY[source, destination]),
-        }
+        """The flows with application and localities, and with what else is configured; columns of these names are replaced."""
+        inventory = self.snapshot()
+        added = self._applications(flows, NOTHING_KNOWN if inventory is None else inventory)
+        added |= locality_columns(flows, self.private_networks)
+        if inventory is not None:
+            added |= inventory_columns(flows, inventory.snapshot)
+        if self.client:
+            added["client"] = client_column(flows)
+        if self.hostnames is not None:
+            added |= self.hostnames.columns(flows)
         return _with_columns(flows, added)
 
-    def _localities(self, flows: pa.RecordBatch, name: str) -> Localities:
-        if name not in flows.schema.names:
-            return np.full(flows.num_rows, _UNKNOWN, np.int8)
-        column = flows.column(name)
-        addresses = column.dictionary
-        distinct = np.full(len(addresses) + 1, _UNKNOWN, np.int8)
-        distinct[:-1] = is_private(halves(addresses), self.private_networks)
-        of_flows: Localities = distinct[places(column)]
-        return of_flows
-
-
-def _locality_column(localities: Localities) -> pa.DictionaryArray:
-    unknown = localities == _UNKNOWN
-    indices = pa.array(localities.astype(np.int32), mask=unknown if unknown.any() else None)
-    return pa.DictionaryArray.from_arrays(indices, _LOCALITIES)
+    def _applications(self, flows: pa.RecordBatch, exporters: Exporters) -> dict[str, pa.Array]:
+        classifier = self.classifier()
+        applications = {"application": classifier.applications(flows, exporters)}
+        if not self.rules:
+            return applications
+        version = pa.array([classifier.book.version], pa.string())
+        return applications | {"rules_version": pa.DictionaryArray.from_arrays(np.zeros(flows.num_rows, np.int32), version)}
 
 
 def _with_columns(flows: pa.RecordBatch, added: Mapping[str, pa.Array]) -> pa.RecordBatch:

@@ -6,7 +6,9 @@ distinct value.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -15,8 +17,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from columns.dictionaries import places
+from columns.live import Live, follow
 from columns.ranges import NOWHERE, halves
-from columns.snapshot import ANYWHERE, LABELS, Snapshot
+from columns.rules.exporters import Exporter
+from columns.snapshot import ANYWHERE, LABELS, Snapshot, open_snapshot
 
 Rows = NDArray[np.int64]
 Columns = dict[str, pa.Array]
@@ -25,6 +29,7 @@ Found = dict[str, pa.Array | None]
 
 _NODE_TEXTS: Final = ("foreign_source", "foreign_id", "label", "categories")
 _ENDS: Final = ("src", "dst")
+_MOST_DESCRIBED: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,29 @@ class Picked:
         null[known] = taken.is_null().to_numpy(zero_copy_only=False)
         null = null[self.place]
         return None if null.all() else pa.array(value[self.place], table.type, mask=null if null.any() else None)
+
+
+@dataclass(slots=True)
+class Inventory:
+    """A snapshot with what was asked of it about exporters (`columns.classify.Exporters`)."""
+
+    snapshot: Snapshot
+    described: dict[tuple[bytes, str | None], Exporter] = field(default_factory=dict)
+
+    def describe(self, address: bytes, location: str | None) -> Exporter:
+        """All that is known of the exporter with this address (16 bytes) at this location."""
+        key = (address, location)
+        if key not in self.described:
+            if len(self.described) >= _MOST_DESCRIBED:
+                self.described.clear()
+            self.described[key] = _described(self.snapshot, address, location)
+        return self.described[key]
+
+
+@lru_cache(maxsize=4)
+def process_inventory(path: str) -> Live[Inventory]:
+    """The snapshot of a file, shared by everything in this process; raises ConfigError if there is none that can be used."""
+    return follow(lambda: Inventory(open_snapshot(Path(path))), lambda: (Path(path),))
 
 
 def inventory_columns(flows: pa.RecordBatch, inventory: Snapshot) -> Columns:
@@ -122,6 +150,17 @@ def distinct(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.in
     """The distinct codes in the order of their coming, and the place of each row among them."""
     encoded = pa.array(codes).dictionary_encode()
     return encoded.dictionary.to_numpy(zero_copy_only=False), encoded.indices.to_numpy(zero_copy_only=False)
+
+
+def _described(snapshot: Snapshot, address: bytes, location: str | None) -> Exporter:
+    place = ANYWHERE if location is None else snapshot.location_ids.get(location, ANYWHERE)
+    (row,) = snapshot.nodes_at(halves(pa.array([address], pa.binary(16))), np.array([place], np.int32)).tolist()
+    number = int.from_bytes(address, "big")
+    if row < 0:
+        return Exporter(number, location)
+    node = snapshot.tables["nodes"][row].as_py()
+    categories = frozenset(node["categories"].split(",") if node["categories"] else ())
+    return Exporter(number, location, node["node_id"], node["foreign_source"], node["foreign_id"], node["label"], categories)
 
 
 def _node_columns(prefix: str, picked: Picked, nodes: pa.StructArray) -> Found:

@@ -142,6 +142,10 @@ class Enrichment(_Section):
 
     rules: str = Field("", description="Classification rules, a CSV or YAML file; empty takes the pre-defined ones alone.")
     private_networks: tuple[str, ...] = Field((), description="Networks that count as private; empty takes those of the RFCs.")
+    inventory: str = Field("", description="Snapshot made by `nephrite inventory`; empty adds nothing of nodes and networks.")
+    client: bool = Field(False, description="Say which end of a flow asked and which served.")
+    hostnames: bool = Field(False, description="Add names of addresses by reverse DNS, as far as they are known already.")
+    name_servers: tuple[str, ...] = Field((), description="DNS servers for that, ADDRESS or ADDRESS:PORT; empty takes the system's.")
 
     @field_validator("private_networks")
     @classmethod

@@ -1,13 +1,18 @@
 """The columns that a batch gains."""
 
 import pickle
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from columns.enrich import Enricher
 from common.addresses import pack_address
+from common.config import Enrichment
+from common.errors import ConfigError
 from flowpb.schema import ADDRESS, BY_NAME, FLOW_SCHEMA
+from inventory.compile import Content, compile_content
+from inventory.model import Node
 
 _ADDED = ["application", "src_locality", "dst_locality", "flow_locality"]
 
@@ -87,3 +92,42 @@ def test_a_slice_equals_a_slice() -> None:
     flows = _flows(src_addr=_addresses("10.0.0.1", "8.8.8.8", None, "8.8.4.4"), dst_port=pa.array([1, 80, None, 9], pa.uint16()))
     whole = Enricher.default().enrich(flows)
     assert Enricher.default().enrich(flows.slice(1, 2)).to_pylist() == whole.slice(1, 2).to_pylist()
+
+
+def test_everything_that_can_be_configured(tmp_path: Path) -> None:
+    nodes = [Node(label="core", addresses=("10.0.0.1",), categories=("Routers",))]
+    compile_content(Content(nodes)).write(tmp_path / "inventory.arrow", 1)
+    (tmp_path / "rules.csv").write_text("ours;tcp;;;;443;catincRouters;\n")
+    settings = Enrichment(
+        rules=str(tmp_path / "rules.csv"),
+        inventory=str(tmp_path / "inventory.arrow"),
+        private_networks=("8.8.8.0/24",),
+        client=True,
+    )
+    enricher = pickle.loads(pickle.dumps(Enricher.of(settings)))
+    flows = _flows(
+        exporter_addr=_addresses("10.0.0.1", "10.0.0.2"),
+        src_addr=_addresses("8.8.8.8", "10.0.0.1"),
+        dst_port=pa.array([443, 443], pa.uint16()),
+        protocol=pa.array([6, 6], pa.uint8()),
+    )
+    found = enricher.enrich(flows)
+    assert {
+        name: found.column(name).to_pylist() for name in ("application", "src_locality", "exporter_label", "src_label", "client")
+    } == {
+        "application": ["ours", "https"],
+        "src_locality": ["private", "public"],
+        "exporter_label": ["core", None],
+        "src_label": [None, "core"],
+        "client": [1, 1],
+    }
+    assert found.column("rules_version").to_pylist() == [enricher.classifier().book.version] * 2
+    assert len(set(found.column("inventory_version").to_pylist())) == 1
+    assert found.schema.names == [name for name in BY_NAME if name in found.schema.names]
+    assert all(found.schema.field(name).type == FLOW_SCHEMA.field(name).type for name in found.schema.names)
+
+
+@pytest.mark.parametrize("setting", ["rules", "inventory"])
+def test_a_file_that_cannot_be_used_is_refused_at_start(setting: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Enricher.of(Enrichment.model_validate({setting: "/nonexistent/file.csv"}))
