@@ -163,3 +163,14 @@ def read_all(source: Source, partition: int, offset: int = 0, count: int | None 
 
 def values(entries: Sequence[Entry]) -> list[bytes]:
     return [entry.value for entry in entries]
+
+
+def read_back(path: Path) -> list[bytes]:
+    """What the first lane of a spool has."""
+    source = SpoolSource(path)
+    try:
+        entries = read_all(source, 0, source.begin(0))
+        assert [entry.offset for entry in entries] == sorted({entry.offset for entry in entries})
+        return values(entries)
+    finally:
+        source.close()
