@@ -1,0 +1,83 @@
+"""The `nephrite inventory` commands, as a user types them."""
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from common.errors import NephriteError, UsageError
+from inventory.commands import app_commands, follow_sources
+from inventory.gather import Gatherer
+from inventory.settings import read_settings
+from inventory.sources import sources_of
+
+
+def _run(*arguments: str | Path) -> Result:
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app_commands(app)
+    app.callback()(lambda: None)
+    return CliRunner().invoke(app, ["inventory", *map(str, arguments)])
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    (tmp_path / "nodes.yaml").write_text(
+        "- {label: core, location: Berlin, addresses: [10.0.0.1], categories: [A], vendor: Cisco}\n"
+    )
+    (tmp_path / "labels.csv").write_text("network;site\n10.0.0.0/8;ten\n")
+    path = tmp_path / "inventory.yaml"
+    path.write_text("sources: [{type: file, path: nodes.yaml}]\nlabels: labels.csv\n")
+    return path
+
+
+def test_build_and_show(sources: Path) -> None:
+    built = _run("build", sources, "--format", "json")
+    assert built.exit_code == 0
+    assert [(row["source"], row["nodes"], row["state"]) for row in json.loads(built.stdout)] == [
+        ("file nodes.yaml", 1, "ok"),
+        ("labels", 0, "ok"),
+    ]
+    snapshot = sources.parent / "inventory.arrow"
+    shown = json.loads(_run("show", snapshot, "--format", "json").stdout)
+    assert {row["what"]: row["value"] for row in shown if row["what"] in ("nodes", "addresses", "labels")} == {
+        "nodes": 1,
+        "addresses": 1,
+        "labels": 2,
+    }
+    about = json.loads(_run("show", snapshot, "10.0.0.1", "--location", "Berlin", "--format", "json").stdout)
+    assert {row["what"]: row["value"] for row in about if row["value"]} == {
+        "label": "core",
+        "categories": "A",
+        "vendor": "Cisco",
+        "site": "ten",
+    }
+    elsewhere = json.loads(_run("show", snapshot, "10.0.0.1", "--format", "json").stdout)
+    assert {row["what"] for row in elsewhere if row["value"]} == {"site"}
+    assert isinstance(_run("show", snapshot, "ten").exception, UsageError)
+
+
+def test_a_source_that_never_answered_fails(sources: Path) -> None:
+    (sources.parent / "nodes.yaml").unlink()
+    result = _run("build", sources)
+    assert isinstance(result.exception, NephriteError)
+    assert str(result.exception) == "sources that never answered: file nodes.yaml"
+
+
+def test_the_service_says_what_changes_and_what_fails_once(sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = read_settings(sources)
+    gatherer = Gatherer(settings, sources.parent, sources_of(settings, sources.parent))
+
+    class Rounds(threading.Event):
+        left = 3
+
+        def wait(self, timeout: float | None = None) -> bool:
+            (sources.parent / "nodes.yaml").unlink(missing_ok=True)
+            self.left -= 1
+            return not self.left
+
+    follow_sources(gatherer, Rounds())
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in lines] == [f"snapshot {gatherer.version} written", "warning"]
