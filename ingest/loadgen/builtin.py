@@ -121,10 +121,14 @@ _SCENARIOS: Final = (
     ),
     Scenario(
         name="lossy",
-        help="Loss, duplicates and reordering, late templates, two collectors of which one drains an outage.",
+        help="Loss, duplicates, reordering, late templates, a restart, two collectors of which one drains an outage.",
         rate=300,
         duration_s=180,
-        exporters=(*_SMALL, Exporter(address="127.11.3.1", protocol="ipfix", template_delay_ms=3_000, interfaces=3)),
+        exporters=(
+            *_SMALL,
+            Exporter(address="127.11.3.1", protocol="ipfix", template_delay_ms=3_000, interfaces=3),
+            Exporter(address="127.11.3.2", protocol="netflow9", restart_at_s=60, first_sequence=100_000, interfaces=3),
+        ),
         inside_hosts=200,
         outside_hosts=300,
         network=Network(loss=0.05, duplicate=0.02, reorder=0.05),

@@ -27,8 +27,8 @@ _UNITS: Final = {"netflow5": "flows", "netflow9": "packets", "ipfix": "records"}
 class Datagram:
     """One datagram as sent at `sent_ms` of the true clock.
 
-    `position` is the protocol's sequence number without its wrap, `units` by how much this datagram raises it. `rows` are the
-    flows that it carries (none: it announces templates and options).
+    `position` is the protocol's sequence number without its wrap, `units` by how much this datagram raises it; both count anew in
+    each `life` of the exporter. `rows` are the flows that it carries (none: it announces templates and options).
     """
 
     exporter: int
@@ -37,6 +37,7 @@ class Datagram:
     units: int
     rows: Rows
     payload: bytes = b""
+    life: int = 0
 
     @property
     def announces(self) -> bool:
@@ -77,6 +78,7 @@ class Exporters:
         self._most = np.array([exporter.records_per_datagram for exporter in self._fleet])
         self._boots = [boot_ms(exporter, start_ms) for exporter in self._fleet]
         self._boot = np.array(self._boots)
+        self._lives = [0] * len(self._fleet)
         self._counts_packets = [exporter.protocol == "netflow9" for exporter in self._fleet]
         self._announcements = [None if e.protocol == "netflow5" else announcing.announce(e) for e in self._fleet]
 
@@ -88,19 +90,30 @@ class Exporters:
             left, number = left - SLICE_MS, number + 1
 
     def _slice(self, number: int, length_ms: int) -> list[Datagram]:
+        self._restart(number)
         rows = self._traffic.slice(number, length_ms)
+        rows = rows[rows["first_ms"] >= self._boot[rows["exporter"]]]
         layout = self._layout_of[rows["exporter"], (rows["ip_version"] == 6).astype(np.int64)]
         order = np.lexsort((rows["export_ms"], rows["exporter"], layout))
         planned = self._plan(rows[order], layout[order]) + self._announcing(number, length_ms)
         planned.sort(key=lambda p: (p.sent_ms, len(p.rows) > 0, p.exporter))
         return [self._send(datagram) for datagram in planned]
 
+    def _restart(self, number: int) -> None:
+        """Boot the exporters whose time has come; a flow that began before is forgotten with its cache."""
+        for who, exporter in enumerate(self._fleet):
+            if exporter.restart_at_s is not None and exporter.restart_at_s * 1000 == number * SLICE_MS:
+                self._boot[who] = self._boots[who] = self._start_ms + number * SLICE_MS
+                self._positions[who] = 0
+                self._lives[who] += 1
+
     def _announcing(self, number: int, length_ms: int) -> list["_Planned"]:
-        """Announcements of this slice; the first comes after the template delay, and then they come at even intervals."""
+        """Announcements of this slice: the first after the template delay, then at even intervals, and at a restart."""
         begin, due = number * SLICE_MS, []
         for who, (exporter, announcement) in enumerate(zip(self._fleet, self._announcements, strict=True)):
             every = exporter.template_interval_s * 1000
             when = exporter.template_delay_ms + -(-max(0, begin - exporter.template_delay_ms) // every) * every
+            when = begin if self._boots[who] == self._start_ms + begin else when
             if announcement is not None and begin <= when < begin + length_ms:
                 units = 1 if exporter.protocol == "netflow9" else announcement.data_records
                 due.append(_Planned(who, self._start_ms + when, NO_ROWS, announcement.body, announcement.records, units))
@@ -152,7 +165,9 @@ class Exporters:
         position = self._positions[planned.exporter]
         self._positions[planned.exporter] += planned.units
         payload = self._header(planned, position) + planned.sets if self._encode else b""
-        return Datagram(planned.exporter, planned.sent_ms, position, planned.units, planned.rows, payload)
+        return Datagram(
+            planned.exporter, planned.sent_ms, position, planned.units, planned.rows, payload, self._lives[planned.exporter]
+        )
 
     def _header(self, planned: "_Planned", position: int) -> bytes:
         exporter = self._fleet[planned.exporter]

@@ -50,7 +50,10 @@ class Exporter(_Part):
     )
     sampling: Sampling = Field(Sampling(), description="Packet sampling.")
     clock_offset_ms: int = Field(0, multiple_of=1000, description="Its clock minus the true time.")
-    uptime_s: int = Field(86_400, ge=0, description="It booted so long before the scenario starts (at least a flow's life).")
+    uptime_s: int = Field(86_400, ge=0, description="It booted so long before the scenario starts.")
+    restart_at_s: int | None = Field(
+        None, ge=1, description="It boots again then: its flows are lost, uptime and sequence start at 0, templates come at once."
+    )
     active_timeout_s: int = Field(60, ge=1, le=1800, description="Long flows are cut and exported this often.")
     inactive_timeout_s: int = Field(
         15, ge=1, le=600, description="A flow that does not end by itself is exported after this silence."

@@ -29,6 +29,7 @@ class Account:
     received_units: int = 0
     missing_units: int = 0
     reordered: int = 0
+    restarts: int = 0
 
 
 @dataclass(slots=True)
@@ -52,7 +53,7 @@ class Ledger:
         self._fleet = scenario.fleet()
         self._sent = [Sent(exporter.address, exporter.domain) for exporter in self._fleet]
         self._accounts: dict[tuple[int, int], Account] = {}
-        self._span: dict[tuple[int, int], tuple[int, int]] = {}
+        self._spans: dict[tuple[int, int], dict[int, tuple[int, int]]] = {}
 
     def sent(self, datagrams: Iterable[Datagram]) -> None:
         """Datagrams that left their exporters."""
@@ -74,10 +75,12 @@ class Ledger:
             account.announcements += datagram.announces
             account.received_units += datagram.units
             _add_flows(account, datagram)
-            begin, end = self._span.get(key, (datagram.position, datagram.position))
+            spans = self._spans.setdefault(key, {})
+            begin, end = spans.get(datagram.life, (datagram.position, datagram.position))
             account.reordered += datagram.position + datagram.units < end or datagram.position < begin
-            self._span[key] = min(begin, datagram.position), max(end, datagram.position + datagram.units)
-            account.missing_units = self._span[key][1] - self._span[key][0] - account.received_units
+            spans[datagram.life] = min(begin, datagram.position), max(end, datagram.position + datagram.units)
+            account.missing_units = sum(end - begin for begin, end in spans.values()) - account.received_units
+            account.restarts = len(spans) - 1
 
     def exporters(self) -> list[Sent]:
         """What each exporter sent, in the order of the fleet."""

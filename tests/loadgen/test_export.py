@@ -122,6 +122,19 @@ def test_templates_may_be_late() -> None:
     assert [d.sent_ms - START_MS for d in sent if d.announces] == [1_500]
 
 
+def test_a_restart_forgets_flows_uptime_and_sequence() -> None:
+    exporter = Exporter(address="127.9.0.1", protocol="netflow9", time_fields="uptime", restart_at_s=3, first_sequence=500)
+    sent = datagrams(tiny(exporter, rate=2_000))
+    old = [d for d in sent if d.sent_ms < START_MS + 3_000]
+    new = [d for d in sent if d.sent_ms >= START_MS + 3_000]
+    assert [d.position for d in old] == list(range(500, 500 + len(old)))
+    assert [d.position for d in new] == list(range(len(new)))
+    assert ({d.life for d in old}, {d.life for d in new}) == ({0}, {1})
+    assert new[0].announces
+    assert [struct.unpack_from("!I", d.payload, 4)[0] for d in new] == [d.sent_ms - START_MS - 3_000 for d in new]
+    assert min(int(first) for d in new for first in d.rows["first_ms"]) >= START_MS + 3_000
+
+
 def test_datagrams_keep_to_their_size() -> None:
     fat = Exporter(address="127.9.0.1", protocol="ipfix", ipv6_share=1, records_per_datagram=30)
     small = Exporter(address="127.9.0.2", protocol="netflow9", time_fields="uptime", records_per_datagram=3)

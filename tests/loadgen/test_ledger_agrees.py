@@ -47,8 +47,23 @@ def reported(path: Path) -> dict[str, Counter[str]]:
             counts = found.setdefault(format_address(report.exporter), Counter())
             counts.update(datagrams=report.datagrams - report.duplicates, copies=report.duplicates, flows=report.records)
             for sequence in report.sequences:
-                counts.update(received_units=sequence.received, missing_units=sequence.missing, reordered=sequence.reordered)
+                counts.update(
+                    received_units=sequence.received,
+                    missing_units=sequence.missing,
+                    reordered=sequence.reordered,
+                    restarts=sequence.restarts,
+                )
     return found
+
+
+def test_ingest_sees_restarts(tmp_path: Path) -> None:
+    booting = tuple(exporter.model_copy(update={"restart_at_s": 5, "first_sequence": 100_000}) for exporter in FLEET)
+    ledger = played(tiny(*booting, rate=300, duration_s=12), tmp_path / "a.pcap")
+    found = reported(tmp_path / "a.pcap")
+    for account in ledger.accounts():
+        assert (account.restarts, account.missing_units) == (1, 0)
+        counts = found[account.exporter]
+        assert (counts["restarts"], counts["missing_units"], counts["flows"]) == (1, 0, account.flows)
 
 
 @pytest.mark.parametrize("loss", [0.01, 0.1, 0.2])
