@@ -10,27 +10,24 @@ from typing import Final
 
 import numpy as np
 
-from columns.arrays import Ints, bits_of
+from columns.arrays import Ints
 from columns.distinct import distinct_pairs
 from columns.levels import absorb_level
 from columns.limits import OVERFLOW_IF_INDEX, Limits
 from columns.names import Names, Recoding, unify
-from columns.part import SIDE_BITS, Part
+from columns.part import Part
 from columns.prune import Caps
 from columns.state import (
-    DSCP_BITS,
     EMPTY,
     EMPTY_LEVEL,
-    PLAIN,
+    KEY_BITS,
     ConversationCodes,
-    LevelState,
     State,
     group_bits,
     levels_of,
+    with_sampling,
 )
-from columns.tabulate import CHUNK, Rows, tabulate
-
-KEY_BITS: Final = 63
+from columns.tabulate import CHUNK, Rows, Shape, tabulate
 
 _STEP_BYTES: Final = 16 << 20
 """Parts are taken in steps of about this size, so that the names of one step stay few."""
@@ -68,7 +65,7 @@ def _absorb_step(state: State, parts: Sequence[Part], limits: Limits, young: boo
     sampled = any(len(part.measures) > 2 for part in parts) or state.sampled
     rows = _rows(parts, recodings[1:], sampled)
     state = _recoded(state, names, recodings[0], rows, limits)
-    levels = {level: _fit(state.levels.get(level, EMPTY_LEVEL), sampled) for level in levels_of(limits)}
+    levels = {level: with_sampling(state.levels.get(level, EMPTY_LEVEL), sampled) for level in levels_of(limits)}
     for start in range(0, len(rows), CHUNK):
         chunk = tabulate(rows.slice(start, start + CHUNK), names, state.conversations, limits)
         for level, old in levels.items():
@@ -109,23 +106,14 @@ def _rows(parts: Sequence[Part], recodings: Sequence[Recoding], sampled: bool) -
 
 def _recoded(state: State, names: Names, to: Recoding, rows: Rows, limits: Limits) -> State:
     """The state under the new names, with conversation codes that leave room for the rest of a key."""
-    codes = ConversationCodes.of(names)
-    state = state.recoded(names, to, codes)
-    if codes.bits + bits_of(len(names.ports)) + DSCP_BITS * limits.with_dscp + SIDE_BITS <= KEY_BITS:
-        return state
-    known = [level.tables[-1].item for level in state.levels.values()]
-    catalog = np.unique(np.concatenate([codes.encode(rows.service, rows.lower, rows.upper), *known]))
-    return state.recoded(names, Recoding.identity(names), replace(codes, catalog=catalog))
+    plain = ConversationCodes.of(names)
+    state = state.recoded(names, to, plain)
+    room = KEY_BITS - Shape.of(names, limits).bits
+    codes = plain.fitting(room, _conversations(state, rows))
+    return state if codes is plain else state.recoded(names, Recoding.identity(names), codes)
 
 
-def _fit(level: LevelState, sampled: bool) -> LevelState:
-    """The level with sums of unscaled counters, if they are wanted."""
-    groups = level.groups
-    if not sampled or len(groups.sums) > PLAIN:
-        return level
-    tables = tuple(replace(table, sums=_with_unscaled(table.sums)) for table in level.tables)
-    return LevelState(replace(groups, sums=_with_unscaled(groups.sums)), tables)
-
-
-def _with_unscaled(sums: Ints) -> Ints:
-    return np.concatenate([sums, sums[:4]])
+def _conversations(state: State, rows: Rows) -> Iterator[Ints]:
+    yield state.conversations.encode(rows.service, rows.lower, rows.upper)
+    for level in state.levels.values():
+        yield level.tables[-1].item

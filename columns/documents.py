@@ -26,6 +26,7 @@ from flowpb.groupings import WINDOW_MS, Grouping, Kind
 
 __all__ = ["Occasion", "Section", "document_id", "documents", "group_id", "ids_of", "to_json"]
 
+_JSON: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _LEVELS: Final = {LEVEL_MINUTE: 0, "1h": 1, "1d": 2}
 _ID: Final = np.dtype([("level", ">u1"), ("minute", ">u4"), ("group", ">u8"), ("slot", ">u2")])
 _ID_LENGTH: Final = 20
@@ -40,6 +41,7 @@ class Occasion:
     window_start_ms: int
     mark: int
     final: bool
+    window_ms: int = WINDOW_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def group_id(grouped_by: str, location: str | None, exporter: str, if_index: int
 
     The text is the JSON array of the arguments as `json.dumps(..., separators=(",", ":"), ensure_ascii=False)` writes it.
     """
-    text = _compact([grouped_by, location, exporter, if_index, dscp])
+    text = _JSON.encode([grouped_by, location, exporter, if_index, dscp])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
@@ -106,7 +108,7 @@ def documents(state: State, sections: Sequence[Section], occasion: Occasion) -> 
 def _occasion_columns(occasion: Occasion, count: int) -> dict[str, Any]:
     constants = {
         "window_start_ms": occasion.window_start_ms,
-        "window_end_ms": occasion.window_start_ms + WINDOW_MS,
+        "window_end_ms": occasion.window_start_ms + occasion.window_ms,
         "lane": occasion.lane,
         "mark": occasion.mark,
         "final": occasion.final,
@@ -180,7 +182,7 @@ def _conversations(state: State, item: Ints, location: Ints) -> Any:
     text = [address or None for address in _address_texts(state.names, codes)]
     locations, applications = (None, *state.names.locations), (None, *state.names.applications)
     keys = [
-        _compact([locations[where], number - 1 if number else None, text[low], text[high], applications[what]])
+        _JSON.encode([locations[where], number - 1 if number else None, text[low], text[high], applications[what]])
         for where, number, low, high, what in zip(
             location[listed].tolist(), protocol, *code.reshape(2, -1).tolist(), application, strict=True
         )
@@ -200,7 +202,3 @@ def _address_texts(names: Names, code: Ints) -> list[str]:
 def _texts(code: Ints, texts: Sequence[str]) -> Any:
     """A dictionary column; negative codes are null."""
     return pa.DictionaryArray.from_arrays(pa.array(code.astype(np.int32), mask=code < 0), pa.array(texts, pa.string()))
-
-
-def _compact(members: list[str | int | None]) -> str:
-    return json.dumps(members, separators=(",", ":"), ensure_ascii=False)

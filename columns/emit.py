@@ -15,10 +15,12 @@ from columns.limits import Limits
 from columns.prune import Caps, prune
 from columns.rank import Ranking, rank_items, rank_totals
 from columns.state import RANKED, Level, LevelState, State, levels_of
-from flowpb.groupings import GROUPINGS, Grouping, Kind
+from flowpb.groupings import GROUPINGS, WINDOW_MS, Grouping, Kind
 
 
-def emit(base: bytes, lane: int, window_start_ms: int, mark: int, final: bool, limits: Limits) -> tuple[bytes, pa.Table]:
+def emit(
+    base: bytes, lane: int, window_start_ms: int, mark: int, final: bool, limits: Limits, window_ms: int = WINDOW_MS
+) -> tuple[bytes, pa.Table]:
     """The base after the mark, and the documents, in AGGREGATE_SCHEMA, of every group that gained rows since its last ones.
 
     Rows are ordered by grouping, group (location, exporter, interface, DSCP) and slot. From the first mark on the base keeps
@@ -31,7 +33,7 @@ def emit(base: bytes, lane: int, window_start_ms: int, mark: int, final: bool, l
         for grouping in GROUPINGS
         if (level := Level(grouping.scope, grouping.dscp)) in levels
     ]
-    table = documents(state, sections, Occasion(lane, window_start_ms, mark, final))
+    table = documents(state, sections, Occasion(lane, window_start_ms, mark, final, window_ms))
     kept = {level: prune(level, _emitted(content), Caps.of(limits, young=False)) for level, content in levels.items()}
     return State(state.names, state.conversations, kept).pack(), table
 

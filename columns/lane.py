@@ -5,9 +5,10 @@ number is in docs/explanation/numbers.md; no module behind this one reads a cloc
 """
 
 from columns.absorb import absorb
+from columns.combine import combine
 from columns.emit import emit
 from columns.layout import LaidOut, lay_out, lay_out_many
 from columns.limits import Limits
 from columns.marks import MARKS, due, mark_times
 
-__all__ = ["MARKS", "LaidOut", "Limits", "absorb", "due", "emit", "lay_out", "lay_out_many", "mark_times"]
+__all__ = ["MARKS", "LaidOut", "Limits", "absorb", "combine", "due", "emit", "lay_out", "lay_out_many", "mark_times"]

@@ -117,6 +117,6 @@ def _finish(inward: Ints, outward: Ints) -> tuple[Ints, Octets]:
     tally = inward[TALLY] + outward[TALLY]
     congested = (tally >> COUNT_BITS & _COUNT > 0) * np.uint8(CONGESTION_ENCOUNTERED)
     flags = congested | (tally >> 2 * COUNT_BITS > 0) * np.uint8(NON_ECT)
-    sums = np.stack([inward, outward], axis=1).reshape(-1, len(tally))
+    sums = np.stack([inward, outward], axis=1).reshape(2 * len(inward), len(tally))
     sums[2 * TALLY : 2 * TALLY + 2] &= _COUNT
     return sums, flags

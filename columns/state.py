@@ -6,7 +6,7 @@ A level is a scope with or without DSCP. Groups of a level have codes: the port 
 port * 64 + DSCP. Items have codes, too: the application, the address, or a packed conversation (`ConversationCodes`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final, NamedTuple
@@ -122,6 +122,12 @@ class ConversationCodes:
             return bits_of(len(self.catalog))
         return self.service_bits + 2 * self.address_bits
 
+    def fitting(self, bits: int, packed: Iterable[Ints]) -> "ConversationCodes":
+        """These codes if they take no more than `bits`, else numbers of the packed conversations."""
+        if self.bits <= bits:
+            return self
+        return replace(self, catalog=np.unique(np.concatenate(list(packed))))
+
     def encode(self, service: Ints, lower: Ints, upper: Ints) -> Ints:
         """Codes; with a catalog, of conversations that are in it."""
         packed: Ints = (service << 2 * self.address_bits) | (lower << self.address_bits) | upper
@@ -194,7 +200,23 @@ EMPTY_LEVEL: Final = LevelState(
     Groups(_NONE, _NO_SUMS, _NO_FLAGS, _NONE, _NONE, _NONE, np.empty((len(RANKED), 0), np.int64)),
     (Table(_NONE, _NONE, _NO_SUMS, _NO_FLAGS, _NONE),) * len(RANKED),
 )
+KEY_BITS: Final = 63
+"""Widest key of an item and a group."""
+
 EMPTY: Final = State(NO_NAMES, ConversationCodes.of(NO_NAMES), {})
+
+
+def with_sampling(level: LevelState, sampled: bool) -> LevelState:
+    """The level with sums of unscaled counters, if they are wanted and not there."""
+    groups = level.groups
+    if not sampled or len(groups.sums) > PLAIN:
+        return level
+    tables = tuple(replace(table, sums=_with_unscaled(table.sums)) for table in level.tables)
+    return LevelState(replace(groups, sums=_with_unscaled(groups.sums)), tables)
+
+
+def _with_unscaled(sums: Ints) -> Ints:
+    return np.concatenate([sums, sums[: Sum.FLOWS_IN]])
 
 
 def group_bits(level: Level, names: Names) -> int:

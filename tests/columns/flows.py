@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 import pyarrow as pa
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from flowpb.documents import NOT_COMPARED
 from flowpb.schema import FLOW_SCHEMA
 from tests.columns.oracle import Flow
+
+fewer = settings(max_examples=max(settings().max_examples // 3, 1))
+"""For properties of which each example runs the whole core many times."""
 
 NOW = 1_700_000_040_000
 """Start of a minute."""

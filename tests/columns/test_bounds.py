@@ -3,13 +3,13 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from columns.lane import Limits, absorb, emit, lay_out
 from columns.state import BY_DSCP, State
 from tests.columns import oracle
-from tests.columns.flows import EXPORTERS, NOW, batch, flows, key, plain
+from tests.columns.flows import EXPORTERS, NOW, batch, fewer, flows, key, plain
 from tests.columns.oracle import Flow
 
 TINY = st.builds(
@@ -48,7 +48,7 @@ def items(documents: Sequence[Document]) -> dict[tuple[object, ...], Document]:
     return {tuple(d[name] for name in ITEM): d for d in documents if d["aggregation_type"] == "TOPK"}
 
 
-@settings(max_examples=40)
+@fewer
 @given(PORTIONS, TINY)
 def test_bounds_hold(portions: Sequence[Sequence[Flow]], limits: Limits) -> None:
     base: bytes | None = None
@@ -85,7 +85,7 @@ def check_group(documents: Sequence[Document], exact: Sequence[Document]) -> Non
         assert [d for d in documents if d["aggregation_type"] == "TOPK"] == list(exact[:kept])
 
 
-@settings(max_examples=40)
+@fewer
 @given(PORTIONS, TINY)
 def test_state_is_bounded_and_slots_stay(portions: Sequence[Sequence[Flow]], limits: Limits) -> None:
     base: bytes | None = None

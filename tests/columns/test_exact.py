@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 import pyarrow as pa
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from columns.lane import Limits, absorb, emit, lay_out, lay_out_many
+from columns.lane import Limits, absorb, combine, emit, lay_out, lay_out_many
 from tests.columns import oracle
-from tests.columns.flows import NOW, batch, flows, key, plain
+from tests.columns.flows import NOW, batch, fewer, flows, key, plain
 from tests.columns.oracle import Flow
 
 LIMITS = st.builds(Limits, top_k=st.integers(1, 3), with_dscp=st.booleans(), both_sides=st.booleans())
@@ -41,6 +42,7 @@ def test_documents_equal_the_oracle(batches: Batches, limits: Limits, drop_nulls
         )
 
 
+@fewer
 @given(NEAR_BATCHES, LIMITS, st.randoms(use_true_random=False))
 def test_bundling_and_order_do_not_matter(batches: Batches, limits: Limits, random: object) -> None:
     """Absorbing is associative and commutative, and nothing is its identity."""
@@ -63,6 +65,7 @@ def test_bundling_and_order_do_not_matter(batches: Batches, limits: Limits, rand
         assert portioned.to_pylist() == documents_of([whole.parts[window]], window, limits).to_pylist()
 
 
+@fewer
 @given(NEAR_BATCHES, LIMITS)
 def test_counters_are_conserved(batches: Batches, limits: Limits) -> None:
     """Every grouping adds up to the rows of its scope, hosts to twice as much, unless something saturated."""
@@ -79,3 +82,21 @@ def test_counters_are_conserved(batches: Batches, limits: Limits) -> None:
         for name, found in sums.items():
             expected = by_interface if "INTERFACE" in name else by_exporter
             assert found == expected * (2 if name.endswith("HOST") else 1), name
+
+
+@fewer
+@given(NEAR_BATCHES, LIMITS, st.integers(1, 4))
+def test_portions_and_narrow_keys_do_not_matter(batches: Batches, limits: Limits, chunk: int) -> None:
+    """Many rows are taken in chunks, many parts in steps, and conversations too wide for a key by number: never by these sizes."""
+    laid = lay_out_many([(batch(each), mark, frontier) for each, mark, frontier in batches], limits)
+    for window, part in laid.parts.items():
+        usual = absorb(absorb(None, [part], limits, True), [part, part], limits, True)
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in (("CHUNK", chunk), ("KEY_BITS", 12), ("_STEP_BYTES", 1)):
+                patch.setattr(f"columns.absorb.{name}", value)
+            patch.setattr("columns.combine.KEY_BITS", 12)
+            narrow = absorb(absorb(None, [part], limits, True), [part, part], limits, True)
+            combined = combine([absorb(None, [part], limits, True)] * 3, limits, True)
+        expected = emit(usual, 3, window, 1, False, limits)[1].to_pylist()
+        assert emit(narrow, 3, window, 1, False, limits)[1].to_pylist() == expected
+        assert emit(combined, 3, window, 1, False, limits)[1].to_pylist() == expected

@@ -1,0 +1,52 @@
+"""Several bases to one: a longer window of one lane, or the same window of several lanes.
+
+In: packed states. Out: the packed sum, with the errors carried (docs/explanation/numbers.md, section 8). It counts as not emitted
+yet. Refuses to know which windows they were.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial, reduce
+
+import numpy as np
+
+from columns.arrays import bits_of
+from columns.limits import Limits
+from columns.merge import merge
+from columns.names import Recoding, unify
+from columns.prune import Caps, prune
+from columns.state import (
+    DSCP_BITS,
+    EMPTY_LEVEL,
+    KEY_BITS,
+    ConversationCodes,
+    Level,
+    LevelState,
+    State,
+    group_bits,
+    levels_of,
+    with_sampling,
+)
+
+
+def combine(bases: Sequence[bytes], limits: Limits, young: bool = False) -> bytes:
+    """The sum of at least one base, pruned once to the caps of `limits`. Raises InputError for bytes that are no base."""
+    states = _under_common_names([State.unpack(base) for base in bases])
+    names, conversations = states[0].names, states[0].conversations
+    sampled = any(state.sampled for state in states)
+    levels: dict[Level, LevelState] = {}
+    for level in levels_of(limits):
+        parts = [with_sampling(state.levels.get(level, EMPTY_LEVEL), sampled) for state in states]
+        whole = reduce(partial(merge, group_bits=group_bits(level, names)), parts)
+        fresh = replace(whole.groups, emitted_rows=np.zeros_like(whole.groups.rows))
+        levels[level] = prune(level, replace(whole, groups=fresh), Caps.of(limits, young))
+    return State(names, conversations, levels).pack()
+
+
+def _under_common_names(states: Sequence[State]) -> list[State]:
+    names, recodings = unify([state.names for state in states])
+    plain = ConversationCodes.of(names)
+    common = [state.recoded(names, to, plain) for state, to in zip(states, recodings, strict=True)]
+    items = (level.tables[-1].item for state in common for level in state.levels.values())
+    codes = plain.fitting(KEY_BITS - bits_of(len(names.ports)) - DSCP_BITS, items)
+    return common if codes is plain else [state.recoded(names, Recoding.identity(names), codes) for state in common]
