@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from columns.dictionaries import as_text, integers, places
+from columns.exported import exported_applications
 from columns.rules.exporters import Exporter
 from columns.rules.model import Conditions, Rule, RuleBook
 from columns.rules.ports import NO_PORT, NO_PROTOCOL, PortEntry, PortTable, Ranks, build_port_table
@@ -79,12 +80,11 @@ class Classifier:
     def applications(self, flows: pa.RecordBatch, exporters: Exporters = NOTHING_KNOWN) -> pa.DictionaryArray:
         """The column `application` of these flows; its dictionary has only names in use."""
         found = self.name_of_rank[self.ranks(flows, exporters)]
-        exported = self.book.exported
-        if exported == "never" or "application_name" not in flows.schema.names:
+        exported = None if self.book.exported == "never" else exported_applications(flows)
+        if exported is None:
             return as_text(found, self.names)
-        column = flows.column("application_name")
-        names, theirs = _joined(self.names, column)
-        first, second = (theirs, found) if exported == "first" else (found, theirs)
+        names, theirs = _joined(self.names, exported)
+        first, second = (theirs, found) if self.book.exported == "first" else (found, theirs)
         return as_text(np.where(first != _NO_RULE, first, second), names)
 
 
