@@ -43,6 +43,7 @@ class Listener(_Section):
     host: str = Field("0.0.0.0", description="Address to listen on.")
     port: int = Field(9999, ge=0, le=65535, description="Port; 0 takes a free one.")
     receive_buffer_bytes: int = Field(16 << 20, ge=0, description="SO_RCVBUF to ask for; 0 leaves the kernel's default.")
+    group: str = Field("", description="UDP: multicast group to take part in; host then is the group's or any address.")
     connections: int = Field(1024, ge=1, description="TCP and TLS: connections at a time; more are closed at once and counted.")
     certificate_file: str = Field("", description="TLS: PEM file with our certificate and its chain.")
     key_file: str = Field("", description="TLS: PEM file with its key; empty if it is in certificate_file.")
@@ -88,6 +89,7 @@ class Ingest(_Section):
     collector: str = Field("", description="Name of this collector in batch identities; empty takes the host's name.")
     location: str = Field("Default", description="Location given to flows of this collector.")
     listeners: tuple[Listener, ...] = Field((Listener(),), description="Sockets to listen on.")
+    processes: int = Field(1, ge=1, le=256, description="Processes that share the listeners; more than one needs a Kafka bus.")
     allowed_networks: Networks = Field((), description="Only packets from these networks are taken; empty takes all.")
     exporter_settings: tuple[ExporterSettings, ...] = Field((), description="What holds for exporters of some networks.")
     elements: tuple[ElementSettings, ...] = Field((), description="Information elements besides those that are shipped.")
@@ -145,7 +147,9 @@ class Enrichment(_Section):
     inventory: str = Field("", description="Snapshot made by `nephrite inventory`; empty adds nothing of nodes and networks.")
     client: bool = Field(False, description="Say which end of a flow asked and which served.")
     hostnames: bool = Field(False, description="Add names of addresses by reverse DNS, as far as they are known already.")
-    name_servers: tuple[str, ...] = Field((), description="DNS servers for that, ADDRESS or ADDRESS:PORT; empty takes the system's.")
+    name_servers: tuple[str, ...] = Field(
+        (), description="DNS servers for that, ADDRESS or ADDRESS:PORT; empty takes the system's."
+    )
 
     @field_validator("private_networks")
     @classmethod
@@ -163,10 +167,18 @@ class Store(_Section):
     max_bytes: int = Field(50 << 30, ge=1 << 20, description="Oldest raw files go first when the store is larger.")
 
 
+class Logs(_Section):
+    """Lines on standard error."""
+
+    form: Literal["text", "json"] = Field("text", description="text for people, json for machines: one object per line.")
+    level: Literal["debug", "info", "warning", "error"] = Field("warning", description="Nothing below this level is written.")
+
+
 class Settings(_Section):
     """Everything that can be set."""
 
     data_dir: str = Field("nephrite-data", description="Folder of spool, manifest and Parquet files.")
+    logs: Logs = Logs()
     ingest: Ingest = Ingest()
     bus: Bus = Bus()
     pipeline: Pipeline = Pipeline()

@@ -29,9 +29,9 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def set_up_logs(form: Literal["text", "json"], level: str, out: TextIO = sys.stderr) -> None:
-    """Send all records of `level` and above to `out` in this form; replaces what was set up before."""
-    handler = logging.StreamHandler(out)
+def set_up_logs(form: Literal["text", "json"], level: str, out: TextIO | None = None) -> None:
+    """Send all records of `level` and above to `out` (standard error) in this form; replaces what was set up before."""
+    handler = logging.StreamHandler(out or sys.stderr)
     handler.setFormatter(JsonLines() if form == "json" else _PLAIN)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 

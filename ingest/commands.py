@@ -14,6 +14,7 @@ import typer
 from bus.open import open_producer
 from common.config import Listener, Settings
 from common.errors import ConfigError, UsageError
+from common.logs import set_up_logs
 from common.metrics import Counters
 from common.options import ConfigFile, DataDir, settings_of
 from common.process import stop_event
@@ -22,12 +23,14 @@ from ingest.dead_letter_commands import dead_letters_app
 from ingest.decoding import Shown, Wish, decode_captures
 from ingest.listeners.pcap import captures_of
 from ingest.pages import pages_of
+from ingest.processes import ProcessGroup, check_processes, settings_of_process
 from ingest.render import Format
-from ingest.service import IngestService
+from ingest.service import IngestService, collector_name
 from ingest.tap import FlowTap, parse_condition
 from ingest.watch import WatchServer
 
 _CHECK_S: Final = 0.5
+_PROGRAM: Final = ("-m", "nephrite")
 
 
 def app_commands(app: typer.Typer) -> None:
@@ -45,16 +48,28 @@ def ingest(
     tap: Annotated[bool, typer.Option("--tap", help="Write decoded flows to standard output as they come.")] = False,
     where: Annotated[list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="Tap: only these flows.")] = None,
     form: Annotated[Format, typer.Option("--format", "-f", help="Tap: how flows are written.")] = Format.TABLE,
+    process: Annotated[int | None, typer.Option(hidden=True)] = None,
+    inherit: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
     """Receive NetFlow, IPFIX and sFlow, decode it, and put batches on the bus. SIGHUP reads the configuration again."""
-    settings = _listening_on(settings_of(config, data_dir), listen or [])
+
+    def read() -> Settings:
+        settings = _listening_on(settings_of(config, data_dir), listen or [])
+        return settings if process is None else settings_of_process(settings, process, collector_name(settings.ingest))
+
+    settings = read()
+    set_up_logs(settings.logs.form, settings.logs.level)
+    check_processes(settings)
     stopped, reload = stop_event(), _reload_event()
+    if settings.ingest.processes > 1 and process is None:
+        _serve_in_processes(settings, stopped, reload)
+        return
     flow_tap = FlowTap(sys.stdout, form, [parse_condition(each) for each in where or []]) if tap or where else None
     bus_counters = Counters()
     with ExitStack() as closing:
         producer = open_producer(settings.bus, Path(settings.data_dir), bus_counters)
         closing.callback(producer.close)
-        service = IngestService(settings, producer, tap=flow_tap)
+        service = IngestService(settings, producer, tap=flow_tap, inherited=[int(fd) for fd in inherit.split(",") if fd])
         if settings.ingest.watch_port is not None:
             watch = WatchServer(settings.ingest.watch_host, settings.ingest.watch_port, pages_of(service, bus_counters))
             closing.callback(watch.stop)
@@ -68,8 +83,21 @@ def ingest(
         while not stopped.wait(_CHECK_S) and not service.wait(0):
             if reload.is_set():
                 reload.clear()
-                _reload(service, lambda: _listening_on(settings_of(config, data_dir), listen or []))
+                _reload(service, read)
         service.stop()
+
+
+def _serve_in_processes(settings: Settings, stopped: Event, reload: Event) -> None:
+    ingest = settings.ingest
+    group = ProcessGroup(ingest.listeners, ingest.processes, [sys.executable, *_PROGRAM, *sys.argv[1:]])
+    try:
+        while not stopped.wait(_CHECK_S):
+            group.keep_running()
+            if reload.is_set():
+                reload.clear()
+                group.signal(signal.SIGHUP)
+    finally:
+        group.stop()
 
 
 def _listening_on(settings: Settings, listen: list[str]) -> Settings:

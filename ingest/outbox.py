@@ -11,7 +11,7 @@ from collections import deque
 from typing import Final
 
 from bus.contract import Producer
-from common.errors import BusError
+from common.errors import BatchTooLargeError, BusError
 from common.logs import Limited
 from ingest.batcher import Batch
 
@@ -24,7 +24,7 @@ _log = Limited(logging.getLogger(__name__))
 
 
 class Outbox:
-    """One sending thread over one producer. `batches`, `octets` and `errors` only rise."""
+    """One sending thread over one producer. `batches`, `octets`, `errors` and `refused` only rise."""
 
     def __init__(self, producer: Producer, limit_bytes: int) -> None:
         self._producer = producer
@@ -38,6 +38,7 @@ class Outbox:
         self.batches = 0
         self.octets = 0
         self.errors = 0
+        self.refused = 0
         self.last_error = ""
 
     def start(self) -> None:
@@ -107,7 +108,11 @@ class Outbox:
 
     def _deliver(self, batches: list[Batch]) -> None:
         for batch in batches:
-            self._producer.send(batch.lane, batch.value)
+            try:
+                self._producer.send(batch.lane, batch.value)
+            except BatchTooLargeError as error:  # no attempt will ever succeed, and those behind it must not wait for it
+                self.refused += 1
+                _log.warning("batch", f"a batch of {batch.flows} flows is lost: {error}")
         self._producer.flush(_FLUSH_S)
         with self._changed:
             for batch in batches:

@@ -9,6 +9,7 @@ import logging
 import socket
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -60,10 +61,18 @@ class IngestStatus:
 class IngestService:
     """One collector. `start` raises ConfigError and leaves nothing behind; `stop` flushes. The producer stays the caller's."""
 
-    def __init__(self, settings: Settings, producer: Producer, clock: Clock = wall_clock, tap: Tap | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        producer: Producer,
+        clock: Clock = wall_clock,
+        tap: Tap | None = None,
+        inherited: Sequence[int] = (),
+    ) -> None:
         ingest, lanes = settings.ingest, settings.bus.lanes
         self._settings = settings
         self._clock = clock
+        self._inherited = inherited
         self.counters = Counters()
         state_path = Path(settings.data_dir) / ingest.state_file
         self._keeper = StateKeeper(state_path, lambda: Decoder(ingest, lanes, self.counters), clock())
@@ -86,7 +95,7 @@ class IngestService:
     def start(self) -> None:
         """Open the sockets and begin; raises ConfigError or BusError when a socket or a file cannot be had."""
         ingest = self._settings.ingest
-        self._receivers.open()
+        self._receivers.open(self._inherited)
         try:
             self._keeper.lock()
             self._keeper.save()  # the epoch must be on disk before a batch carries it
@@ -189,6 +198,7 @@ class IngestService:
         tallies.watch("ingest_batches_total", lambda: outbox.batches)
         tallies.watch("ingest_batch_bytes_total", lambda: outbox.octets)
         tallies.watch("ingest_bus_errors_total", lambda: outbox.errors)
+        tallies.watch("ingest_batches_lost_total", lambda: outbox.refused)
         tallies.watch("ingest_state_errors_total", lambda: self._keeper.errors)
         tallies.watch_family("ingest_reloads_total", "result", lambda: self._reloads)
         tallies.watch_family("ingest_dead_letters_total", "result", lambda: letter_totals(self._observation.letters))

@@ -3,6 +3,7 @@
 In: the settings. Out: chunks, and totals of everything that did not become one.
 """
 
+import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,14 +40,22 @@ class Receivers:
         self._opened = False
         self.taken_drops: Callable[[], Counter[bytes]] = self._udp.taken_drops
 
-    def open(self) -> None:
-        """Bind everything; raises ConfigError with every listener that failed, and leaves nothing open then."""
+    def open(self, inherited: Sequence[int] = ()) -> None:
+        """Bind everything; raises ConfigError with every listener that failed, and leaves nothing open then.
+
+        `inherited` are descriptors of sockets that a parent process has bound, one per listener.
+        """
+        sockets = [socket.socket(fileno=number) for number in inherited]
+        for each in sockets:
+            each.setblocking(False)
+        pairs = list(zip(self._listeners, sockets, strict=True)) if sockets else []
+        adopted = {kind: [each for listener, each in pairs if (listener.transport == "udp") is kind] for kind in (True, False)}
         faults: list[str] = []
         parts: list[UdpReceiver | StreamReceiver] = [self._udp, *([self._streams] if self._streams else [])]
         opened: list[UdpReceiver | StreamReceiver] = []
         for part in parts:
             try:
-                part.open()
+                part.open(adopted[part is self._udp])
                 opened.append(part)
             except ConfigError as error:
                 faults.extend(error.problems)

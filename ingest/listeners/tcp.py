@@ -73,13 +73,16 @@ class StreamReceiver:
         self.received = 0
         self.endings: Counter[str] = Counter()
 
-    def open(self) -> None:
-        """Bind all sockets and read all certificates; raises ConfigError with every listener that failed."""
+    def open(self, inherited: Sequence[socket.socket] = ()) -> None:
+        """Bind all sockets and read all certificates; raises ConfigError with every listener that failed.
+
+        `inherited` are sockets that listen already, one per listener.
+        """
         faults: list[str] = []
-        for listener in self._listeners:
+        for number, listener in enumerate(self._listeners):
             try:
                 context = tls_context(listener) if listener.transport == "tls" else None
-                self._bound.append((listener, _bind(listener), context))
+                self._bound.append((listener, inherited[number] if inherited else bind_stream(listener), context))
             except ConfigError as error:
                 faults.extend(error.problems)
         self.addresses = tuple(bound.getsockname()[:2] for _, bound, _ in self._bound)
@@ -210,7 +213,8 @@ def tls_context(listener: Listener) -> ssl.SSLContext:
     return context
 
 
-def _bind(listener: Listener) -> socket.socket:
+def bind_stream(listener: Listener) -> socket.socket:
+    """A listening, non-blocking socket; raises ConfigError that names the listener."""
     try:
         family, _, _, _, address = socket.getaddrinfo(
             listener.host, listener.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV

@@ -5,6 +5,7 @@ sockets and only copies. An exporter is its source address; the port is ignored,
 Whatever is not handed on is counted: by the kernel (its buffer was full) or here (the queue was full, the source is refused).
 """
 
+import ipaddress
 import logging
 import selectors
 import socket
@@ -33,8 +34,11 @@ _MEMINFO_DROPS: Final = 8
 _log = logging.getLogger(__name__)
 
 
-def open_socket(listener: Listener) -> socket.socket:
-    """A bound, non-blocking UDP socket with the wanted receive buffer; raises ConfigError that names the listener."""
+def open_socket(listener: Listener, shared: bool = False) -> socket.socket:
+    """A bound, non-blocking UDP socket with the wanted receive buffer; raises ConfigError that names the listener.
+
+    `shared` lets others of this user bind to the same port.
+    """
     place = f"ingest.listeners: UDP {listener.host} port {listener.port}"
     try:
         family, _, _, _, address = socket.getaddrinfo(
@@ -46,14 +50,27 @@ def open_socket(listener: Listener) -> socket.socket:
     try:
         if family == socket.AF_INET6:
             udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if listener.host == "::" else 1)
+        if shared:
+            udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if listener.receive_buffer_bytes:
             _widen(udp, listener.receive_buffer_bytes)
         udp.setblocking(False)
         udp.bind(address)
+        if listener.group:
+            _join(udp, listener.group)
     except OSError as error:
         udp.close()
         raise ConfigError([f"{place}: {error.strerror}"]) from error
     return udp
+
+
+def _join(udp: socket.socket, group: str) -> None:
+    """Take part in a multicast group, on the interface that the routing table says."""
+    packed = ipaddress.ip_address(group).packed
+    if udp.family == socket.AF_INET:
+        udp.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, packed + bytes(4))
+    else:
+        udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, packed + bytes(4))
 
 
 def _widen(udp: socket.socket, octets: int) -> None:
@@ -100,12 +117,15 @@ class UdpReceiver:
         self.socket_drops = 0
         self.errors = 0
 
-    def open(self) -> None:
-        """Bind all sockets, so that nothing is missed from here on; raises ConfigError with every listener that failed."""
+    def open(self, inherited: Sequence[socket.socket] = ()) -> None:
+        """Bind all sockets, so that nothing is missed from here on; raises ConfigError with every listener that failed.
+
+        `inherited` are sockets that are bound already, one per listener.
+        """
         faults: list[str] = []
-        for listener in self._listeners:
+        for number, listener in enumerate(self._listeners):
             try:
-                udp = open_socket(listener)
+                udp = inherited[number] if inherited else open_socket(listener)
             except ConfigError as error:
                 faults.extend(error.problems)
                 continue

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from common.errors import BusError
+from common.errors import BatchTooLargeError, BusError
 from ingest.batcher import Batch
 from ingest.outbox import Outbox
 
@@ -21,6 +21,8 @@ class FlakyBus:
         self.changed = threading.Condition()
 
     def send(self, lane: int, value: bytes) -> None:
+        if value == b"giant":
+            raise BatchTooLargeError("too large for the topic")
         self.unflushed.append((lane, value))
 
     def flush(self, timeout_s: float) -> None:
@@ -97,3 +99,10 @@ def test_stopping_with_the_bus_away_tells_what_is_lost(bus: FlakyBus, outbox: Ou
     outbox.put(batches(7))
     assert outbox.stop(0.2) == 7
     assert outbox.waiting == 7
+
+
+def test_a_batch_that_no_bus_takes_is_counted_and_holds_nobody_up(bus: FlakyBus, outbox: Outbox) -> None:
+    outbox.put([Batch(0, b"first"), Batch(0, b"giant"), Batch(0, b"last")])
+    assert outbox.stop(5) == 0
+    assert bus.taken == [(0, b"first"), (0, b"last")]
+    assert outbox.refused == 1
