@@ -7,7 +7,7 @@ gives anything.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from threading import Event
 from typing import Final
@@ -81,11 +81,12 @@ class MicroBatches:
         documents = sum(table.num_rows for stepped in run.stepped for table in stepped.documents)
         return RunReport(True, octets, counted.get("pipeline_flows_total", 0), documents)
 
-    def run_until(self, stopped: Event, interval_s: float) -> None:
-        """Runs every `interval_s`, and at once while the bus has more than a run takes."""
+    def run_until(self, stopped: Event, interval_s: float, between: Callable[[], None]) -> None:
+        """Runs every `interval_s`, and at once while the bus has more than a run takes; `between` is called after each."""
         while not stopped.is_set():
             started = time.monotonic()
             report = self.run_once(interval_s)
+            between()
             if report.octets < self._work.run_bytes // 2:
                 stopped.wait(max(0.0, started + interval_s - time.monotonic()))
 

@@ -5,14 +5,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from typing import Final
 
 from bus.contract import Source
 from bus.open import open_source
 from columns.enrich import Enricher
 from columns.lane import Limits
+from common.clock import wall_clock
 from common.config import Pipeline, Settings
 from pipelines.direct import MicroBatches, Work
 from stores.parquet.manifest import Manifest
+from stores.parquet.upkeep import Maintenance
+
+_UPKEEP_MS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +29,17 @@ class Embedded:
     settings: Settings
 
     def run_until(self, stopped: Event) -> None:
-        """Runs and upkeep until `stopped`."""
-        self.driver.run_until(stopped, self.settings.pipeline.run_interval_ms / 1000)
+        """Runs, and every ten seconds the store's upkeep between two of them, until `stopped`."""
+        with Maintenance(self.manifest, self.settings.store) as maintenance:
+            due_ms = wall_clock()
+
+            def upkeep() -> None:
+                nonlocal due_ms
+                if wall_clock() >= due_ms:
+                    maintenance.step(wall_clock())
+                    due_ms = wall_clock() + _UPKEEP_MS
+
+            self.driver.run_until(stopped, self.settings.pipeline.run_interval_ms / 1000, upkeep)
 
 
 def limits_of(settings: Pipeline) -> Limits:

@@ -19,10 +19,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Intake:
-    """Batches accepted so far, and the lane logs after them."""
+    """Batches accepted so far, and the lane logs after them.
+
+    Flows are judged by a frontier of at least `least_frontier_ms`: windows below it may be closed already, though the lane's own
+    log does not know (it was silent, or never heard of, while others went on).
+    """
 
     logs: dict[int, LaneLog]
     lanes: int
+    least_frontier_ms: int = 0
     accepted: dict[int, list[AcceptedBatch]] = field(default_factory=dict)
     touched: set[int] = field(default_factory=set)
     counters: Counters = field(default_factory=Counters)
@@ -48,8 +53,9 @@ class Intake:
             self.counters.add("pipeline_batches_dropped_total", reason="repeat")
             return
         self.touched.add(lane)
+        frontier_ms = max(verdict.frontier_ms, self.least_frontier_ms)
         self.accepted.setdefault(lane, []).append(
-            AcceptedBatch(lane, header.collector, header.epoch, header.seq, verdict.mark_ms, verdict.frontier_ms, flows)
+            AcceptedBatch(lane, header.collector, header.epoch, header.seq, verdict.mark_ms, frontier_ms, flows)
         )
 
 

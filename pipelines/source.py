@@ -4,14 +4,15 @@ In: partitions with the offsets wanted of them. Out: `AcceptedBatch`es with the 
 - 5 s. The restriction holds the offset and the lane logs (repeats, leases, frontiers), so that a restored job judges as if it had
 never stopped. Refuses to know which bus it is, and commits no offsets that anything depends on.
 
-A lane that nobody has ever written to holds the watermark: collectors write heartbeats to every lane. A partition at its end
-lets the watermark follow the clock (10 s behind), but never more than 55 s past the frontier: all marks but the last
-may fire then, and what a returning collector brings is still accepted (docs/explanation/numbers.md, 1 and 9).
+A partition at its end lets the watermark follow the clock (10 s behind), but never more than 55 s past the frontier of a lane that
+was ever heard of: all marks but the last may fire then, and what a returning collector brings is still accepted. Lanes never heard
+of do not hold it; what they bring at first is judged by a frontier of at least the watermark - 60 s, so that no flow enters a
+window that is closed already (docs/explanation/numbers.md, 2 and 9).
 """
 
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,7 +26,8 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP, Duration, Timestamp
 
 from bus.contract import Source
 from columns.log import LaneLog
-from pipelines.intake import Intake
+from flowpb.groupings import FINAL_DELAY_MS
+from pipelines.intake import Intake, frontiers
 
 FOREVER: Final = 1 << 62
 _DELAY_MS: Final = 5_000
@@ -180,7 +182,9 @@ class ReadBus(beam.DoFn):
             estimator.set_watermark(MAX_TIMESTAMP)
             tracker.try_claim(Claim(todo.start, todo.logs, finishes=True))
             return
-        intake = Intake({lane: LaneLog.unpack(log) for lane, log in todo.logs}, self._lanes)
+        reported = estimator.current_watermark()
+        least_frontier_ms = 0 if reported is None else max(0, reported.micros // 1000 - FINAL_DELAY_MS)
+        intake = Intake({lane: LaneLog.unpack(log) for lane, log in todo.logs}, self._lanes, least_frontier_ms)
         offset = todo.start if todo.logs else max(todo.start, source.begin(partition))
         ends, taken = time.monotonic() + self._max_s, 0
         while offset < todo.stop and taken < self._max_bytes and time.monotonic() < ends:
@@ -195,19 +199,18 @@ class ReadBus(beam.DoFn):
         for lane in sorted(intake.accepted):
             for batch in intake.accepted[lane]:
                 yield TimestampedValue(batch, _at(batch.frontier_ms))
-        self._advance(estimator, partition, source.partitions, intake.logs, at_end)
+        self._advance(estimator, frontiers(intake.logs).values(), at_end)
         source.release(partition, offset)
         tracker.defer_remainder(_POLL)
 
-    def _advance(self, estimator: Any, partition: int, partitions: int, logs: dict[int, LaneLog], at_end: bool) -> None:
-        own = [lane for lane in range(self._lanes) if lane % partitions == partition]
-        known = [logs[lane].frontier_ms for lane in own if lane in logs]
-        frontiers = [frontier for frontier in known if frontier is not None]
-        if len(frontiers) < len(own) or not own:
+    def _advance(self, estimator: Any, heard: Collection[int], at_end: bool) -> None:
+        idle_ms = time.time_ns() // 1_000_000 - _IDLE_DELAY_MS
+        if not heard and not at_end:
             return
-        least = min(frontiers)
-        clock = min(time.time_ns() // 1_000_000 - _IDLE_DELAY_MS, least + _IDLE_LEAD_MS) if at_end else 0
-        watermark, current = _at(max(least - _DELAY_MS, clock)), estimator.current_watermark()
+        least = min(heard, default=idle_ms)
+        behind_ms = least - _DELAY_MS if heard else idle_ms
+        watermark = _at(max(behind_ms, min(idle_ms, least + _IDLE_LEAD_MS)) if at_end else behind_ms)
+        current = estimator.current_watermark()
         if current is None or watermark > current:
             estimator.set_watermark(watermark)
 

@@ -66,8 +66,3 @@ def test_the_protocols_know_no_sockets_clocks_or_logs() -> None:
         if name in forbidden
     ]
     assert wrong == []
-
-
-def test_the_oracle_imports_nothing_of_the_product_but_the_contract() -> None:
-    oracle = ROOT / "ingest/loadgen/expected.py"
-    assert {name for _, name in imports_of(oracle) if name in MAY_IMPORT} <= {"flowpb"}

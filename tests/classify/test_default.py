@@ -33,7 +33,7 @@ def test_equals_the_plain_matcher(rows: list[tuple[int | None, int | None, int |
 
 def test_known_services() -> None:
     rows = [(6, 50_000, 443), (6, 443, 50_000), (17, 53, 40_000), (6, 443, 80), (1, 443, 80), (6, 60_001, 60_002)]
-    assert default_classifier().applications(_flows(rows)).to_pylist() == ["https", "https", "domain", "www-http", None, None]
+    assert default_classifier().applications(_flows(rows)).to_pylist() == ["https", "https", "domain", "http", None, None]
 
 
 def test_absent_columns_match_nothing() -> None:

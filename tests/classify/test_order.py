@@ -76,7 +76,7 @@ def test_at_one_position_the_rule_that_constrains_more_comes_first() -> None:
 def test_predefined_rules_come_last_whatever_their_position() -> None:
     web: tuple[Rule, ...] = read_rules("mine;tcp;;;;80;;\n")
     assert _application(_book(predefined_group(), Group("user", 99, web)), _WEB) == "mine"
-    assert _application(_book(predefined_group(), Group("user", 99, web, enabled=False)), _WEB) == "www-http"
+    assert _application(_book(predefined_group(), Group("user", 99, web, enabled=False)), _WEB) == "http"
 
 
 def test_direction() -> None:
@@ -86,12 +86,12 @@ def test_direction() -> None:
     assert [_application(both_ways, flow) for flow in (_WEB, reply)] == ["web", "web"]
 
 
-@pytest.mark.parametrize(("exported", "expected"), [("never", "www-http"), ("last", "www-http"), ("first", "web-browsing")])
+@pytest.mark.parametrize(("exported", "expected"), [("never", "http"), ("last", "http"), ("first", "web-browsing")])
 def test_the_exporters_own_name(exported: Exported, expected: str) -> None:
     flows = flow_batch([_WEB, replace(_WEB, protocol=250), _WEB, _WEB])
-    named = pa.array(["web-browsing", "web-browsing", None, "www-http"]).dictionary_encode()
+    named = pa.array(["web-browsing", "web-browsing", None, "http"]).dictionary_encode()
     flows = flows.append_column("application_name", named)
     found = compile_book(replace(default_book(), exported=exported)).applications(flows)
     alone = None if exported == "never" else "web-browsing"
-    assert found.to_pylist() == [expected, alone, "www-http", "www-http"]
+    assert found.to_pylist() == [expected, alone, "http", "http"]
     assert len(set(found.dictionary.to_pylist())) == len(found.dictionary)

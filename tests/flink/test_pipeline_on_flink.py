@@ -12,7 +12,7 @@ import pytest
 from kafka import KafkaConsumer
 
 from bus.open import open_direct_producer
-from common.config import Bus, Settings
+from common.config import Bus, Pipeline, Settings
 from flink.job import Documents, job_builder
 from flink.submit import submit
 from tests.pipelines.line import Traffic, expected_documents, newest, row_of, traffic_of
@@ -22,6 +22,7 @@ from tests.servers.kafka import KafkaServer
 pytestmark = [pytest.mark.server("flink"), pytest.mark.server("kafka")]
 
 PARTITIONS = 4
+EXACT = Pipeline(candidates_young=1 << 20, candidates_old=1 << 20)
 DEADLINE_S = 150.0
 
 
@@ -41,7 +42,7 @@ def test_documents_on_a_topic_equal_the_oracles_after_a_kill(
     kafka: KafkaServer, flink_cluster: FlinkCluster, traffic: Traffic, tmp_path: Path
 ) -> None:
     flows, documents = kafka.new_topic(PARTITIONS), kafka.new_topic(1)
-    settings = Settings(bus=Bus(url=f"kafka://{kafka.bootstrap}/{flows}"), data_dir=str(tmp_path))
+    settings = Settings(pipeline=EXACT, bus=Bus(url=f"kafka://{kafka.bootstrap}/{flows}"), data_dir=str(tmp_path))
     produce = producing(settings, traffic)
     third = len(traffic.entries) // 3
     produce(0, third)
@@ -64,7 +65,7 @@ def test_documents_in_files_equal_the_oracles(
 ) -> None:
     out = tmp_path / "documents"
     out.mkdir()
-    settings = Settings(bus=Bus(url=f"kafka://{kafka.bootstrap}/{kafka.new_topic(PARTITIONS)}"), data_dir=str(tmp_path))
+    settings = Settings(pipeline=EXACT, bus=Bus(url=f"kafka://{kafka.bootstrap}/{kafka.new_topic(PARTITIONS)}"), data_dir=str(tmp_path))
     producing(settings, traffic)(0, len(traffic.entries))
     job = submit(job_builder(settings, Documents(str(out))), flink_cluster.options())
     expected = expected_documents(traffic.answer)

@@ -253,7 +253,7 @@ def test_applications_by_the_first_row_of_the_registry() -> None:
     assert application_of(6, 50_000, 443) == "https"
     assert application_of(17, 53, 50_000) == "domain"
     assert application_of(6, 443, 22) == "ssh"  # port 22 comes first, whichever side it is on
-    assert application_of(6, 80, 443) == "www-http"  # the first of three names that port 80 has
+    assert application_of(6, 80, 443) == "http"
     assert application_of(132, 36_412, None) == "s1-control"
     assert application_of(1, 0, 0x0800) is None
     assert application_of(None, 443, 443) is None

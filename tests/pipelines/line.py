@@ -55,7 +55,7 @@ def entries_of(name: str, seed: int) -> list[BusEntry]:
         entries.append(entry)
         return True
 
-    Player(scenario, START_MS, lambda _: None, lambda: False).to_bus(keep, with_answer=False)
+    Player(scenario, START_MS, lambda _task, _reached: None, lambda: False).to_bus(keep, with_answer=False)
     return entries
 
 
