@@ -123,7 +123,7 @@ FLOW: Final[tuple[Column, ...]] = (
     Column("vlan", _U16, "VLAN id", _NOT_SENT, (58, 243, 245), "", "0:1001 src_vlan, tag", 34, "netflow.vlan", "keyword"),
     Column("vlan_out", _U16, "VLAN id", _NOT_SENT, (59, 254, 255), "", "0:1001 dst_vlan", None, "netflow.vlan_out", "keyword"),
     # measures
-    Column("bytes", _U64, "octets as exported", _NOT_SENT, (1, 23, 352, 417, 401, 85, 86), "dOctets", "frame or IP length", 2, "netflow.bytes", "long"),
+    Column("bytes", _U64, "octets as exported", _NOT_SENT, (1, 23, 352, 417, 401, 85), "dOctets", "frame or IP length", 2, "netflow.bytes", "long"),
     Column("packets", _U64, "packets as exported", _NOT_SENT, (2, 24, 402, 86), "dPkts", "1", 15, "netflow.packets", "long"),
     Column("sampling_interval", _F64, "packets per sampled packet", "not sampled, or not known", (34, 50, 305), "sampling_interval", "sampling_rate", 24, "netflow.sampling_interval", "double"),
     Column("sampling_algorithm", _U8, "selectorAlgorithm (IANA 304)", "not sampled, or not known", (304, 35, 49), "sampling mode", "1", 23, "netflow.sampling_algorithm", "keyword"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-NAMES = ("kafka", "flink", "elasticsearch", "snmpd")
+NAMES = ("kafka", "flink", "elasticsearch", "snmpd", "exporters")
 
 
 class ServerUnavailableError(RuntimeError):
