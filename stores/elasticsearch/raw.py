@@ -1,0 +1,253 @@
+"""Raw flows to bulk requests, column by column: pieces of text per distinct value, joined once for all flows.
+
+In: judged batches. Out: Documents, one per day of receipt. Refuses to know the server. Ids are collector-epoch-lane-seq-row, the
+same on every bus, and documents are only ever created: whoever sends one twice is told that it is there.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from flowpb.schema import ADDRESS
+from stores.elasticsearch import pieces
+from stores.elasticsearch.documents import Documents
+from stores.elasticsearch.fields import LISTED, NAMED, RawField, Together, raw_columns
+from stores.elasticsearch.intervals import Judged, judge
+from stores.elasticsearch.layout import DAY_MS, RAW, day_index, days_of
+from stores.elasticsearch.pieces import Coded
+from stores.elasticsearch.target import Target
+
+ENDS: Final = ("src_addr", "dst_addr")
+CHUNK: Final = 50_000
+"""Flows that are joined at a time: fewer cost more each, more do not fit the caches."""
+_MISSING: Final = "null"
+
+
+class JudgedBatch(Protocol):
+    """A batch that its lane's log accepted, with the mark and the frontier that its flows are judged by."""
+
+    @property
+    def collector(self) -> str:
+        """Name of the collector."""
+
+    @property
+    def epoch(self) -> int:
+        """Start of the collector."""
+
+    @property
+    def lane(self) -> int:
+        """Lane of the batch."""
+
+    @property
+    def seq(self) -> int:
+        """Number of the batch."""
+
+    @property
+    def mark_ms(self) -> int:
+        """Clock of the collector, clamped."""
+
+    @property
+    def frontier_ms(self) -> int:
+        """Frontier of the lane, raised by this batch."""
+
+    @property
+    def flows(self) -> pa.RecordBatch:
+        """Its flows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """One array per column; texts of addresses are made once."""
+
+    rows: int
+    arrays: Mapping[str, pa.Array]
+    addresses: dict[str, Coded] = field(default_factory=dict)
+
+    def code(self, name: str) -> Coded:
+        """A column by its distinct values, as JSON."""
+        return self.address(name) if self.arrays[name].type == ADDRESS else pieces.code_column(self.arrays[name])
+
+    def address(self, name: str) -> Coded:
+        """An address column by its distinct values, quoted; without the column no flow has one."""
+        if name not in self.addresses:
+            absent = Coded(np.zeros(self.rows, np.int64), pa.nulls(1, pa.string()))
+            self.addresses[name] = pieces.code_column(self.arrays[name]) if name in self.arrays else absent
+        return self.addresses[name]
+
+
+def raw_documents(target: Target, batches: Sequence[JudgedBatch]) -> list[Documents]:
+    """Documents of all flows, in the order given, per day of receipt."""
+    filled = [batch for batch in batches if batch.flows.num_rows]
+    days: dict[int, list[JudgedBatch]] = {}
+    for batch, day in zip(filled, days_of(np.array([batch.mark_ms for batch in filled], np.int64)).tolist(), strict=True):
+        days.setdefault(day, []).append(batch)
+    found = []
+    for day, of_day in days.items():
+        index = day_index(target.prefix, RAW, day * DAY_MS)
+        found += [Documents(index, _lines(target, chunk)) for chunk in _chunks(of_day)]
+    return found
+
+
+def _chunks(batches: Iterable[JudgedBatch]) -> Iterable[list[JudgedBatch]]:
+    chunk: list[JudgedBatch] = []
+    for batch in batches:
+        if chunk and sum(each.flows.num_rows for each in chunk) + batch.flows.num_rows > CHUNK:
+            yield chunk
+            chunk = []
+        chunk.append(batch)
+    if chunk:
+        yield chunk
+
+
+def _lines(target: Target, batches: Sequence[JudgedBatch]) -> pa.StringArray:
+    flows = _combined(batches)
+    sizes = [batch.flows.num_rows for batch in batches]
+    mark, frontier = (np.repeat(np.array(values, np.int64), sizes) for values in _judgement(batches))
+    judged = judge(flows, mark, frontier)
+    opennms = target.profile == "opennms"
+    arrays = {name: flows.column(name).chunk(0) for name in flows.schema.names} | _times(judged)
+    columns = Columns(len(mark), arrays)
+    fields = [field for field in raw_columns(target.profile, target.fields) if field.column in arrays]
+    top = [field for field in fields if not field.object and field.column != "exported_ms"]
+    flow = [field for field in fields if field.object == "netflow" and field.column != "delta_switched_ms"]
+    nodes = [
+        pieces.wrap(name, _together([field for field in fields if field.object == name], columns, opennms)).rows()
+        for name in ("node_exporter", "node_src", "node_dst")
+        if any(field.object == name for field in fields)
+    ]
+    return pc.binary_join_element_wise(
+        *_action(batches, sizes),
+        arrays["exported_ms"].cast(pa.string()),
+        *_members(top, columns, opennms),
+        *([_hosts(columns)] if opennms else []),
+        ',"netflow":{"delta_switched":',
+        arrays["delta_switched_ms"].cast(pa.string()),
+        *_members(flow, columns, opennms),
+        *([_conversations(columns)] if opennms else []),
+        *([_late(judged)] if judged.late.any() else []),
+        "}",
+        *nodes,
+        "}\n",
+        "",
+        null_handling="replace",
+        null_replacement="",
+    )
+
+
+def _combined(batches: Sequence[JudgedBatch]) -> pa.Table:
+    """All flows in one chunk per column, with one dictionary each."""
+    tables = [pa.Table.from_batches([batch.flows]) for batch in batches]
+    whole = pa.concat_tables(tables, promote_options="default") if len(tables) > 1 else tables[0]
+    return whole.unify_dictionaries().combine_chunks() if len(tables) > 1 else whole
+
+
+def _judgement(batches: Sequence[JudgedBatch]) -> tuple[list[int], list[int]]:
+    return [batch.mark_ms for batch in batches], [batch.frontier_ms for batch in batches]
+
+
+def _times(judged: Judged) -> dict[str, pa.Array]:
+    """The corrected times in the place of the exporter's."""
+    return {
+        "exported_ms": pa.array(judged.exported),
+        "first_switched_ms": pa.array(judged.first),
+        "delta_switched_ms": pa.array(judged.start),
+        "last_switched_ms": pa.array(judged.end),
+    }
+
+
+def _action(batches: Sequence[JudgedBatch], sizes: Sequence[int]) -> list[Any]:
+    """Everything up to the first value of the document."""
+    names = (json.dumps(f"{b.collector}-{b.epoch}-{b.lane}-{b.seq}-", ensure_ascii=False)[:-1] for b in batches)
+    heads = pa.array([f'{{"create":{{"_id":{name}' for name in names])
+    rows = np.concatenate([np.arange(size) for size in sizes])
+    batch = pa.array(np.repeat(np.arange(len(sizes)), sizes))
+    return [heads.take(batch), pa.array(rows).cast(pa.string()), pa.scalar('"}}\n{"@timestamp":')]
+
+
+def _members(fields: Sequence[RawField], columns: Columns, opennms: bool) -> list[Any]:
+    """Pieces of one object: those of combinations, then those of each flow alone."""
+    found: list[Any] = [pa.scalar(',"@version":"1"')] if opennms and fields and not fields[0].object else []
+    for together in Together:
+        chosen = [field for field in fields if field.together is together]
+        if together is Together.NOTHING:
+            for field in chosen:
+                column = columns.arrays[field.column]
+                nested = pa.types.is_nested(column.type)
+                found += [pieces.structures(field.name, column)] if nested else pieces.numbers(field.name, column)
+        elif chosen:
+            found.append(_together(chosen, columns, opennms).rows())
+    return found
+
+
+def _together(fields: Sequence[RawField], columns: Columns, opennms: bool) -> Coded:
+    return pieces.combine([_member(field, columns, opennms) for field in fields])
+
+
+def _member(field: RawField, columns: Columns, opennms: bool) -> Coded:
+    column = columns.arrays[field.column]
+    if field.column in NAMED:
+        return pieces.member(field.name, pieces.code_column(column, pieces.words(NAMED[field.column])))
+    if field.column in LISTED:
+        return pieces.member(field.name, pieces.code_column(column, lambda text: json.dumps(text.split(","), ensure_ascii=False)))
+    if field.column == "tos" and opennms:
+        return pieces.member("tos", pieces.code_column(column, lambda tos: f'{tos},"dscp":{tos >> 2},"ecn":{tos & 3}'))
+    return pieces.member(field.name, columns.code(field.column))
+
+
+def _late(judged: Judged) -> pa.StringArray:
+    return pa.array(["", ',"late":true']).take(pa.array(judged.late.astype(np.int64)))
+
+
+def _hosts(columns: Columns) -> pa.StringArray:
+    """Both ends, as many as there are, the destination first as OpenNMS has them."""
+    ends = [columns.address(name).rows() for name in reversed(ENDS)]
+    inner = pc.binary_join_element_wise(*ends, ",", null_handling="skip")
+    return pc.binary_join_element_wise(',"hosts":[', inner, "]", "")
+
+
+def _conversations(columns: Columns) -> pa.StringArray:
+    """The conversation key of docs/explanation/numbers.md 6, JSON as a text in JSON."""
+    location, application = (_quoted(columns, name) for name in ("location", "application"))
+    protocol = columns.arrays["protocol"].cast(pa.string()) if "protocol" in columns.arrays else pa.nulls(columns.rows, pa.string())
+    lower, upper = _ends(columns)
+    members = (pc.fill_null(each, _MISSING) for each in (location, protocol, lower, upper, application))
+    inner = pc.binary_join_element_wise(*members, ",")
+    return pc.binary_join_element_wise(',"convo_key":"[', inner, ']"', "")
+
+
+def _quoted(columns: Columns, name: str) -> pa.StringArray:
+    """Text as JSON inside a JSON text: escaped twice."""
+    if name not in columns.arrays:
+        return pa.nulls(columns.rows, pa.string())
+    return pieces.code_column(columns.arrays[name], _twice).rows()
+
+
+def _twice(text: str) -> str:
+    return json.dumps(json.dumps(text, ensure_ascii=False), ensure_ascii=False)[1:-1]
+
+
+def _ends(columns: Columns) -> tuple[pa.StringArray, pa.StringArray]:
+    """Texts of both addresses, quoted twice, the lower of their 16 octets first, null before all."""
+    coded = [columns.address(name) for name in ENDS]
+    high, low = zip(*(_words(columns.arrays[name].dictionary if name in columns.arrays else None) for name in ENDS), strict=True)
+    source, destination = (each.code for each in coded)
+    above = high[0][source] > high[1][destination]
+    same = high[0][source] == high[1][destination]
+    swap = (above | (same & (low[0][source] > low[1][destination])) | (destination == 0)) & (source != 0)
+    texts = [pc.replace_substring(each.texts, '"', '\\"').take(pa.array(each.code)) for each in coded]
+    swapped = pa.array(swap)
+    return pc.if_else(swapped, texts[1], texts[0]), pc.if_else(swapped, texts[0], texts[1])
+
+
+def _words(dictionary: pa.Array | None) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Upper and lower half of each address, after those of "no value"."""
+    values = [] if dictionary is None else dictionary.to_pylist()
+    content = b"".join([bytes(16), *(value or bytes(16) for value in values)])
+    halves = np.frombuffer(content, ">u8").astype(np.uint64).reshape(-1, 2)
+    return halves[:, 0], halves[:, 1]

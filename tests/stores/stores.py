@@ -1,0 +1,85 @@
+"""Stores of both kinds with given contents, for the tests that every store has to pass."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from columns.documents import ids_of, to_json
+from stores.contract import Store
+from stores.elasticsearch.aggregates import aggregate_documents
+from stores.elasticsearch.bulk import Bulk, DeadLetter
+from stores.elasticsearch.client import Client
+from stores.elasticsearch.raw import raw_documents
+from stores.elasticsearch.reader import ElasticsearchStore
+from stores.elasticsearch.setup import install
+from stores.elasticsearch.target import Target
+from stores.parquet.reader import ParquetStore
+from tests.servers.elasticsearch import ElasticsearchServer
+from tests.stores.literals import Batch, Doc, fill, table_of
+
+
+class Opener(Protocol):
+    """Opens a new store with one run per list of documents and per batch."""
+
+    def __call__(
+        self, documents: Sequence[Sequence[Doc]] = (), batches: Sequence[Batch] = (), both_sides: bool = False
+    ) -> AbstractContextManager[Store]: ...
+
+
+def parquet_opener(new_folder: Callable[[], Path]) -> Opener:
+    """Stores in new folders."""
+
+    @contextmanager
+    def opened(documents: Sequence[Sequence[Doc]] = (), batches: Sequence[Batch] = (), both_sides: bool = False) -> Iterator[Store]:
+        with ParquetStore.open(fill(new_folder(), documents, batches), both_sides) as store:
+            yield store
+
+    return opened
+
+
+def elasticsearch_opener(server: ElasticsearchServer) -> Opener:
+    """Stores under new prefixes of one server; a document that it refuses fails the test."""
+
+    @contextmanager
+    def opened(documents: Sequence[Sequence[Doc]] = (), batches: Sequence[Batch] = (), both_sides: bool = False) -> Iterator[Store]:
+        target = replace(target_of(server), prefix=server.new_prefix())
+        client = Client.open(target)
+        list(install(client, {}))
+        bulk = Bulk(client, refuse)
+        for run in documents:
+            table = table_of(run)
+            for lines in aggregate_documents(target.prefix, table, ids_of(table), to_json(table)):
+                bulk.add(lines)
+            bulk.flush()
+        for batch in batches:
+            for lines in raw_documents(target, [batch]):
+                bulk.add(lines)
+        bulk.flush()
+        client.ask("POST", f"/{target.prefix}*/_refresh")
+        try:
+            with ElasticsearchStore.open(target, both_sides) as store:
+                yield store
+        finally:
+            bulk.close()
+            wipe(client)
+
+    return opened
+
+
+def target_of(server: ElasticsearchServer) -> Target:
+    """A running server as a target, with small waits."""
+    return Target((f"127.0.0.1:{server.port}",), replicas="false", retry_s=20)
+
+
+def wipe(client: Client) -> None:
+    """Removes all indices and templates of a target."""
+    prefix = client.target.prefix
+    client.ask("DELETE", f"/{prefix}*")
+    client.ask("DELETE", f"/_index_template/{prefix}*")
+    client.close()
+
+
+def refuse(letters: Sequence[DeadLetter]) -> None:
+    raise AssertionError(letters)
