@@ -19,14 +19,15 @@ from common.clock import Clock
 from common.config import Listener
 from common.errors import ConfigError
 from ingest.chunks import Chunk, ChunkQueue
-from ingest.listeners.bulk_receive import BulkReceiver, Taken, bulk_receiver
+from ingest.listeners.bulk_receive import SLOTS, BulkReceiver, Taken, bulk_receiver
 from ingest.listeners.sources import Identify
 
 _IPV4_MAPPED: Final = bytes(10) + b"\xff\xff"
 _KNOWN_SOURCES: Final = 1 << 16
-_LINGER_S: Final = 0.004
+_LINGER_S: Final = 0.01
+_FILL_BYTES_PER_S: Final = 100 << 20  # a small receive buffer is looked at before this much traffic fills it
 _CHECK_S: Final = 0.1
-_BUSY: Final = 64  # datagrams per round from which on the thread does not linger
+_BUSY: Final = SLOTS // 2  # datagrams per round from which on the thread does not linger
 _SO_RCVBUFFORCE: Final = 33  # Linux; needs CAP_NET_ADMIN
 _SO_MEMINFO: Final = 55  # Linux 4.12
 _MEMINFO: Final = struct.Struct("=9I")
@@ -158,12 +159,14 @@ class UdpReceiver:
             udp.close()
 
     def _run(self) -> None:
+        granted = min((udp.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) for udp in self._drops_seen), default=0)
+        linger_s = min(_LINGER_S, granted / _FILL_BYTES_PER_S)
         while not self._stopping.is_set():
             ready = [key.fileobj for key, _ in self._selector.select(_CHECK_S)]
             taken = sum(self._drain(udp) for udp in ready if isinstance(udp, socket.socket))
             self._count_kernel_drops()
             if 0 < taken < _BUSY:
-                self._stopping.wait(_LINGER_S)
+                self._stopping.wait(linger_s)
         for each in self._drops_seen:
             while self._drain(each):
                 pass
