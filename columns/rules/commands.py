@@ -1,6 +1,5 @@
 """`nephrite rules`: import, export, test and explain classification rules."""
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -12,13 +11,13 @@ from columns.classify import compile_book
 from columns.rules.cases import FlowText, Outcome, flow_of, read_cases, run_cases
 from columns.rules.dry_run import dry_run
 from columns.rules.explain import OneFlow, checks, matches
-from columns.rules.files import read_book, read_text
+from columns.rules.files import read_book, read_text, write_whole
 from columns.rules.model import USER_GROUP, Group, Rule, RuleBook
 from columns.rules.predefined import default_book
 from columns.rules.shadow import shadowed
 from columns.rules.stored import stored_flows
 from columns.rules.text import read_rules, write_rules
-from common.errors import ConfigError, InputError, UsageError
+from common.errors import InputError, UsageError
 from common.options import ConfigFile, settings_of
 from common.rows import RowFormat, RowFormatOption, Value, render_rows
 
@@ -48,7 +47,7 @@ def import_rules(
         raise UsageError("no file of rules to import into: give --into FILE, or set enrichment.rules in the configuration")
     if target.suffix.lower() != ".csv":
         raise UsageError(f"{target}: rules can be imported into a CSV file only; edit the groups of a YAML file by hand")
-    _replace(target, write_rules(rules))
+    write_whole(target, write_rules(rules))
     typer.echo(f"{len(rules)} rules imported into {target}")
 
 
@@ -192,15 +191,3 @@ def _book(rules: Path | None, config: Path | None) -> RuleBook:
 def _configured(config: Path | None) -> Path | None:
     path = settings_of(config, None).enrichment.rules
     return Path(path) if path else None
-
-
-def _replace(target: Path, text: str) -> None:
-    """The file is either the old or the new one, whole, at any moment: a running service may read it."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(target)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ConfigError([f"{target}: cannot be written: {error}"]) from error

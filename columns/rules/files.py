@@ -1,4 +1,4 @@
-"""Rule books in files: the one place in this room that reads the disk.
+"""Rule books in files: the one place of the rules that reads and writes the disk.
 
 In: a CSV file (one user-defined group), or a YAML file that names groups and their CSV files. Out: the rule book with the
 pre-defined group at its end, or every fault of all its files at once. Refuses to know what becomes of the book.
@@ -11,6 +11,7 @@ pre-defined group at its end, or every fault of all its files at once. Refuses t
 """
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +33,8 @@ class _GroupEntry(BaseModel):
     file: str = Field(min_length=1)
     position: int = 0
     enabled: bool = True
+    id: int = Field(0, ge=0)
+    description: str = ""
 
 
 class _BookFile(BaseModel):
@@ -53,7 +56,8 @@ def read_book(path: Path) -> RuleBook:
     for entry in layout.groups:
         try:
             texts.append(read_text(path.parent / entry.file))
-            groups.append(Group(entry.name, entry.position, read_rules(texts[-1], str(path.parent / entry.file)), entry.enabled))
+            rules = read_rules(texts[-1], str(path.parent / entry.file))
+            groups.append(Group(entry.name, entry.position, rules, entry.enabled, False, entry.id, entry.description))
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -78,6 +82,18 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: cannot be read: {error}"]) from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """At any moment the file is either the old or the new one, whole: a running service may read it. Raises ConfigError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ConfigError([f"{path}: cannot be written: {error}"]) from error
 
 
 def _book_file(path: Path, text: str) -> _BookFile:

@@ -61,12 +61,13 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule of a group; `line` is its place in the file that it came from, for messages."""
+    """One rule of a group; `line` is its place in the file that it came from, for messages; `number` is its id, 0 for none."""
 
     text: RuleText
     conditions: Conditions
     position: int
     line: int = 0
+    number: int = 0
 
     @property
     def name(self) -> str:
@@ -82,13 +83,18 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rules that are asked together. The pre-defined group is read-only and asked last, whatever its position."""
+    """Rules that are asked together. The pre-defined group is read-only and asked last, whatever its position.
+
+    `number` is its id, 0 for none.
+    """
 
     name: str
     position: int
     rules: tuple[Rule, ...]
     enabled: bool = True
     predefined: bool = False
+    number: int = 0
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,10 @@ from columns.registries import services
 from columns.rules.model import PREDEFINED_GROUP, Conditions, Group, Rule, RuleBook, RuleText
 
 VERSION: Final = "iana"
+PREDEFINED_NUMBER: Final = 1
+"""Id of the group."""
+_FIRST_NUMBER: Final = 1_000_000_000
+"""Ids of its rules are far above those of rules that people write."""
 
 
 def predefined_group(enabled: bool = True) -> Group:
@@ -30,7 +34,8 @@ def _group() -> Group:
             RuleText(service.name, service.keyword, dst_port=str(service.port), omnidirectional=True),
             Conditions(frozenset({service.protocol}), dst_ports=((service.port, service.port),)),
             position,
+            number=_FIRST_NUMBER + position,
         )
         for position, service in enumerate(services())
     )
-    return Group(PREDEFINED_GROUP, 0, rules, predefined=True)
+    return Group(PREDEFINED_GROUP, 0, rules, predefined=True, number=PREDEFINED_NUMBER, description="IANA's service names")

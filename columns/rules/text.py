@@ -1,8 +1,8 @@
 """Rules as text: the CSV format of OpenNMS, read and written.
 
 In: lines `name;protocol;srcAddress;srcPort;dstAddress;dstPort;exporterFilter;omnidirectional`, or the older
-`name;ipAddress;port;protocol`, whose address and port are those of the destination. Out: rules in the order of the lines, or every
-fault of the file at once, each with line and column. Refuses to know groups' files and stores.
+`name;ipAddress;port;protocol`, whose address and port are those of the destination; columns `position` and `id` may be added. Out:
+rules in the order of the lines, or every fault of the file at once, each with line and column. Refuses to know groups and files.
 """
 
 import csv
@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 HEADER: Final = ("name", "protocol", "srcAddress", "srcPort", "dstAddress", "dstPort", "exporterFilter", "omnidirectional")
 _OLDER_HEADER: Final = ("name", "ipAddress", "port", "protocol")
+_ADDED: Final = ("position", "id")
 _SAME_AS: Final = {"ipAddress": "dstAddress", "port": "dstPort"}
 _TRUTHS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
 
@@ -69,15 +70,16 @@ def read_rules(text: str, where: str = "rules", has_header: bool | None = None) 
     return tuple(rules)
 
 
-def write_rules(rules: Iterable[Rule]) -> str:
-    """The rules in today's layout, with a header, in the order given."""
+def write_rules(rules: Iterable[Rule], numbered: bool = False) -> str:
+    """The rules in today's layout, with a header, in the order given; `numbered` adds position and id."""
     out = io.StringIO()
     writer = csv.writer(out, delimiter=";", lineterminator="\n")
-    writer.writerow(HEADER)
+    writer.writerow((*HEADER, *_ADDED) if numbered else HEADER)
     for rule in rules:
         text = rule.text
         ends = (text.src_address, text.src_port, text.dst_address, text.dst_port)
-        writer.writerow([text.name, text.protocol, *ends, text.exporter_filter, str(text.omnidirectional).lower()])
+        added = [rule.position, rule.number] if numbered else []
+        writer.writerow([text.name, text.protocol, *ends, text.exporter_filter, str(text.omnidirectional).lower(), *added])
     return out.getvalue()
 
 
@@ -102,7 +104,7 @@ def _lines(text: str, faults: list[Fault]) -> Iterator[tuple[int, list[str]]]:
 
 def _layout(first: Sequence[str], has_header: bool | None) -> tuple[Sequence[str], bool]:
     """The names of the columns, and whether the first line is a rule already."""
-    known = {name.lower(): name for name in (*HEADER, *_OLDER_HEADER)}
+    known = {name.lower(): name for name in (*HEADER, *_ADDED, *_OLDER_HEADER)}
     if has_header is None:
         has_header = "name" in (cells := [cell.lower() for cell in first]) and len(known.keys() & cells) > 1
     if has_header:
@@ -112,7 +114,7 @@ def _layout(first: Sequence[str], has_header: bool | None) -> tuple[Sequence[str
 
 def _header_faults(line: int, header: Sequence[str]) -> Iterator[Fault]:
     for name in header:
-        if name not in HEADER and name not in _OLDER_HEADER:
+        if name not in (*HEADER, *_ADDED, *_OLDER_HEADER):
             yield Fault(line, "header", f"no column '{name}'; there are {', '.join(HEADER)}")
         elif header.count(name) > 1:
             yield Fault(line, "header", f"column '{name}' is there twice")
@@ -130,7 +132,16 @@ def _rule(line: int, position: int, cells: Mapping[str, str], faults: list[Fault
     omnidirectional = _TRUTHS.get(both_ways, False)
     text = RuleText(name, protocol, src_address, src_port, dst_address, dst_port, exporter, omnidirectional)
     conditions = _conditions(line, text, faults)
-    return Rule(text, conditions, position, line) if len(faults) == before else None
+    position, number = _whole(line, "position", cells, position, faults), _whole(line, "id", cells, 0, faults)
+    return Rule(text, conditions, position, line, number) if len(faults) == before else None
+
+
+def _whole(line: int, column: str, cells: Mapping[str, str], default: int, faults: list[Fault]) -> int:
+    cell = cells.get(column, "")
+    if cell and not (cell.isascii() and cell.isdecimal()):
+        faults.append(Fault(line, column, f"'{cell}' is no whole number"))
+        return default
+    return int(cell) if cell else default
 
 
 def _conditions(line: int, text: RuleText, faults: list[Fault]) -> Conditions:
