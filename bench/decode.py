@@ -1,28 +1,38 @@
 """How much decoding costs: packets in memory to encoded FlowBatches, in CPU seconds per million flows.
 
-In: mixes of packets. Out: a table, or JSON with `flows_per_second` and `cpu_seconds_per_million_flows`. CPU time of one thread,
-the least of some runs; nothing but decode, canonical columns and Arrow IPC is inside the clock.
+In: mixes of packets, or a capture. Out: `flows_per_second` and `cpu_seconds_per_million_flows`. CPU time of one thread, the least
+of some runs; nothing but decode, canonical columns and Arrow IPC is inside the clock. Peers are measured in the same run.
+
+    PYTHONPATH=.:proto python -m bench.decode [WORD ...] [--peers] [--json]
 """
 
 import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 from bench.packets import Mix, make_packets, make_sflow
+from bench.peers import PEERS, PeerResult
 from common.config import Ingest
 from common.metrics import Counters
-from flowpb.codec import Header, encode
+from flowpb.codec import Codec, Header, encode
 from ingest.decoder import Datagram, Decoder
+from ingest.listeners.pcap import Capture
 
 _LANES: Final = 16
 _RECEIVED_MS: Final = 1_700_000_000_500
+_DRAIN_FLOWS: Final = 48_000
+_CHUNK: Final = 2000
+_RUNS: Final = 3
 MIXES: Final[dict[str, Mix]] = {
     "v5, 30 records": Mix("v5", 2400, 30),
     "v9, 24 records": Mix("v9", 3000, 24),
     "ipfix, 24 records": Mix("ipfix", 3000, 24),
+    "sflow, 7 samples": Mix("sflow", 9000, 7),
     "ipfix IPv6, 20 records": Mix("ipfix", 3000, 20, ipv6=True),
     "v9, 5 records": Mix("v9", 10_000, 5),
     "v9, 1 record": Mix("v9", 30_000, 1),
@@ -30,48 +40,79 @@ MIXES: Final[dict[str, Mix]] = {
     "v9, 24 records, 2000 exporters": Mix("v9", 6000, 24, exporters=2000),
     "v9, 24 records, 10 structures": Mix("v9", 3000, 24, structures=10),
     "v9, 24 records, 200 structures": Mix("v9", 3000, 24, structures=200),
-    "sflow, 7 samples": Mix("sflow", 9000, 7),
     "ipfix variable, 20 records": Mix("ipfix", 3000, 20, variable=True),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One measured mix."""
+    """One measured mix, and what each peer took for the same packets."""
 
     name: str
     flows: int
     flows_per_second: float
     cpu_seconds_per_million_flows: float
     octets_per_flow: float
+    peers: dict[str, PeerResult]
 
 
-def measure(name: str, mix: Mix, runs: int = 3, codec: str = "none") -> Result:
+def measure(capture: Path | None = None) -> dict[str, Any]:
+    """For `nephrite bench decode`: the datagrams of a capture, or the mixes; empty when there are no flows."""
+    if capture is not None:
+        datagrams = list(Capture(capture).datagrams())
+        result = _measure(str(capture), [], datagrams, _RUNS, "none")
+        return {key: value for key, value in asdict(result).items() if key != "peers"} if result.flows else {}
+    results = [measure_mix(name) for name in MIXES]
+    main = next(result for result in results if result.name == "v9, 24 records")
+    return {
+        "flows_per_second": main.flows_per_second,
+        "cpu_seconds_per_million_flows": main.cpu_seconds_per_million_flows,
+        "mix": main.name,
+        "mixes": {result.name: result.cpu_seconds_per_million_flows for result in results},
+    }
+
+
+def measure_mix(name: str, runs: int = _RUNS, codec: Codec = "none", peers: bool = False) -> Result:
     """The best of `runs` passes over the packets of a mix, each with a decoder that knows the templates already."""
+    mix = MIXES[name]
     templates, data = _packets(mix)
+    first = [Datagram(exporter, _RECEIVED_MS, payload) for exporter, payload in templates]
+    rest = [Datagram(exporter, _RECEIVED_MS, payload) for exporter, payload in data]
+    result = _measure(name, first, rest, runs, codec)
+    if not peers:
+        return result
+    found = {peer.name: measured for peer in PEERS if (measured := peer.measure(mix, templates, data)) is not None}
+    return Result(**{**_fields(result), "peers": found})
+
+
+def _fields(result: Result) -> dict[str, Any]:
+    return {name: getattr(result, name) for name in Result.__dataclass_fields__}
+
+
+def _measure(name: str, first: Sequence[Datagram], rest: Sequence[Datagram], runs: int, codec: Codec) -> Result:
     best, flows, octets = float("inf"), 0, 0
     for _ in range(runs):
         decoder = Decoder(Ingest(), _LANES, Counters())
-        decoder.feed_many([Datagram(exporter, _RECEIVED_MS, payload) for exporter, payload in templates])
-        datagrams = [Datagram(exporter, _RECEIVED_MS, payload) for exporter, payload in data]
+        decoder.feed_many(first)
         started = time.process_time()
-        flows, octets = _decode(decoder, datagrams, codec)
+        flows, octets = _decode(decoder, rest, codec)
         best = min(best, time.process_time() - started)
-    return Result(name, flows, round(flows / best), round(best / flows * 1e6, 3), round(octets / flows, 1))
+    if not flows:
+        return Result(name, 0, 0, 0, 0, {})
+    return Result(name, flows, round(flows / best), round(best / flows * 1e6, 3), round(octets / flows, 1), {})
 
 
 def _packets(mix: Mix) -> tuple[list[tuple[bytes, bytes]], list[tuple[bytes, bytes]]]:
     return ([], make_sflow(mix.packets, mix.records, mix.exporters)) if mix.protocol == "sflow" else make_packets(mix)
 
 
-def _decode(decoder: Decoder, datagrams: list[Datagram], codec: str) -> tuple[int, int]:
+def _decode(decoder: Decoder, datagrams: Sequence[Datagram], codec: Codec) -> tuple[int, int]:
     flows = octets = 0
-    for start in range(0, len(datagrams), 2000):
-        decoder.feed_many(datagrams[start : start + 2000])
-        if decoder.pending_flows >= 48_000 or start + 2000 >= len(datagrams):
+    for start in range(0, len(datagrams), _CHUNK):
+        decoder.feed_many(datagrams[start : start + _CHUNK])
+        if decoder.pending_flows >= _DRAIN_FLOWS or start + _CHUNK >= len(datagrams):
             for lane, batch in decoder.drain().items():
-                header = Header("bench", 1, lane, start, _RECEIVED_MS)
-                octets += len(encode(header, batch, codec))  # type: ignore[arg-type]
+                octets += len(encode(Header("bench", 1, lane, start, _RECEIVED_MS), batch, codec))
                 flows += batch.num_rows
     return flows, octets
 
@@ -80,20 +121,32 @@ def main(arguments: list[str]) -> int:
     """Measure the mixes whose name holds one of the words, or all."""
     parser = argparse.ArgumentParser(prog="bench.decode", description=main.__doc__)
     parser.add_argument("words", nargs="*", help="parts of names of mixes")
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=_RUNS)
     parser.add_argument("--codec", choices=("none", "lz4", "zstd"), default="none")
+    parser.add_argument("--peers", action="store_true", help="measure other collectors too, as far as they are installed")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args(arguments)
     names = [name for name in MIXES if not chosen.words or any(word in name for word in chosen.words)]
-    results = [measure(name, MIXES[name], chosen.runs, chosen.codec) for name in names]
-    if chosen.json:
-        print(json.dumps([asdict(result) for result in results], indent=2))
-        return 0
-    print(f"{'mix':34} {'flows':>8} {'us CPU/flow':>12} {'flows/s':>10} {'B/flow':>7}")
-    for result in results:
-        line = f"{result.cpu_seconds_per_million_flows:12.3f} {result.flows_per_second:10.0f} {result.octets_per_flow:7.1f}"
-        print(f"{result.name:34} {result.flows:8} {line}")
+    results = [measure_mix(name, chosen.runs, chosen.codec, chosen.peers) for name in names]
+    print(json.dumps([asdict(result) for result in results], indent=2) if chosen.json else _table(results))
     return 0
+
+
+def _table(results: list[Result]) -> str:
+    peers = list(dict.fromkeys(name for result in results for name in result.peers))
+    lines = [f"| CPU microseconds per flow | flows/s | B/flow | Nephrite | {' | '.join(peers)} |".replace("|  |", "|")]
+    lines += ["|" + "---|" * (4 + len(peers))]
+    for result in results:
+        others = [_cell(result.peers.get(name)) for name in peers]
+        own = [f"{result.flows_per_second:,.0f}", f"{result.octets_per_flow:.0f}", f"{result.cpu_seconds_per_million_flows:.2f}"]
+        lines.append(f"| {' | '.join([result.name, *own, *others])} |")
+    return "\n".join(lines)
+
+
+def _cell(result: PeerResult | None) -> str:
+    if result is None:
+        return "-"
+    return f"{result.cpu_seconds_per_million_flows:.2f}" + ("" if result.complete else f" ({result.seen:.0%} seen)")
 
 
 if __name__ == "__main__":
