@@ -1,8 +1,8 @@
 """Other collectors over the same packets: python `netflow` in memory, nfcapd and goflow2 over loopback.
 
 In: packets. Out: CPU seconds per million flows, and how many of the flows were seen; nothing where a peer is not installed.
-Programs are found on the PATH (and `netflow` where Python imports from). What they do differs: `netflow` only decodes, nfcapd writes its own
-files, goflow2 writes protobuf to a file in memory or to /dev/null; receiving from the socket is part of the work of the last two.
+Programs are found on the PATH, `netflow` where Python imports from. What they do differs: `netflow` only decodes, nfcapd writes
+its own files, goflow2 writes protobuf to /dev/null; receiving from the socket is part of the work of the last two.
 """
 
 import importlib
