@@ -62,6 +62,13 @@ SCHEMA: Final = pa.schema(
     ]
 )
 
+_POINTERS: Final = {
+    "nodes": [("addresses", "node")],
+    "locations": [("addresses", "location")],
+    **{name: [(f"{name}_ipv4", "value"), (f"{name}_all", "value")] for name in RANGES},
+}
+"""Tables whose rows others point to, and from where."""
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -132,6 +139,9 @@ def open_snapshot(path: Path) -> Snapshot:
     if metadata.get(b"format") != FORMAT.encode() or not batch.schema.equals(SCHEMA) or batch.num_rows != 1:
         raise ConfigError([f"{path}: is no inventory of this program; make it again with `nephrite inventory build`"])
     tables = {name: batch.column(name).values for name in batch.schema.names}
+    wrong = [name for name, holders in _POINTERS.items() if not all(_points(tables, name, *holder) for holder in holders)]
+    if wrong:
+        raise ConfigError([f"{path}: is damaged: it points to {', '.join(wrong)} that it does not have"])
     ranges = {name: _range_table(tables[f"{name}_ipv4"], tables[f"{name}_all"]) for name in RANGES}
     locations = {name: place for place, name in enumerate(tables["locations"].to_pylist())}
     has_anywhere = bool((_numbers(tables["addresses"], "location") == ANYWHERE).any())
@@ -159,6 +169,12 @@ def range_columns(table: RangeTable) -> tuple[pa.StructArray, pa.StructArray]:
 def _range_table(ipv4: pa.StructArray, everything: pa.StructArray) -> RangeTable:
     starts = Halves(_numbers(everything, "high"), _numbers(everything, "low"))
     return RangeTable(_numbers(ipv4, "start"), _numbers(ipv4, "value"), starts, _numbers(everything, "value"))
+
+
+def _points(tables: Mapping[str, pa.Array], pointed: str, holder: str, field: str) -> bool:
+    """Whether every row number in a field is one of the table's, or -1; a look-up would fail on a flow otherwise."""
+    rows = _numbers(tables[holder], field)
+    return not len(rows) or bool(rows.min() >= -1 and rows.max() < len(tables[pointed]))
 
 
 def _exact(keys: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int64]:

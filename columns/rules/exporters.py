@@ -48,7 +48,10 @@ class ExporterFilter:
 def parse_filter(text: str) -> ExporterFilter:
     """A filter; raises ValueError with the place where it cannot be understood."""
     parser = _Parser(list(_tokens(text)))
-    fits = parser.disjunction()
+    try:
+        fits = parser.disjunction()
+    except RecursionError:
+        raise ValueError("brackets are nested too deeply") from None
     if parser.tokens:
         raise ValueError(f"'{parser.tokens[0]}' was not expected")
     return ExporterFilter(text, fits)

@@ -84,6 +84,7 @@ def test_what_is_not_known_fits_no_comparison(text: str, expected: bool) -> None
         ("location IS a", "IS is followed by NULL or NOT NULL"),
         ("ipaddr IPLIKE 10.0.*", "'10.0.*' is no address, range, network or pattern"),
         ("catinc", "no attribute 'catinc'; there are ipaddr, "),
+        ("(" * 100_000, "brackets are nested too deeply"),
     ],
 )
 def test_what_cannot_be_understood(text: str, message: str) -> None:

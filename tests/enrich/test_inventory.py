@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from columns.inventory import inventory_columns
 from columns.ranges import network_range
-from columns.snapshot import Snapshot, open_snapshot
+from columns.snapshot import Snapshot, open_snapshot, write_snapshot
 from common.addresses import pack_address
 from common.errors import ConfigError
 from flowpb.schema import ADDRESS, BY_NAME, TEXT
@@ -157,6 +157,16 @@ def test_an_arrow_file_of_something_else(tmp_path: Path) -> None:
         writer.write_batch(batch)
     with pytest.raises(ConfigError, match="is no inventory of this program"):
         open_snapshot(path)
+
+
+def test_a_snapshot_that_points_nowhere(tmp_path: Path) -> None:
+    compiled = compile_content(
+        Content([Node(addresses=("10.0.0.1",))], parse_labels("network;site\n10.0.0.0/8;ten\n", "labels.csv"))
+    )
+    tables = compiled.tables | {"nodes": compiled.tables["nodes"][:0], "labels": compiled.tables["labels"][:0]}
+    write_snapshot(tmp_path / "inventory.arrow", tables, "x", 1)
+    with pytest.raises(ConfigError, match="it points to nodes, labels that it does not have"):
+        open_snapshot(tmp_path / "inventory.arrow")
 
 
 def test_a_mapped_snapshot_outlives_its_replacement(tmp_path: Path) -> None:
