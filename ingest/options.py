@@ -14,6 +14,9 @@ from ingest.elements import SCOPE_PEN
 
 TABLE_LIMIT: Final = 16_384
 """Entries of one table of one domain."""
+_LONG_OCTETS: Final = 8
+_LONGEST_S: Final = 31_536_000
+_LAST_ALGORITHM: Final = 255
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -83,8 +86,8 @@ class Facts:
         return self._learn_sampler(values) and self._learn_names(values)
 
     def _learn_times(self, values: Values) -> None:
-        self.active_timeout_s = number(values, (0, 36)) or self.active_timeout_s
-        self.inactive_timeout_s = number(values, (0, 37)) or self.inactive_timeout_s
+        self.active_timeout_s = min(number(values, (0, 36)), _LONGEST_S) or self.active_timeout_s
+        self.inactive_timeout_s = min(number(values, (0, 37)), _LONGEST_S) or self.inactive_timeout_s
         self.boot_ms = number(values, (0, 160)) or self.boot_ms
 
     def _learn_sampler(self, values: Values) -> bool:
@@ -94,9 +97,9 @@ class Facts:
         identity = next((values[key] for key in _SAMPLER_ID if key in values), None)
         interface = next((values[key] for key in _INTERFACE if key in values), None)
         if identity is not None:
-            return _put(self.by_id, int.from_bytes(identity), sampler)
+            return _put(self.by_id, int.from_bytes(identity[-_LONG_OCTETS:]), sampler)
         if interface is not None:
-            return _put(self.by_interface, int.from_bytes(interface), sampler)
+            return _put(self.by_interface, int.from_bytes(interface[-_LONG_OCTETS:]), sampler)
         self.default = sampler
         return True
 
@@ -104,13 +107,15 @@ class Facts:
         fits = True
         interface = next((values[key] for key in _INTERFACE if key in values), None)
         if interface is not None and ((0, 82) in values or (0, 83) in values):
-            fits &= _put(self.interfaces, int.from_bytes(interface), Fact(text(values, (0, 82)), text(values, (0, 83))))
+            fits &= _put(
+                self.interfaces, int.from_bytes(interface[-_LONG_OCTETS:]), Fact(text(values, (0, 82)), text(values, (0, 83)))
+            )
         if (0, 95) in values and ((0, 96) in values or (0, 94) in values):
             fits &= _put(self.applications, values[0, 95], Fact(text(values, (0, 96)), text(values, (0, 94))))
         if (0, 236) in values:
             for key in ((0, 234), (0, 235)):
                 if key in values:
-                    fits &= _put(self.vrfs, int.from_bytes(values[key]), text(values, (0, 236)))
+                    fits &= _put(self.vrfs, number(values, key), text(values, (0, 236)))
         if (0, 300) in values:
             self.names["observation_domain"] = text(values, (0, 300))
         return fits
@@ -119,7 +124,7 @@ class Facts:
 def read_sampler(values: Values) -> Sampler | None:
     """The sampler that a record describes (elements 34/35, 48-50, 304-306, 309-311), or None if it has no usable interval."""
     selector = number(values, (0, 304))
-    algorithm = selector or _MODE.get(number(values, (0, 35)) or number(values, (0, 49)), 0)
+    algorithm = selector if 0 < selector <= _LAST_ALGORITHM else _MODE.get(number(values, (0, 35)) or number(values, (0, 49)), 0)
     interval = float(number(values, (0, 34)) or number(values, (0, 50)))
     if not interval and (taken := number(values, (0, 305))):
         interval = (taken + number(values, (0, 306))) / taken
@@ -153,8 +158,8 @@ def make_view(own: Facts, others: Iterable[Facts], config: int | None) -> Sampli
 
 
 def number(values: Values, key: Key) -> int:
-    """An element as an unsigned integer of any size (RFC 7011 section 6.2); 0 if it is not there."""
-    return int.from_bytes(values.get(key, b""))
+    """An element as an unsigned integer of any size (RFC 7011 section 6.2), of longer ones the low octets; 0 if it is missing."""
+    return int.from_bytes(values.get(key, b"")[-_LONG_OCTETS:])
 
 
 def text(values: Values, key: Key) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, given, settings
 
-from common.config import Ingest
+from common.config import ExporterSettings, Ingest
 from ingest.intake import OPTIONS_KEPT
 from ingest.problems import LOGGED
 from tests.protocols.corpus import cases
@@ -74,3 +74,31 @@ def test_state_stays_within_its_bounds(payloads: Sequence[bytes]) -> None:
     assert len(line.decoder.templates()) <= 12
     assert len(line.decoder.problems(1 << 30)) <= LOGGED
     assert len(line.decoder.option_records()) <= OPTIONS_KEPT
+
+
+_OPTION_ELEMENTS = (10, 14, 34, 35, 36, 37, 48, 49, 50, 82, 95, 96, 149, 160, 234, 236, 300, 302, 303, 304, 305, 306, 309, 310)
+_FLOW_ELEMENTS = (1, 2, 8, 10, 21, 22, 27, 34, 35, 36, 37, 48, 50, 61, 70, 85, 86, 95, 136, 148, 150, 152, 154, 158, 160, 161, 231)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_elements_of_any_length_and_value_do_no_harm(data: st.DataObject) -> None:
+    def fields(elements: tuple[int, ...]) -> list[tuple[int, int]]:
+        chosen = st.tuples(st.sampled_from(elements + (311, 339, 341, 346)), st.sampled_from((0, 1, 2, 3, 4, 7, 8, 9, 16, 200)))
+        return data.draw(st.lists(chosen, min_size=1, max_size=6))
+
+    def records(listed: list[tuple[int, int]]) -> bytes:
+        octet = data.draw(st.sampled_from((b"\0", b"\x01", b"\x7f", b"\xff")))
+        size = sum(length for _, length in listed)
+        return data.draw(st.just(octet * size * 2) | st.binary(min_size=size, max_size=size * 3))
+
+    line = Line(Ingest(exporter_settings=(ExporterSettings(networks=("0.0.0.0/0",), keep_elements=("all",)),)))
+    options, flows = fields(_OPTION_ELEMENTS), fields(_FLOW_ELEMENTS)
+    sets = options_template(300, ((149, 4),), options, True), put(300, bytes(4) + records(options))
+    line.feed(ipfix(*sets, template(256, flows, True), put(256, records(flows))))
+    for batch in line.decoder.drain().values():
+        batch.validate(full=True)
+    shown = line.decoder.option_records(), line.decoder.samplers(), line.decoder.names()
+    again = Line()
+    again.decoder.restore(line.decoder.snapshot())
+    assert (again.decoder.samplers(), again.decoder.names()) == shown[1:]
