@@ -2,12 +2,24 @@
 
 import importlib
 import json
+from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from common.errors import UsageError
+
+
+class Protocol(StrEnum):
+    """What a sender can speak."""
+
+    V5 = "v5"
+    V9 = "v9"
+    IPFIX = "ipfix"
+    SFLOW = "sflow"
+
 
 bench_app = typer.Typer(help="Measure this machine; prints JSON.", no_args_is_help=True)
 _FILE = typer.Argument(metavar="[FILE.pcap]", help="A capture instead of generated traffic.")
@@ -22,6 +34,20 @@ def app_commands(app: typer.Typer) -> None:
 def decode(capture: Annotated[Path | None, _FILE] = None) -> None:
     """Packets in memory -> canonical columns -> batches, one core."""
     _print(importlib.import_module("bench.decode").measure(capture))
+
+
+@bench_app.command()
+def ingest(
+    protocol: Annotated[Protocol, typer.Argument(help="What the sender speaks.")] = Protocol.V9,
+    rate: Annotated[float, typer.Option(min=1, help="Flows a second.")] = 90_000,
+    seconds: Annotated[float, typer.Option(min=1)] = 5,
+    bus: Annotated[str, typer.Option(metavar="URL", help="Where batches go: spool:, kafka://host:9092/topic.")] = "spool:",
+    highest: Annotated[bool, typer.Option("--highest", help="Raise the rate until something is lost.")] = False,
+) -> None:
+    """A paced sender over loopback UDP -> ingest -> the bus; CPU of the ingest process alone."""
+    module = importlib.import_module("bench.ingest")
+    run = module.highest(protocol.value, seconds, bus) if highest else module.measure(protocol.value, rate, seconds, bus)
+    _print(asdict(run))
 
 
 @bench_app.command()
