@@ -105,7 +105,7 @@ class Ingest(_Section):
     active_timeout_s: int | None = Field(None, ge=1, description="Active timeout of exporters that do not say theirs.")
     inactive_timeout_s: int | None = Field(None, ge=1, description="Inactive timeout of exporters that do not say theirs.")
     sampling_interval: int | None = Field(None, ge=1, description="Sampling interval of exporters that do not say theirs.")
-    queue_bytes: int = Field(64 << 20, ge=1 << 20, description="Datagrams that wait for decoding, in octets; more is dropped.")
+    queue_bytes: int = Field(32 << 20, ge=1 << 20, description="Datagrams that wait for decoding, in octets; more is dropped.")
     outbox_bytes: int = Field(64 << 20, ge=1 << 20, description="Batches that wait for the bus, in octets; then input stops.")
     state_file: str = Field("ingest-state.bin", description="Templates and samplers over a restart; relative to data_dir.")
     watch_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz, /readyz and /exporters.")

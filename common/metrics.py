@@ -60,6 +60,9 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("pipeline_documents_total", "aggregate documents written", ()),
     Metric("pipeline_raw_documents_total", "raw documents written", ()),
     Metric("pipeline_runs_total", "micro-batch runs committed", ()),
+    Metric("inventory_source_failures_total", "failed attempts to ask a source of the inventory", ("source",)),
+    Metric("inventory_source_age_seconds", "time since a source of the inventory last answered", ("source",), "gauge"),
+    Metric("inventory_source_nodes", "nodes that a source of the inventory knows", ("source",), "gauge"),
 )
 BY_NAME: Final = {metric.name: metric for metric in METRICS}
 
