@@ -18,6 +18,7 @@ from common.process import stop_event
 from common.rows import RowFormat, RowFormatOption, Value, render_rows
 from inventory.fetch import SnapshotFetcher
 from inventory.gather import Gatherer
+from inventory.serve import SNAPSHOT_PATH, serving
 from inventory.settings import read_settings
 from inventory.sources import sources_of
 
@@ -46,10 +47,21 @@ def build(sources: SourcesFile, form: RowFormatOption = RowFormat.TABLE) -> None
 
 
 @inventory_app.command()
-def run(sources: SourcesFile) -> None:
+def run(
+    sources: SourcesFile,
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Serve the snapshot and /metrics here.")] = "",
+) -> None:
     """Ask all sources again and again, and put a new snapshot in place whenever something changed."""
     gatherer, stopped = _gatherer(sources), stop_event()
-    follow_sources(gatherer, stopped)
+    if not listen:
+        follow_sources(gatherer, stopped)
+        return
+    host, _, port = listen.rpartition(":")
+    if not port.isdecimal() or int(port) >= 1 << 16:
+        raise UsageError(f"--listen {listen}: is no HOST:PORT")
+    with serving(gatherer, host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)) as taken:
+        typer.echo(f"inventory ready: http://{host or '127.0.0.1'}:{taken}{SNAPSHOT_PATH}", err=True)
+        follow_sources(gatherer, stopped)
 
 
 @inventory_app.command()

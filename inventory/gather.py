@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
+from columns.snapshot import open_snapshot
 from common.clock import Clock, wall_clock
-from common.errors import NephriteError
+from common.errors import ConfigError, NephriteError
 from inventory.compile import Content, compile_content
 from inventory.labels import NO_LABELS, Labels, read_labels
 from inventory.maxmind import NO_COUNTRIES, NO_SYSTEMS, Located, System, read_countries, read_systems
@@ -36,6 +37,14 @@ class Recalling(Protocol):
 
     def recall(self, nodes: Sequence[Node]) -> None:
         """Take the former answer."""
+
+
+@runtime_checkable
+class Following(Protocol):
+    """A source that asks devices which other sources know."""
+
+    def follow(self, nodes: Sequence[Node]) -> None:
+        """Take the nodes of the sources before it."""
 
 
 @dataclass(slots=True)
@@ -71,14 +80,19 @@ class Gatherer:
 
     def refresh(self) -> bool:
         """Ask every source; whether there is a new snapshot. Faults are in `states`, and nothing else fails but the disk."""
+        before: list[tuple[Node, ...]] = []
         for name, source in self.sources:
+            if isinstance(source, Following):
+                source.follow(merge(before))
             self._ask(name, source)
+            before.append(self.states[name].nodes)
         self.labels = self._file("labels", self.settings.labels, read_labels, self.labels)
         self.systems = self._file("as_database", self.settings.as_database, read_systems, self.systems)
         self.countries = self._file("country_database", self.settings.country_database, read_countries, self.countries)
         nodes = merge(self.states[name].nodes for name, _ in self.sources)
         compiled = compile_content(Content(nodes, self.labels, self.systems, self.countries))
         path = self.folder / self.settings.snapshot
+        self.version = self.version or _version_of(path)
         if compiled.version == self.version and path.exists():
             return False
         compiled.write(path, self.clock())
@@ -141,6 +155,14 @@ class Gatherer:
     def _state_path(self, name: str) -> Path:
         safe = "".join(character if character.isalnum() else "_" for character in name)
         return self.folder / self.settings.state / f"{safe}.json"
+
+
+def _version_of(path: Path) -> str:
+    """The version of the snapshot in place, empty if there is none that can be used."""
+    try:
+        return open_snapshot(path).version
+    except ConfigError:
+        return ""
 
 
 def _node(record: Any) -> Node:

@@ -87,7 +87,8 @@ class SnmpSource(_Source):
     """MIB-2 of devices: names, interfaces, addresses, vendor."""
 
     type: Literal["snmp"]
-    targets: tuple[str, ...] = Field(description="ADDRESS or ADDRESS:PORT of each device.")
+    targets: tuple[str, ...] = Field((), description="ADDRESS or ADDRESS:PORT of each device.")
+    nodes: bool = Field(False, description="Also ask the nodes of the sources before this one, each at its first address.")
     communities_env: tuple[str, ...] = Field((), description="Variables of the environment with communities, tried in turn.")
     users: tuple[SnmpUser, ...] = Field((), description="Users of version 3, tried before communities.")
     location: str | None = Field(None, description="Location of these devices.")

@@ -6,7 +6,7 @@ as long each time. Refuses to know what the values mean (`inventory.mib`).
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -63,6 +63,7 @@ class Device:
     """How one device fares. `credential` is the one that worked last; it is not asked before `rest_until_s`."""
 
     target: Target
+    location: str | None = None
     node: Node | None = None
     credential: int = 0
     failures: int = 0
@@ -75,9 +76,19 @@ class SnmpPoller:
     """All devices of one source; build with `poller_of`."""
 
     settings: SnmpSource
-    devices: Sequence[Device]
+    devices: list[Device]
     credentials: Sequence[Credential] = field(repr=False)
     clock: Callable[[], float] = time.monotonic
+
+    def follow(self, nodes: Iterable[Node]) -> None:
+        """Ask these nodes too, and those of earlier calls no longer, if the settings say so."""
+        if not self.settings.nodes:
+            return
+        wanted = {Target(node.addresses[0]): node.location for node in nodes if node.addresses}
+        configured = {parse_target(target) for target in self.settings.targets}
+        kept = [device for device in self.devices if device.target in configured or device.target in wanted]
+        known = {device.target for device in kept}
+        self.devices = kept + [Device(target, location) for target, location in wanted.items() if target not in known]
 
     def recall(self, nodes: Sequence[Node]) -> None:
         """Take former answers for devices that have none yet."""
@@ -114,7 +125,7 @@ class SnmpPoller:
             device.problem = f"{error}; asked again after {rest_s:.0f} s"
             return
         device.failures, device.problem = 0, ""
-        device.node = node_of(device.target.address, self.settings.location, values)
+        device.node = node_of(device.target.address, device.location, values)
 
     async def _values(self, engine: Any, device: Device) -> Mapping[Oid, Value]:
         """Everything that the device says, with the first credential that it accepts."""
@@ -143,7 +154,7 @@ def poller_of(settings: SnmpSource, clock: Callable[[], float] = time.monotonic)
     """The poller of a source; raises ConfigError for secrets that are not set, InputError for targets that are no addresses."""
     users = [_user(user) for user in settings.users]
     communities = [snmp.CommunityData(secret(variable), mpModel=1) for variable in settings.communities_env]
-    devices = [Device(parse_target(target)) for target in settings.targets]
+    devices = [Device(parse_target(target), settings.location) for target in settings.targets]
     return SnmpPoller(settings, devices, [*users, *communities], clock)
 
 

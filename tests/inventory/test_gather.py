@@ -43,6 +43,7 @@ def test_a_new_snapshot_only_when_something_changed(files: Path) -> None:
     first = open_snapshot(files / "inventory.arrow")
     assert (first.made_ms, first.version, _labels(files)) == (1000, gatherer.version, ["a", "b"])
     assert not gatherer.refresh()
+    assert not _gatherer(files, [2000]).refresh(), "nor after a restart"
     (files / "more.csv").write_text("label;addresses\nc;10.0.0.3\n")
     assert gatherer.refresh()
     assert _labels(files) == ["a", "c"]

@@ -83,6 +83,20 @@ def test_a_device_that_fails_rests_ever_longer_and_keeps_its_last_answer() -> No
     assert poller.devices[0].failures == 4, "a resting device is not asked"
 
 
+def test_the_nodes_of_other_sources_are_asked_too() -> None:
+    poller = _poller("127.0.0.1:9", nodes=True)
+    poller.follow([Node(location="Rome", addresses=("127.0.0.9", "10.0.0.1")), Node(label="without an address")])
+    assert [(device.target.address, device.location) for device in poller.devices] == [
+        ("127.0.0.1", "Berlin"),
+        ("127.0.0.9", "Rome"),
+    ]
+    poller.follow([])
+    assert [device.target.address for device in poller.devices] == ["127.0.0.1"]
+    unasked = _poller("127.0.0.1:9")
+    unasked.follow([Node(addresses=("127.0.0.9",))])
+    assert len(unasked.devices) == 1
+
+
 def test_without_credentials_or_secrets() -> None:
     (problem,) = _poller("127.0.0.1").gather().problems
     assert problem.message == "no community or user is configured; asked again after 60 s"
