@@ -70,6 +70,12 @@ class Doc:
         }
 
 
+def flow(start_s: int = 0, end_s: int = 0, **columns: object) -> dict[str, object]:
+    """One ingress flow of A of 100 octets, from and to these seconds after T0."""
+    times = {"first_switched_ms": T0 + start_s * 1000, "last_switched_ms": T0 + end_s * 1000}
+    return {"exporter_addr": A, "direction": 0, "bytes": 100, "packets": 1, **times, **columns}
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What the writer takes: a batch with the mark and frontier that it is judged by."""

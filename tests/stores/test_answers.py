@@ -1,16 +1,15 @@
 """Answers from literal documents, computed by hand, and the bounds of what a top K cannot know."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stores.contract import Measures, Provenance
-from stores.parquet.reader import ParquetStore
+from stores.contract import Measures, Provenance, Store
 from stores.questions import NO_APPLICATION, Filters, Items, SeriesQuery, Span, TopQuery, TotalsQuery
-from tests.stores.literals import MINUTE, T0, A, B, Doc, fill
+from tests.stores.literals import MINUTE, T0, A, B, Doc
+from tests.stores.stores import Opener
 
 SPAN = Span(T0, T0 + 2 * MINUTE)
 APPS = "EXPORTER_APPLICATION"
@@ -31,25 +30,25 @@ def two_minutes() -> list[Doc]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[ParquetStore]:
-    with ParquetStore.open(fill(tmp_path, [two_minutes()])) as store:
+def store(opened: Opener) -> Iterator[Store]:
+    with opened([two_minutes()]) as store:
         yield store
 
 
-def test_totals_are_exact(store: ParquetStore) -> None:
+def test_totals_are_exact(store: Store) -> None:
     totals = store.totals(TotalsQuery(SPAN, Filters(), "1m"))
     assert totals.measures == Measures(1500, 200, 1500, 150, 20, 150, 15, 2, 15)
     assert totals.error == 0
     assert totals.provenance == Provenance("1m", SPAN, SPAN, None)
 
 
-def test_the_range_is_half_open(store: ParquetStore) -> None:
+def test_the_range_is_half_open(store: Store) -> None:
     answer = store.totals(TotalsQuery(Span(T0 + MINUTE, T0 + 5 * MINUTE), Filters(), "1m"))
     assert (answer.measures.bytes_total, answer.provenance.data) == (500, Span(T0 + MINUTE, T0 + 2 * MINUTE))
     assert store.totals(TotalsQuery(Span(T0 - MINUTE, T0), Filters(), "1m")).provenance.data is None
 
 
-def test_top_carries_what_a_minute_may_have_left_out(store: ParquetStore) -> None:
+def test_top_carries_what_a_minute_may_have_left_out(store: Store) -> None:
     top = store.top(TopQuery(Items.APPLICATIONS, SPAN, Filters(), "1m", 2))
     assert [(item.key, item.measures.bytes_total, item.error) for item in top.items] == [(("dns",), 770, 0), (("http",), 600, 0)]
     assert (top.total.bytes_total, top.other.bytes_total, top.other.bytes_egress) == (1500, 130, 0)
@@ -68,7 +67,7 @@ def test_top_carries_what_a_minute_may_have_left_out(store: ParquetStore) -> Non
         (15, 90, 50, 1, 15),  # fewer than K ranked: only pruned items are missing
     ],
 )
-def test_bound_of_an_absent_item(tmp_path: Path, floor: int, other: int, last: int, ranked: int, bound: int) -> None:
+def test_bound_of_an_absent_item(opened: Opener, floor: int, other: int, last: int, ranked: int, bound: int) -> None:
     items = [Doc(APPS, (last, 0, last), f"app{place}", slot=place, floor=floor) for place in range(ranked)]
     rest = Doc(APPS, (other, 0, other), slot=2, other=True, floor=floor)
     documents = [
@@ -78,25 +77,25 @@ def test_bound_of_an_absent_item(tmp_path: Path, floor: int, other: int, last: i
         Doc("EXPORTER", (7, 0, 7), minute=1),
         Doc(APPS, (7, 0, 7), "x", minute=1),
     ]
-    with ParquetStore.open(fill(tmp_path, [documents])) as store:
+    with opened([documents]) as store:
         found = store.top(TopQuery(Items.APPLICATIONS, SPAN, Filters(), "1m", 10)).items
         assert {item.key: item.error for item in found}["x",] == bound
         assert store.top(TopQuery(Items.APPLICATIONS, SPAN, Filters(), "1m", 3)).floor >= bound
 
 
-def test_errors_of_ranked_items_add_up(tmp_path: Path) -> None:
+def test_errors_of_ranked_items_add_up(opened: Opener) -> None:
     documents = [Doc("EXPORTER", (60, 0, 60), minute=minute, exporter=exporter) for minute in (0, 1) for exporter in (A, B)]
     ranked = [
         Doc(APPS, (10, 0, 10), "dns", minute=minute, exporter=exporter, error=error, floor=9)
         for minute, exporter, error in ((0, A, 1), (1, A, 2), (0, B, 4))
     ]
     rest = [Doc(APPS, (50, 0, 50), slot=1, other=True, minute=1, exporter=B, floor=9)]
-    with ParquetStore.open(fill(tmp_path, [documents + ranked + rest])) as store:
+    with opened([documents + ranked + rest]) as store:
         [dns] = store.top(TopQuery(Items.APPLICATIONS, SPAN, Filters(), "1m", 5)).items
     assert (dns.measures.bytes_total, dns.error) == (30, 1 + 2 + 4 + 9)
 
 
-def test_one_application_is_answered_with_its_error(store: ParquetStore) -> None:
+def test_one_application_is_answered_with_its_error(store: Store) -> None:
     answer = store.totals(TotalsQuery(SPAN, Filters(application="http"), "1m"))
     assert (answer.measures.bytes_total, answer.measures.bytes_egress, answer.error) == (600, 200, 0)
     answer = store.totals(TotalsQuery(SPAN, Filters(application=NO_APPLICATION), "1m"))
@@ -108,7 +107,7 @@ def test_one_application_is_answered_with_its_error(store: ParquetStore) -> None
     ]
 
 
-def test_series_of_everything_and_of_items(store: ParquetStore) -> None:
+def test_series_of_everything_and_of_items(store: Store) -> None:
     points = store.series(SeriesQuery(None, SPAN, Filters(), "1m", MINUTE)).points
     assert points.select(["start_ms", "bytes_total", "bytes_egress"]).to_pylist() == [
         {"start_ms": T0, "bytes_total": 1000, "bytes_egress": 200},
@@ -123,7 +122,7 @@ def test_series_of_everything_and_of_items(store: ParquetStore) -> None:
     assert [(row["start_ms"], row["bytes_total"]) for row in whole] == [(T0 // hour * hour, 1500)]
 
 
-def test_hosts_count_twice_and_interfaces_have_their_own_documents(tmp_path: Path) -> None:
+def test_hosts_count_twice_and_interfaces_have_their_own_documents(opened: Opener) -> None:
     documents = [
         Doc("EXPORTER", (100, 0, 100)),
         Doc("EXPORTER_HOST", (100, 0, 100), "10.0.0.1"),
@@ -134,7 +133,7 @@ def test_hosts_count_twice_and_interfaces_have_their_own_documents(tmp_path: Pat
         Doc(IF_APPS, (100, 0, 100), "dns", interface=1),
         Doc(IF_APPS, (0, 80, 80), "ssh", interface=2),
     ]
-    with ParquetStore.open(fill(tmp_path, [documents])) as store:
+    with opened([documents]) as store:
         hosts = store.top(TopQuery(Items.HOSTS, SPAN, Filters(), "1m", 1))
         assert (hosts.multiplicity, hosts.other.bytes_total) == (2, 100)
         points = store.series(SeriesQuery(Items.HOSTS, SPAN, Filters(), "1m", MINUTE, n=1)).points
@@ -154,10 +153,10 @@ def test_hosts_count_twice_and_interfaces_have_their_own_documents(tmp_path: Pat
     assert (exporter.first_ms, exporter.last_ms, exporter.protocols) == (T0, T0 + MINUTE, ())
 
 
-def test_conversations_read_their_key(tmp_path: Path) -> None:
+def test_conversations_read_their_key(opened: Opener) -> None:
     key = '["Default",6,"9.0.0.1","10.0.0.2","http"]'
     documents = [Doc("EXPORTER", (5, 0, 5)), Doc("EXPORTER_CONVERSATION", (5, 0, 5), key)]
-    with ParquetStore.open(fill(tmp_path, [documents])) as store:
+    with opened([documents]) as store:
         [item] = store.top(TopQuery(Items.CONVERSATIONS, SPAN, Filters(), "1m", 5)).items
         points = store.series(SeriesQuery(Items.CONVERSATIONS, SPAN, Filters(), "1m", MINUTE)).points
     assert item.key == ("Default", 6, "9.0.0.1", "10.0.0.2", "http")
@@ -174,9 +173,9 @@ def runs(draw: st.DrawFn) -> list[Run]:
     return [[(*one, number) for one in draw(st.lists(group, max_size=4))] for number in range(draw(st.integers(1, 3)))]
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(drawn=runs())
-def test_answers_are_plain_sums_of_the_latest_versions(tmp_path_factory: pytest.TempPathFactory, drawn: list[Run]) -> None:
+def test_answers_are_plain_sums_of_the_latest_versions(opened: Opener, drawn: list[Run]) -> None:
     latest: dict[tuple[str, int], tuple[int, str, int]] = {}
     documents = []
     for run in drawn:
@@ -195,8 +194,7 @@ def test_answers_are_plain_sums_of_the_latest_versions(tmp_path_factory: pytest.
     for (_, minute), (_, app, octets) in latest.items():
         apps[app] = apps.get(app, 0) + octets
         minutes[T0 + minute * MINUTE] = minutes.get(T0 + minute * MINUTE, 0) + octets
-    folder = fill(tmp_path_factory.mktemp("store"), [run for run in documents if run])
-    with ParquetStore.open(folder) as store:
+    with opened([run for run in documents if run]) as store:
         top = store.top(TopQuery(Items.APPLICATIONS, span, Filters(), "1m", 10))
         assert {str(item.key[0]): item.measures.bytes_total for item in top.items} == apps
         assert (top.total.bytes_total, top.other.bytes_total) == (sum(apps.values()), 0)
@@ -209,9 +207,7 @@ TRUTH = st.dictionaries(st.tuples(st.integers(0, 3), st.sampled_from("abcdef")),
 
 @settings(max_examples=15)
 @given(truth=TRUTH)
-def test_bounds_hold_whatever_the_top_two_of_each_minute_leave_out(
-    tmp_path_factory: pytest.TempPathFactory, truth: dict[tuple[int, str], int]
-) -> None:
+def test_bounds_hold_whatever_the_top_two_of_each_minute_leave_out(opened: Opener, truth: dict[tuple[int, str], int]) -> None:
     documents = []
     for minute in sorted({minute for minute, _ in truth}):
         ranked = sorted(((-octets, app) for (at, app), octets in truth.items() if at == minute))
@@ -223,7 +219,7 @@ def test_bounds_hold_whatever_the_top_two_of_each_minute_leave_out(
             documents.append(Doc(APPS, (rest, 0, rest), slot=2, other=True, minute=minute))
     sums = {app: sum(octets for (_, one), octets in truth.items() if one == app) for _, app in truth}
     span = Span(T0, T0 + 4 * MINUTE)
-    with ParquetStore.open(fill(tmp_path_factory.mktemp("store"), [documents] if documents else [])) as store:
+    with opened([documents] if documents else []) as store:
         top = store.top(TopQuery(Items.APPLICATIONS, span, Filters(), "1m", 3))
         series = store.series(SeriesQuery(Items.APPLICATIONS, span, Filters(), "1m", MINUTE, n=3))
     listed = {str(item.key[0]): item for item in top.items}
