@@ -160,11 +160,6 @@ def _names(flows: Flows, egress: Mask) -> tuple[Names, Ints, Ints, Ints]:
     return names, port[: len(egress)], port[len(egress) :], service
 
 
-def _ecn(tos: Octets) -> Octets:
-    flags: Octets = np.array([NOT_ECT, 0, 0, CONGESTED], np.uint8)[tos & 3]
-    return flags
-
-
 def _by_window(rows: _Rows, window: Ints) -> dict[int, bytes]:
     first = int(window.min())
     number = window - first
