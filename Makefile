@@ -11,7 +11,7 @@ develop: $(VENV)/.developed
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip==26.1 setuptools==84.2.1 wheel==0.46.1
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip==26.1 setuptools==84.2.1
 
 $(VENV)/.installed: setup.py pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
