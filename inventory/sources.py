@@ -4,7 +4,7 @@ In: settings and the folder that their paths are relative to. Out: (name, source
 that are not set. Refuses to know what the answers are for.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from inventory.model import Gathered
 from inventory.opennms import OpenNms
 from inventory.options import OptionsFile
 from inventory.settings import FileSource, InventorySettings, JsonSource, OpenNmsSource, OptionsSource, SnmpSource, Source, secret
-from inventory.snmp import SnmpPoller, poller_of
+from inventory.snmp import poller_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,6 @@ def sources_of(settings: InventorySettings, folder: Path) -> Sequence[tuple[str,
             name += "'"
         named[name] = _source(source, folder)
     return list(named.items())
-
-
-def pollers_of(sources: Sequence[tuple[str, NodeSource]]) -> Iterator[SnmpPoller]:
-    """Those that poll devices."""
-    yield from (source for _, source in sources if isinstance(source, SnmpPoller))
 
 
 def _name(source: Source) -> str:

@@ -1,8 +1,10 @@
 """The compiled rules equal the plain matcher, on random rules and flows."""
 
 from collections.abc import Sequence
+from random import Random
 
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +30,9 @@ _ADDRESSES = (
 _PORTS = ("1", "2", "3", "2-4", "0-65535", "5-9", "65535", "1-3")
 
 
+_HEADER = "name;protocol;srcAddress;srcPort;dstAddress;dstPort;exporterFilter;omnidirectional;position"
+
+
 def _list(choices: Sequence[str]) -> st.SearchStrategy[str]:
     return st.just("") | st.lists(st.sampled_from(choices), min_size=1, max_size=2, unique=True).map(",".join)
 
@@ -35,7 +40,7 @@ def _list(choices: Sequence[str]) -> st.SearchStrategy[str]:
 _RULE = st.builds(
     PlainRule,
     group=st.integers(0, 1),
-    position=st.just(0),
+    position=st.integers(0, 2),
     name=st.sampled_from("abcdefgh"),
     protocol=_list(tuple(NUMBERS)),
     src_address=_list(_ADDRESSES),
@@ -80,16 +85,38 @@ def rule_book(rules: Sequence[PlainRule]) -> RuleBook:
     """The rules as the program reads them from text, by group."""
     groups = []
     for number in sorted({rule.group for rule in rules}):
-        lines = [rule.line for rule in rules if rule.group == number]
-        groups.append(Group(f"group {number}", number, read_rules("\n".join(lines))))
+        lines = [f"{rule.line};{rule.position}" for rule in rules if rule.group == number]
+        groups.append(Group(f"group {number}", number, read_rules("\n".join([_HEADER, *lines]))))
     return RuleBook(tuple(groups), "test")
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(_RULE, max_size=12), st.lists(_FLOW, min_size=1, max_size=25))
 def test_equals_the_plain_matcher(rules: list[PlainRule], flows: list[PlainFlow]) -> None:
-    positioned = [PlainRule(**vars(rule) | {"position": place}) for place, rule in enumerate(rules)]
-    classifier = compile_book(rule_book(positioned))
-    expected = [classify(positioned, flow) for flow in flows]
+    classifier = compile_book(rule_book(rules))
+    expected = [classify(rules, flow) for flow in flows]
     assert classifier.applications(flow_batch(flows)).to_pylist() == expected
     assert classifier.applications(flow_batch(flows)).to_pylist() == expected, "the memo gave another answer"
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_more_rules_than_fit_a_word(seed: int) -> None:
+    random = Random(seed)
+
+    def pick(choices: Sequence[str]) -> str:
+        return ",".join(random.sample(choices, 2)) if random.random() < 0.6 else ""
+
+    rules = [
+        PlainRule(
+            0, 0, str(place), pick(tuple(NUMBERS)), pick(_ADDRESSES), pick(_PORTS), pick(_ADDRESSES), "1-9", "", place % 2 == 0
+        )
+        for place in range(150)
+    ]
+    hosts = (None, *_HOSTS)
+    flows = [
+        PlainFlow(random.choice([6, 17, 250]), random.choice(hosts), random.randrange(11), random.choice(hosts), 5, "10.9.9.1")
+        for _ in range(100)
+    ]
+    expected = [classify(rules, flow) for flow in flows]
+    assert compile_book(rule_book(rules)).applications(flow_batch(flows)).to_pylist() == expected
+    assert len(set(expected)) > 10
