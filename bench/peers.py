@@ -21,7 +21,7 @@ from typing import Any, Final
 from bench.packets import Mix
 
 Packets = Sequence[tuple[bytes, bytes]]
-_PACE: Final = 8
+_PACE: Final = 2
 _PAUSE_S: Final = 0.0004
 _SETTLE_S: Final = 1.5
 _COMPLETE: Final = 0.999

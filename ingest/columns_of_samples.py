@@ -242,12 +242,12 @@ def _put_raw(samples: Samples, records: sflow.Items, target: _Target) -> None:
     kind = np.where(records.start + 16 <= records.stop, samples.word(records.start), 0)
     frame = samples.word(records.start + 4)
     counted = _counted(samples, records) & (records.start + 16 <= records.stop)
-    heads = packet_header.parse_heads(samples.data, start, stop, kind)
+    wanted = target.inner[records.owner]
+    heads = packet_header.parse_heads(samples.data, start, stop, kind, bool(wanted.any()))
     target.put("l2_bytes", records, frame, np.uint64, counted)
     target.put("bytes", records, frame, np.uint64, counted)
     if heads.ip_length is not None:
         target.put("bytes", records, heads.ip_length.values, np.uint64, heads.ip_length.rows & counted)
-    wanted = target.inner[records.owner]
     if heads.inner is None or heads.inner_kind is None or not (heads.inner.rows & wanted).any():
         put_heads(heads, target.out, target.where(records))
         return

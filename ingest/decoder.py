@@ -31,6 +31,7 @@ from ingest.protocols.message import Fault
 from ingest.protocols.sflow import InterfaceCounters
 
 _SFLOW_5: Final = b"\0\0\0\x05"
+_SFLOW_VERSION: Final = int(ProtocolVersion.SFLOW_V5)
 _FIXED: Final = (1, 5, 7)
 _TEMPLATED: Final = (9, 10)
 READINGS_KEPT: Final = 16_384
@@ -87,21 +88,21 @@ class Decoder:
 
     def feed(self, datagram: Datagram) -> None:
         """Take one datagram in. Its flows wait for `drain`, its options are in force for them already."""
-        payload = bytes(datagram.payload)
-        exporter = self._exporters.get(datagram.exporter) or self._admit(datagram.exporter, datagram.received_ms)
+        payload, received_ms = bytes(datagram.payload), datagram.received_ms
+        exporter = self._exporters.by_address.get(datagram.exporter) or self._admit(datagram.exporter, received_ms)
         exporter.datagrams += 1
-        exporter.last_ms = datagram.received_ms
-        version = int.from_bytes(payload[:2])
+        exporter.last_ms = received_ms
+        version = payload[0] << 8 | payload[1] if len(payload) > 1 else 0
         if version in _TEMPLATED:
-            self._intake.take_templated(exporter, version, payload, datagram.received_ms, datagram.session)
+            self._intake.take_templated(exporter, version, payload, received_ms, datagram.session)
         elif version in _FIXED:
-            self._intake.take_fixed(exporter, version, payload, datagram.received_ms)
+            self._intake.take_fixed(exporter, version, payload, received_ms)
         elif payload[:4] == _SFLOW_5:
-            version = ProtocolVersion.SFLOW_V5
-            self._intake.take_sflow(exporter, payload, datagram.received_ms)
+            version = _SFLOW_VERSION
+            self._intake.take_sflow(exporter, payload, received_ms)
         else:
             version = 0
-            self._intake.note(exporter, 0, 0, datagram.received_ms, _unknown(payload))
+            self._intake.note(exporter, 0, 0, received_ms, _unknown(payload))
         exporter.version = version or exporter.version
         self._datagrams[version] += 1
         self._octets[version] += len(payload)

@@ -62,7 +62,7 @@ class Intake:
         if isinstance(header, Fault):
             self.note(exporter, version, 0, received_ms, header)
             return
-        domain = self._domain(exporter, (0, version, header.domain))
+        domain = exporter.domains.get((0, version, header.domain)) or self._domain(exporter, (0, version, header.domain))
         if self._is_repeat(exporter, domain, header, payload, received_ms):
             return
         correction = exporter.clock.observe(received_ms, header.exported_ms)
@@ -84,7 +84,8 @@ class Intake:
         if isinstance(header, Fault):
             self.note(exporter, version, 0, received_ms, header)
             return
-        domain = self._domain(exporter, (session, version, header.domain))
+        key = (session, version, header.domain)
+        domain = exporter.domains.get(key) or self._domain(exporter, key)
         if session == 0 and self._is_repeat(exporter, domain, header, payload, received_ms):
             return
         correction = exporter.clock.observe(received_ms, header.exported_ms)
@@ -120,7 +121,8 @@ class Intake:
         if isinstance(header, Fault):
             self.note(exporter, sflow.VERSION, 0, received_ms, header)
             return
-        domain = self._domain(exporter, (0, sflow.VERSION, header.domain))
+        key = (0, sflow.VERSION, header.domain)
+        domain = exporter.domains.get(key) or self._domain(exporter, key)
         if self._is_repeat(exporter, domain, header, payload, received_ms):
             return
         domain.sequence.advance(header.sequence, 1)
@@ -161,9 +163,6 @@ class Intake:
         return counts
 
     def _domain(self, exporter: Exporter, key: DomainKey) -> Domain:
-        known = exporter.domains.get(key)
-        if known is not None:
-            return known
         domain, pushed_out = self.exporters.domain(exporter, key)
         if pushed_out is not None:
             self.parking.forget(pushed_out)

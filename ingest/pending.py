@@ -127,10 +127,11 @@ class Pending:
 
     def add_samples(self, packet: int, payload: bytes, start: int, samples: int) -> None:
         """One sFlow datagram; how many of its samples are flows is known at the drain."""
-        self.sampled.payloads.append(payload)
-        self.sampled.starts.append(start)
-        self.sampled.packets.append(packet)
-        self.sampled.arrivals.append(self.arrivals)
+        sampled = self.sampled
+        sampled.payloads.append(payload)
+        sampled.starts.append(start)
+        sampled.packets.append(packet)
+        sampled.arrivals.append(self.arrivals)
         self.arrivals += 1
         self.flows += samples
         self.octets += len(payload)

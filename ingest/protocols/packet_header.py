@@ -78,10 +78,10 @@ class Octets:
         return taken
 
 
-def parse_heads(data: NDArray[np.uint8], start: Longs, stop: Longs, kind: Longs) -> Heads:
+def parse_heads(data: NDArray[np.uint8], start: Longs, stop: Longs, kind: Longs, tunnels: bool = False) -> Heads:
     """Read heads [start, stop) of `data`, which has SLACK octets more; `kind` is sFlow's header_protocol of each.
 
-    `Heads.inner` and `inner_kind` tell where the payload of a tunnel starts, and how it is to be read on.
+    With `tunnels`, `Heads.inner` and `inner_kind` tell where the payload of a tunnel starts, and how it is to be read on.
     """
     octets = Octets(data, stop)
     heads = Heads()
@@ -91,7 +91,10 @@ def parse_heads(data: NDArray[np.uint8], start: Longs, stop: Longs, kind: Longs)
     if ethernet.any():
         place, ether_type = _read_ethernet(octets, heads, place, ethernet, ether_type)
     place, ether_type = _read_labels(octets, heads, place, ether_type)
-    _read_ip(octets, heads, place, ether_type)
+    transport = _read_ip(octets, heads, place, ether_type)
+    _read_transport(octets, heads, *transport)
+    if tunnels:
+        _find_tunnels(octets, heads, *transport)
     return heads
 
 
@@ -138,7 +141,8 @@ def _read_labels(octets: Octets, heads: Heads, place: Longs, ether_type: Longs) 
     return place, np.where(inside & ~open_stack, below, ether_type)
 
 
-def _read_ip(octets: Octets, heads: Heads, place: Longs, ether_type: Longs) -> None:
+def _read_ip(octets: Octets, heads: Heads, place: Longs, ether_type: Longs) -> tuple[Longs, Longs, Bools]:
+    """Columns of the IP header; where the transport header is, its protocol, and whether it is there (no later fragment)."""
     first = octets.read(place, 1)
     four = (ether_type == 0x0800) & (first >> 4 == 4) & octets.fit(place, 1)
     six = (ether_type == 0x86DD) & (first >> 4 == 6) & octets.fit(place, 1)
@@ -173,7 +177,7 @@ def _read_ip(octets: Octets, heads: Heads, place: Longs, ether_type: Longs) -> N
     _put(heads, "fragment_offset", offset, np.uint16, offset_known)
     _put(heads, "protocol", protocol, np.uint8, known)
     heads.ip_length = Known(length.astype(np.uint64), length_known & (length > 0))
-    _read_transport(octets, heads, at, protocol, carries)
+    return at, protocol, carries
 
 
 class _Extensions(NamedTuple):
@@ -212,7 +216,6 @@ def _read_transport(octets: Octets, heads: Heads, at: Longs, protocol: Longs, ca
     icmp = carries & np.isin(protocol, _ICMP)
     _put(heads, "icmp_type", octets.read(at, 1), np.uint8, icmp & octets.fit(at, 1))
     _put(heads, "icmp_code", octets.read(at + 1, 1), np.uint8, icmp & octets.fit(at, 2))
-    _find_tunnels(octets, heads, at, protocol, carries)
 
 
 def _find_tunnels(octets: Octets, heads: Heads, at: Longs, protocol: Longs, carries: Bools) -> None:
