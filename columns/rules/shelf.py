@@ -54,9 +54,9 @@ class Shelf:
 
     def find(self, groups: Sequence[int] = (), text: str = "") -> list[tuple[Group, Rule]]:
         """Rules in the order in which they are asked, those of disabled groups included, that contain a text in any column."""
-        wanted = [group for group in self.book.groups if not groups or group.number in groups]
-        found = replace(self.book, groups=tuple(replace(group, enabled=True) for group in wanted)).ranked()
-        return [(group, rule) for group, rule in found if text.lower() in _searched(rule)]
+        wanted = {group.number: group for group in self.book.groups if not groups or group.number in groups}
+        found = replace(self.book, groups=tuple(replace(group, enabled=True) for group in wanted.values())).ranked()
+        return [(wanted[group.number], rule) for group, rule in found if text.lower() in _searched(rule)]
 
     def add(self, group: int, text: RuleText, position: int | None = None) -> Rule:
         """A new rule, at the end of its group if no position is given."""
