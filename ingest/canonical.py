@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ingest.assembly import ALL, Assembly, Where
 from ingest.blocks import Block, Longs, make_block
-from ingest.columns_of_elements import STEPS
+from ingest.columns_of_elements import STEPS, put_applications
 from ingest.columns_of_extras import put_extras
 from ingest.columns_of_samples import Samples, make_samples, put_samples
 from ingest.columns_of_sampling import put_sampling
@@ -55,13 +55,17 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """Flows by lane, flows by protocol version, repairs by (exporter number, reason), and counter samples of sFlow."""
+    """Flows by lane, flows by protocol version, repairs by (exporter number, reason); of sFlow counter samples and faulty ones.
+
+    A fault is (number of the datagram, offset in it).
+    """
 
     batches: dict[int, pa.RecordBatch]
     flows: dict[int, int]
     flows_by_exporter: NDArray[np.int64]
     repairs: Counter[tuple[int, Reason]]
     readings: list[Reading]
+    faults: list[tuple[int, int]]
 
 
 @dataclass(slots=True)
@@ -106,19 +110,19 @@ class Canonicaliser:
         for structure in structures:
             _put_structure(structure, table, pending, out, repairs, self.totals)
         readings: list[Reading] = []
+        faults: list[tuple[int, int]] = []
         for samples, place in sampled:
             received = np.repeat(table["received_ms"][place.packets], place.rows_of_set)
             inner = np.array([choice.inner_flow for choice in pending.choices], bool)[table["choice"][place.packets]]
             target = _rows(place.starts, place.rows_of_set)
             put_samples(samples, out, target, received, np.repeat(inner, place.rows_of_set))
             readings += _readings(samples, table["exporter"][place.packets], place.packets)
-            for exporter in table["exporter"][place.packets[samples.faults]].tolist():
-                repairs[exporter, Reason.SAMPLE_MALFORMED] += 1
+            faults += [(int(place.packets[owner]), offset) for owner, offset in samples.faults]
         lanes = _sum(table["lane"][packets], counts, self.lanes)
         versions = _sum(table["version"][packets], counts, 0)
         flows = {int(version): int(versions[version]) for version in np.flatnonzero(versions)}
         batches = out.batches(np.concatenate([[0], np.cumsum(lanes)]))
-        return Drained(batches, flows, _sum(exporters, counts, len(pending.exporters)), repairs, readings)
+        return Drained(batches, flows, _sum(exporters, counts, len(pending.exporters)), repairs, readings, faults)
 
     def _layout(self, spec: bytes) -> Layout:
         layout = self.layouts.get(spec)
@@ -240,6 +244,7 @@ def _put_structure(
         put_sections(rows)
         for step in STEPS:
             step(rows)
+        put_applications(rows, pending.views)
         put_totals(rows, totals, pending.exporters, number > 0)
         put_sampling(rows, pending.views)
         put_extras(rows, pending.choices)

@@ -4,7 +4,7 @@ In: rows with their elements. Out: columns of FLOW. The precedence of elements i
 a record has several of them, a later one counts where the ones before it are 0 (an address: all zero).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flowpb.schema import ADDRESS, BY_NAME, FLOW, Direction, Stage
+from ingest.options import SamplingView
 from ingest.rows import Rows
 
 _BY_HAND: Final = frozenset(
@@ -140,18 +141,25 @@ def put_labels(rows: Rows) -> None:
     rows.out.put_objects("mpls_labels", positions, labels)
 
 
-def put_application(rows: Rows) -> None:
-    """ApplicationId (95) as octets and applicationName (96) as text."""
-    for name, number in (("application_id", 95), ("application_name", 96)):
-        if not rows.has(number):
-            continue
-        starts, lengths = rows.spans((0, number))
-        data = rows.block.data.tobytes()
-        values = [data[start : start + length] for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)]
-        shown = values if number == 95 else [_text(value) for value in values]
-        kept = np.array([bool(value) for value in shown], bool)
-        positions = np.arange(rows.out.rows)[rows.where][kept]
-        rows.out.put_objects(name, positions, [value for value in shown if value])
+def put_applications(rows: Rows, views: Sequence[SamplingView]) -> None:
+    """Element 95 as octets; 96 as text, or the name that options data gave to the id."""
+    ids = _texts(rows, 95) if rows.has(95) else []
+    names = [_text(value) for value in _texts(rows, 96)] if rows.has(96) else []
+    if ids and any(view.applications for view in views):
+        tables = [views[number].applications for number in rows.of_packet("view").tolist()]
+        found = [table[value].name if value in table else "" for table, value in zip(tables, ids, strict=True)]
+        names = [name or known for name, known in zip(names or [""] * len(found), found, strict=True)]
+    for column, values in (("application_id", ids), ("application_name", names)):
+        kept = np.array([bool(value) for value in values], bool)
+        if kept.any():
+            positions = np.arange(rows.out.rows)[rows.where][kept]
+            rows.out.put_objects(column, positions, [value for value in values if value])
+
+
+def _texts(rows: Rows, number: int) -> list[bytes]:
+    starts, lengths = rows.spans((0, number))
+    data = rows.block.data.tobytes()
+    return [data[start : start + length] for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)]
 
 
 def _text(value: bytes) -> str:
@@ -165,5 +173,4 @@ STEPS: Final[tuple[Callable[[Rows], None], ...]] = (
     put_macs,
     put_icmp,
     put_labels,
-    put_application,
 )

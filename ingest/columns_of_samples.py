@@ -46,7 +46,8 @@ _OUTPUT: Final = _places(24, 36, 20)
 class Samples:
     """Samples of datagrams: `data` ends with SLACK octets; kind, datagram, start and stop of each flow sample, in order.
 
-    `counters` are the counter samples; `faults` are datagrams with a sample that is cut, too short, or missing.
+    `counters` are the counter samples (datagram, start, stop); `faults` are (datagram, offset in it) of samples that are cut, too
+    short, or missing.
     """
 
     data: NDArray[np.uint8]
@@ -56,7 +57,7 @@ class Samples:
     start: Longs
     stop: Longs
     counters: tuple[tuple[int, int, int], ...]
-    faults: Longs
+    faults: tuple[tuple[int, int], ...]
 
     def word(self, place: Longs) -> Longs:
         """Four octets at each place."""
@@ -95,7 +96,9 @@ def make_samples(payloads: list[bytes], starts: Longs, limits: Longs) -> Samples
     lengths = np.fromiter(map(len, payloads), np.int64, len(payloads))
     stops = np.cumsum(lengths)
     found, seen = sflow.walk(words, stops - lengths + starts, stops, limits)
-    faults = [np.flatnonzero(seen < np.minimum(limits, sflow.MAX_ITEMS))]
+    base = stops - lengths
+    missing = np.flatnonzero(seen < np.minimum(limits, sflow.MAX_ITEMS))
+    faults = list(zip(missing.tolist(), lengths[missing].tolist(), strict=True))
     parts: list[tuple[Longs, sflow.Items]] = []
     counters: list[tuple[int, int, int]] = []
     for kind, octets in sflow.FIXED_OCTETS.items():
@@ -103,7 +106,9 @@ def make_samples(payloads: list[bytes], starts: Longs, limits: Longs) -> Samples
             continue
         items = found[kind]
         usable = items.stop - items.start >= octets
-        faults += [items.owner[~(usable & items.whole)]]
+        bad = ~(usable & items.whole)
+        places = items.start[bad] - 8 - base[items.owner[bad]]
+        faults += zip(items.owner[bad].tolist(), places.tolist(), strict=True)
         items = sflow.Items(items.owner[usable], items.start[usable], items.stop[usable], items.whole[usable])
         if kind in sflow.COUNTER_SAMPLES:
             counters += zip(items.owner.tolist(), (items.start + octets).tolist(), items.stop.tolist(), strict=True)
@@ -116,7 +121,7 @@ def make_samples(payloads: list[bytes], starts: Longs, limits: Longs) -> Samples
     stop = np.concatenate([none, *(items.stop for _, items in parts)])
     order = np.argsort(start, kind="stable")
     columns = (kinds[order], owner[order], start[order], stop[order])
-    return Samples(data, words, *columns, tuple(counters), np.unique(np.concatenate(faults)))
+    return Samples(data, words, *columns, tuple(counters), tuple(faults))
 
 
 def put_samples(samples: Samples, out: Assembly, rows: Longs, received: Longs, inner: Bools) -> None:

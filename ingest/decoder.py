@@ -131,6 +131,7 @@ class Decoder:
             return {}
         drained = self._canonicaliser.drain(pending)
         self._take_readings(pending, drained.readings)
+        self._note_samples(pending, drained.faults)
         for version, flows in drained.flows.items():
             self._counters.add("ingest_flows_total", flows, protocol=NAMES[version])
         for address, flows in zip(pending.exporters, drained.flows_by_exporter.tolist(), strict=True):
@@ -208,6 +209,16 @@ class Decoder:
         if pushed_out is not None:
             self._intake.drop_exporter(pushed_out, now_ms)
         return exporter
+
+    def _note_samples(self, pending: Pending, faults: list[tuple[int, int]]) -> None:
+        table = pending.packet_table() if faults else None
+        for packet, offset in faults:
+            assert table is not None
+            exporter = self._exporters.get(pending.exporters[int(table["exporter"][packet])])
+            if exporter is not None:
+                fault = Fault(Reason.SAMPLE_MALFORMED, offset, "sample is cut, too short, or missing")
+                domain, received_ms = int(table["domain"][packet]), int(table["received_ms"][packet])
+                self._intake.note(exporter, _SFLOW_VERSION, domain, received_ms, fault)
 
     def _take_readings(self, pending: Pending, readings: list[Reading]) -> None:
         if not readings:

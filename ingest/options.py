@@ -48,7 +48,7 @@ class Fact(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SamplingView:
-    """What holds for flows that do not carry their own sampling: by sampler id, by input interface, else the default.
+    """What holds for flows that do not carry their own sampling: by sampler id, by input interface, else the default; names.
 
     A flow that names a sampler which nobody described gets `unknown_id`, one that names none gets `default`.
     """
@@ -58,11 +58,7 @@ class SamplingView:
     source: SamplingSource
     by_id: dict[int, Sampler]
     by_interface: dict[int, Sampler]
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the default holds for every flow."""
-        return not self.by_id and not self.by_interface
+    applications: dict[bytes, Fact]
 
 
 @dataclass(slots=True)
@@ -140,7 +136,9 @@ def make_view(own: Facts, others: Iterable[Facts], config: int | None) -> Sampli
     """Sampling of a domain: its own tables, then what the exporter's other domains agree on, then the operator's default."""
     by_id: dict[int, Sampler] = {}
     defaults = set()
+    applications = own.applications
     for facts in others:
+        applications = applications or facts.applications
         by_id.update(facts.by_id)
         defaults.add(facts.default)
     by_id.update(own.by_id)
@@ -154,7 +152,7 @@ def make_view(own: Facts, others: Iterable[Facts], config: int | None) -> Sampli
         default = next(iter(by_id.values()))
     if default is None:
         default, source = configured, SamplingSource.CONFIG if configured else SamplingSource.NONE
-    return SamplingView(default, unknown_id, source, by_id, dict(own.by_interface))
+    return SamplingView(default, unknown_id, source, by_id, dict(own.by_interface), applications)
 
 
 def number(values: Values, key: Key) -> int:

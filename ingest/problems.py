@@ -33,7 +33,6 @@ class Reason(StrEnum):
     TIMES_REPAIRED = "times_repaired"
     UNKNOWN_ELEMENT = "unknown_element"
     SAMPLE_MALFORMED = "sample_malformed"
-    HEADER_TRUNCATED = "header_truncated"
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,6 +235,8 @@ def test_a_sample_that_claims_too_much_costs_itself() -> None:
     )
     assert len(rows) == 2
     assert line.problems() == {"sample_malformed": 2, "truncated_header": 1}
+    places = [(item.reason.value, item.offset) for item in line.decoder.problems()]
+    assert sorted(places) == [("sample_malformed", 28 + len(good)), ("sample_malformed", 28 + len(good)), ("truncated_header", 4)]
 
 
 def test_samples_of_other_enterprises_and_unknown_records_are_skipped() -> None:

@@ -270,3 +270,15 @@ def test_elements_described_by_their_exporter_are_known_by_name_from_then_on() -
     line.feed(ipfix(options, data, template(256, ((12, 4, 4711),), True)))
     (row,) = (row for row in line.decoder.templates() if row.kind == "data")
     assert (row.fields[0].name, row.fields[0].type) == ("queue", "unsigned32")
+
+
+def test_applications_get_the_name_that_options_gave_them() -> None:
+    line = Line()
+    options = options_template(301, ((1, 4),), ((95, 4), (96, 8)))
+    sets = (options, put(301, struct.pack(">II8s", 0, 0x03000050, b"http")))
+    fields = (*FLOW, (95, 4), (96, 4))
+    records = flow(1) + struct.pack(">I4s", 0x03000050, b"") + flow(2) + struct.pack(">I4s", 0x03000051, b"")
+    records += flow(3) + struct.pack(">I4s", 0x03000050, b"own")
+    rows = line.take(netflow9(*sets, template(256, fields), put(256, records)))
+    assert [row["application_name"] for row in rows] == ["http", None, "own"]
+    assert [row["application_id"][-1] for row in rows] == [0x50, 0x51, 0x50]
