@@ -107,13 +107,26 @@ class Outbox:
             return batches
 
     def _deliver(self, batches: list[Batch]) -> None:
+        """Send in order; what the bus took before it refused one is flushed, so that its readers can make room."""
+        taken = 0
+        failure: BusError | None = None
         for batch in batches:
             try:
                 self._producer.send(batch.lane, batch.value)
             except BatchTooLargeError as error:  # no attempt will ever succeed, and those behind it must not wait for it
                 self.refused += 1
                 _log.warning("batch", f"a batch of {batch.flows} flows is lost: {error}")
-        self._producer.flush(_FLUSH_S)
+            except BusError as error:
+                failure = error
+                break
+            taken += 1
+        if taken:
+            self._producer.flush(_FLUSH_S)
+            self._forget(batches[:taken])
+        if failure is not None:
+            raise failure
+
+    def _forget(self, batches: list[Batch]) -> None:
         with self._changed:
             for batch in batches:
                 self._waiting.popleft()

@@ -17,10 +17,13 @@ class FlakyBus:
         self.down = threading.Event()
         self.unflushed: list[tuple[int, bytes]] = []
         self.refused = 0
+        self.room = 1 << 30
         self.taken: list[tuple[int, bytes]] = []
         self.changed = threading.Condition()
 
     def send(self, lane: int, value: bytes) -> None:
+        if len(self.unflushed) >= self.room:
+            raise BusError("no room for more")
         if value == b"giant":
             raise BatchTooLargeError("too large for the topic")
         self.unflushed.append((lane, value))
@@ -106,3 +109,10 @@ def test_a_batch_that_no_bus_takes_is_counted_and_holds_nobody_up(bus: FlakyBus,
     assert outbox.stop(5) == 0
     assert bus.taken == [(0, b"first"), (0, b"last")]
     assert outbox.refused == 1
+
+
+def test_what_was_taken_before_a_refusal_is_flushed_and_not_sent_again(bus: FlakyBus, outbox: Outbox) -> None:
+    bus.room = 2
+    outbox.put(batches(7))
+    assert outbox.stop(10) == 0
+    assert bus.taken == [(number % 3, b"%d" % number) for number in range(7)]
