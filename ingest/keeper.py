@@ -12,23 +12,27 @@ from typing import Final, TextIO
 
 from common.errors import ConfigError, InputError
 from ingest.decoder import Decoder
+from ingest.sharing import Sharer
 from ingest.state import SavedState, load_state, next_epoch, save_state
 
 _SAVE_MS: Final = 60_000
+_SHARE_MS: Final = 10_000
 _log = logging.getLogger(__name__)
 
 
 class StateKeeper:
-    """Owns the state file of one collector. `errors` only rises."""
+    """Owns the state file of one collector. `errors` only rises. `sharer` may be missing."""
 
-    def __init__(self, path: Path, make_decoder: Callable[[], Decoder], now_ms: int) -> None:
+    def __init__(self, path: Path, make_decoder: Callable[[], Decoder], now_ms: int, sharer: Sharer | None = None) -> None:
         self._path = path
+        self._sharer = sharer
         self._lock: TextIO | None = None
         self.errors = 0
         saved = self._load()
-        self.decoder = self._restored(make_decoder(), saved) or make_decoder()
+        shared = sharer.fetch() if sharer else []
+        self.decoder = self._restored(shared, saved.snapshot, make_decoder)
         self.epoch = next_epoch(saved.epoch, now_ms)
-        self._saved_ms = now_ms
+        self._saved_ms = self._shared_ms = now_ms
 
     def lock(self) -> None:
         """Make sure that no other process is this collector; raises ConfigError."""
@@ -51,11 +55,17 @@ class StateKeeper:
             self._lock = None
 
     def save(self) -> None:
-        """Write the state now; raises ConfigError when it cannot be written."""
-        save_state(self._path, SavedState(self.epoch, self.decoder.snapshot()))
+        """Write the state now, and share it; raises ConfigError when it cannot be written."""
+        snapshot = self.decoder.snapshot()
+        if self._sharer is not None:
+            self._sharer.offer(snapshot)
+        save_state(self._path, SavedState(self.epoch, snapshot))
 
     def save_when_due(self, now_ms: int) -> None:
-        """Write the state once a minute; a failure is counted and tried again a minute later."""
+        """Write the state once a minute, share it more often; a failure is counted and tried again a minute later."""
+        if self._sharer is not None and not 0 <= now_ms - self._shared_ms < _SHARE_MS:
+            self._shared_ms = now_ms
+            self._sharer.offer(self.decoder.snapshot())
         if 0 <= now_ms - self._saved_ms < _SAVE_MS:
             return
         self._saved_ms = now_ms
@@ -72,14 +82,16 @@ class StateKeeper:
             self._forget(error)
             return SavedState()
 
-    def _restored(self, decoder: Decoder, saved: SavedState) -> Decoder | None:
-        try:
-            decoder.restore(saved.snapshot) if saved.snapshot else None
-        except InputError as error:
-            self._forget(error)
-            return None
+    def _restored(self, shared: list[bytes], own: bytes, make_decoder: Callable[[], Decoder]) -> Decoder:
+        """A decoder that knows what others shared and, before it, what this collector has learnt itself."""
+        decoder = make_decoder()
+        for snapshot in (*shared, *([own] if own else [])):
+            try:
+                decoder.restore(snapshot)
+            except InputError as error:
+                self._forget(error)
         return decoder
 
     def _forget(self, error: InputError) -> None:
         self.errors += 1
-        _log.warning("starting without saved templates: %s", error)
+        _log.warning("starting without some saved templates: %s", error)

@@ -31,6 +31,7 @@ from ingest.listeners.receivers import Endpoint, Receivers
 from ingest.listeners.sources import Identify, admit_networks
 from ingest.observation import Observation, Tap
 from ingest.outbox import Outbox
+from ingest.sharing import Sharer, open_table
 from ingest.tallies import Tallies
 
 _TAKE_BYTES: Final = 128 << 10
@@ -75,7 +76,9 @@ class IngestService:
         self._inherited = inherited
         self.counters = Counters()
         state_path = Path(settings.data_dir) / ingest.state_file
-        self._keeper = StateKeeper(state_path, lambda: Decoder(ingest, lanes, self.counters), clock())
+        table = open_table(settings)
+        self._sharer = Sharer(table, collector_name(ingest)) if table else None
+        self._keeper = StateKeeper(state_path, lambda: Decoder(ingest, lanes, self.counters), clock(), self._sharer)
         self._identity = Identity(collector_name(ingest), self._keeper.epoch, lanes)
         self._batcher = Batcher(ingest, self._identity)
         self._board = ExporterBoard()
@@ -106,6 +109,8 @@ class IngestService:
             self._keeper.unlock()
             raise
         self._outbox.start()
+        if self._sharer is not None:
+            self._sharer.start()
         self._thread.start()
         self._receivers.start()
 
@@ -133,6 +138,8 @@ class IngestService:
         self._queue.wake()
         self._thread.join()
         lost = self._outbox.stop(STOP_S)
+        if self._sharer is not None:
+            self._sharer.stop()
         self._tallies.collect()
         self.counters.add("ingest_batches_lost_total", lost)
         if self._observation.letters is not None:
@@ -200,6 +207,7 @@ class IngestService:
         tallies.watch("ingest_bus_errors_total", lambda: outbox.errors)
         tallies.watch("ingest_batches_lost_total", lambda: outbox.refused)
         tallies.watch("ingest_state_errors_total", lambda: self._keeper.errors)
+        tallies.watch("ingest_sharing_errors_total", lambda: self._sharer.errors if self._sharer else 0)
         tallies.watch_family("ingest_reloads_total", "result", lambda: self._reloads)
         tallies.watch_family("ingest_dead_letters_total", "result", lambda: letter_totals(self._observation.letters))
         return tallies

@@ -38,6 +38,17 @@ def unpack(data: bytes, exporters: Exporters, lane_of: Callable[[bytes], int]) -
         item.bring_into(exporters, exporter)
 
 
+def split(data: bytes) -> dict[bytes, tuple[bytes, bytes]]:
+    """A snapshot by exporter address: a snapshot of that exporter alone, and what changes only when its templates or tables do."""
+    tree = json.loads(data)
+    parts = {}
+    for exporter in tree["exporters"]:
+        alone = json.dumps({"version": tree["version"], "exporters": [exporter]}, separators=(",", ":")).encode()
+        lasting = [{**domain, "templates": [item[:3] for item in domain["templates"]]} for domain in exporter["domains"]]
+        parts[bytes.fromhex(exporter["address"])] = (alone, json.dumps(lasting).encode())
+    return parts
+
+
 def _pack_exporter(exporter: Exporter) -> dict[str, Any]:
     clock = exporter.clock
     return {

@@ -1,0 +1,112 @@
+"""Shared templates: a collector that starts cold decodes at once; own templates go first; failures cost nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from bus.compacted import beside, read_table, write_table
+from bus.kafka_client import KafkaTarget
+from common.config import Bus, Ingest
+from common.errors import BusError, ConfigError
+from common.metrics import Counters
+from ingest.decoder import Datagram, Decoder
+from ingest.sharing import FolderTable, Sharer, open_table
+from tests.ingest.packets import v9_flows, v9_template
+from tests.ingest.plain_flows import ipv4
+from tests.ingest.test_service import memory, running, send, settings_in, until
+from tests.servers.kafka import KafkaServer
+
+
+def snapshot_of(*numbers: int) -> bytes:
+    decoder = Decoder(Ingest(), 4, Counters())
+    decoder.feed_many([Datagram(ipv4(number), 1_700_000_000_000, v9_template()) for number in numbers])
+    return decoder.snapshot()
+
+
+def share(sharer: Sharer, *snapshots: bytes) -> None:
+    sharer.start()
+    for snapshot in snapshots:
+        sharer.offer(snapshot)
+    sharer.stop()
+
+
+def test_a_second_collector_decodes_from_the_first_packet(tmp_path: Path) -> None:
+    shared = str(tmp_path / "shared")
+    first = settings_in(tmp_path / "one", share_templates=shared)
+    with running(first, memory()[0]) as service:
+        send(service.addresses[0], [v9_template()])
+    producer, entries = memory()
+    with running(settings_in(tmp_path / "two", share_templates=shared), producer) as service:
+        send(service.addresses[0], [v9_flows(5)])
+    assert entries.flows() == 5
+    assert service.counters.sum("ingest_problems_total") == 0
+
+
+class CountingTable(FolderTable):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.writes: list[int] = []
+
+    def write(self, collector: str, snapshots: object) -> None:
+        self.writes.append(len(snapshots))  # type: ignore[arg-type]
+        super().write(collector, snapshots)  # type: ignore[arg-type]
+
+
+def test_only_what_changed_is_written_again(tmp_path: Path) -> None:
+    table = CountingTable(tmp_path)
+    sharer = Sharer(table, "c/1")
+    sharer.start()
+    sharer.offer(snapshot_of(1, 2))
+    until(lambda: table.writes == [2])
+    sharer.offer(snapshot_of(1, 2))
+    sharer.offer(snapshot_of(1, 2, 3))
+    sharer.stop()
+    assert table.writes == [2, 1]
+    assert len(table.read()) == 3
+
+
+def test_a_folder_that_cannot_be_used_is_counted_and_the_service_works(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    producer, entries = memory()
+    with running(settings_in(tmp_path, share_templates=str(tmp_path / "file")), producer) as service:
+        send(service.addresses[0], [v9_template(), v9_flows(2)])
+    assert entries.flows() == 2
+    assert service.counters.sum("ingest_sharing_errors_total") >= 1
+
+
+def test_damaged_entries_cost_themselves(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    share(Sharer(FolderTable(shared), "c"), snapshot_of(1))
+    (shared / "x-00.templates").write_bytes(b"{")
+    with running(settings_in(tmp_path, share_templates=str(shared)), memory()[0]) as service:
+        pass
+    assert service.counters.sum("ingest_state_errors_total") == 1
+
+
+def test_kafka_needs_a_kafka_bus(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"ingest\.share_templates: kafka: needs a Kafka bus"):
+        open_table(settings_in(tmp_path, share_templates="kafka:"))
+
+
+def test_an_unreachable_kafka_is_a_bus_error() -> None:
+    with pytest.raises(BusError, match=r"kafka 127\.0\.0\.1:1 cannot be reached"):
+        read_table(KafkaTarget(("127.0.0.1:1",), "t"))
+
+
+@pytest.mark.server("kafka")
+def test_the_compacted_topic_is_a_table(kafka: KafkaServer, tmp_path: Path) -> None:
+    target = beside(KafkaTarget((kafka.bootstrap,), "table"), "templates")
+    assert read_table(target) == {}
+    write_table(target, {b"a": b"1", b"b": b"2"})
+    write_table(target, {b"a": b"3"})
+    assert list(read_table(target).items()) == [(b"b", b"2"), (b"a", b"3")]
+    settings = settings_in(tmp_path, share_templates="kafka:")
+    settings = settings.model_copy(update={"bus": Bus(url=f"kafka://{kafka.bootstrap}/shared-bus", lanes=4)})
+    table = open_table(settings)
+    assert table is not None
+    share(Sharer(table, "c"), snapshot_of(1, 2))
+    decoder = Decoder(Ingest(), 4, Counters())
+    for snapshot in table.read():
+        decoder.restore(snapshot)
+    decoder.feed(Datagram(ipv4(2), 1_700_000_000_000, v9_flows(3)))
+    assert sum(flows.num_rows for flows in decoder.drain().values()) == 3
