@@ -1,13 +1,16 @@
 """`nephrite rules`: import, export, test and explain classification rules."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 
+import pyarrow as pa
 import typer
 from pydantic import ValidationError
 
-from columns.classify import compile_book
+from columns.classify import NOTHING_KNOWN, Exporters, compile_book
+from columns.inventory import Inventory
 from columns.rules.cases import FlowText, Outcome, flow_of, read_cases, run_cases
 from columns.rules.dry_run import dry_run
 from columns.rules.explain import OneFlow, checks, matches
@@ -17,6 +20,8 @@ from columns.rules.predefined import default_book
 from columns.rules.shadow import shadowed
 from columns.rules.stored import stored_flows
 from columns.rules.text import read_rules, write_rules
+from columns.snapshot import open_snapshot
+from common.addresses import pack_address
 from common.errors import InputError, UsageError
 from common.options import ConfigFile, settings_of
 from common.rows import RowFormat, RowFormatOption, Value, render_rows
@@ -25,6 +30,10 @@ rules_app = typer.Typer(help="Classification rules: which application a flow is.
 
 RulesFile = Annotated[
     Path | None, typer.Option("--rules", "-r", metavar="FILE", help="CSV or YAML file of rules instead of the configured one.")
+]
+InventoryFile = Annotated[
+    Path | None,
+    typer.Option("--inventory", metavar="SNAPSHOT", help="What is known of exporters, instead of the configured snapshot."),
 ]
 _MATCHES_SHOWN: Final = 20
 
@@ -73,6 +82,7 @@ def check_rules(
     against: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Rules to compare with instead of the configured ones.")
     ] = None,
+    inventory: InventoryFile = None,
     form: RowFormatOption = RowFormat.TABLE,
     config: ConfigFile = None,
 ) -> None:
@@ -81,7 +91,7 @@ def check_rules(
     if cases is not None:
         _run(book, cases, form)
     elif flows:
-        _compare(_book(against, config), book, flows, form)
+        _compare(_book(against, config), book, stored_flows(flows), _exporters(inventory, config), form)
     else:
         _check(book, form)
 
@@ -98,6 +108,7 @@ def explain(
     category: Annotated[list[str] | None, typer.Option(help="A category of the exporter.")] = None,
     why_not: Annotated[str, typer.Option(metavar="NAME", help="Say why the rules of this name do not fit.")] = "",
     rules: RulesFile = None,
+    inventory: InventoryFile = None,
     form: RowFormatOption = RowFormat.TABLE,
     config: ConfigFile = None,
 ) -> None:
@@ -112,6 +123,8 @@ def explain(
         location=location,
         categories=tuple(category or ()),
     )
+    if exporter is not None and not category:
+        flow = replace(flow, exporter=_exporters(inventory, config).describe(pack_address(exporter), location))
     ranked = tuple(_book(rules, config).ranked())
     rows = _why_not(ranked, flow, why_not) if why_not else _fitting(ranked, flow)
     typer.echo(render_rows(("application", "group", "line", "verdict", "because"), rows, form), nl=False)
@@ -142,8 +155,8 @@ def _verdict(outcome: Outcome) -> str:
     return "passed" if outcome.passed else "FAILED"
 
 
-def _compare(before: RuleBook, after: RuleBook, flows: Sequence[Path], form: RowFormat) -> None:
-    moves = dry_run(compile_book(before), compile_book(after), stored_flows(flows))
+def _compare(before: RuleBook, after: RuleBook, flows: Iterable[pa.RecordBatch], exporters: Exporters, form: RowFormat) -> None:
+    moves = dry_run(compile_book(before), compile_book(after), flows, exporters)
     rows = [(move.before, move.after, move.flows, move.octets) for move in moves if move.before != move.after]
     total = sum(move.octets for move in moves)
     moved = sum(octets for *_, octets in rows)
@@ -186,6 +199,11 @@ def _flow(**text: object) -> OneFlow:
 def _book(rules: Path | None, config: Path | None) -> RuleBook:
     path = rules or _configured(config)
     return default_book() if path is None else read_book(path)
+
+
+def _exporters(inventory: Path | None, config: Path | None) -> Exporters:
+    path = inventory or settings_of(config, None).enrichment.inventory
+    return Inventory(open_snapshot(Path(path))) if path else NOTHING_KNOWN
 
 
 def _configured(config: Path | None) -> Path | None:

@@ -11,6 +11,8 @@ from typer.testing import CliRunner, Result
 
 from columns.rules.commands import app_commands
 from common.errors import ConfigError, InputError, NephriteError, UsageError
+from inventory.compile import Content, compile_content
+from inventory.model import Node
 
 _RULES = "name;protocol;srcAddress;srcPort;dstAddress;dstPort;exporterFilter;omnidirectional\n"
 
@@ -90,6 +92,23 @@ def test_dry_run_over_stored_flows(tmp_path: Path, rules: Path) -> None:
     result = _run("test", rules, "--flows", tmp_path / "raw", "--format", "csv")
     assert result.stderr == "100 of 160 octets move (62.5%)\n"
     assert result.stdout == "before,after,flows,octets\nhttps,site,1,100\n"
+
+
+def test_what_the_inventory_knows_of_exporters(tmp_path: Path) -> None:
+    compile_content(Content([Node(addresses=("10.9.9.9",), categories=("Routers",))])).write(tmp_path / "inventory.arrow", 1)
+    rules = tmp_path / "rules.csv"
+    rules.write_text("ours;tcp;;;;443;catincRouters;\n")
+    columns = {
+        "exporter_addr": ["10.9.9.9", "10.9.9.8"],
+        "dst_port": pa.array([443] * 2, pa.uint16()),
+        "protocol": pa.array([6] * 2, pa.uint8()),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    known = ("--inventory", tmp_path / "inventory.arrow", "--format", "csv")
+    assert _run("test", rules, "--flows", tmp_path / "a.parquet", *known).stdout == "before,after,flows,octets\nhttps,ours,1,0\n"
+    flow = ("--rules", rules, "--protocol", "tcp", "--dst-port", "443", "--exporter")
+    assert _run("explain", *flow, "10.9.9.9", *known).stdout.splitlines()[1].startswith("ours,user-defined,1,wins")
+    assert _run("explain", *flow, "10.9.9.8", *known).stdout.splitlines()[1].startswith("https,pre-defined")
 
 
 def test_explain(rules: Path) -> None:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from common.errors import NephriteError, UsageError
 from inventory.commands import app_commands, follow_sources
 from inventory.gather import Gatherer
+from inventory.serve import SNAPSHOT_PATH, serving
 from inventory.settings import read_settings
 from inventory.sources import sources_of
 
@@ -64,6 +65,21 @@ def test_a_source_that_never_answered_fails(sources: Path) -> None:
     result = _run("build", sources)
     assert isinstance(result.exception, NephriteError)
     assert str(result.exception) == "sources that never answered: file nodes.yaml"
+
+
+def test_a_copy_of_another_hosts_snapshot(sources: Path, tmp_path: Path) -> None:
+    _run("build", sources)
+    settings = read_settings(sources)
+    gatherer = Gatherer(settings, sources.parent, (), version="1")
+    with serving(gatherer, "127.0.0.1", 0) as port:
+        fetched = _run("fetch", f"http://127.0.0.1:{port}{SNAPSHOT_PATH}", tmp_path / "copy.arrow")
+    assert (fetched.exit_code, fetched.stderr) == (0, f"{tmp_path / 'copy.arrow'} written\n")
+    assert (tmp_path / "copy.arrow").read_bytes() == (sources.parent / "inventory.arrow").read_bytes()
+
+
+@pytest.mark.parametrize("listen", ["x", "127.0.0.1:", "127.0.0.1:70000"])
+def test_where_nobody_can_listen(sources: Path, listen: str) -> None:
+    assert isinstance(_run("run", sources, "--listen", listen).exception, UsageError)
 
 
 def test_the_service_says_what_changes_and_what_fails_once(sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
