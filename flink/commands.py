@@ -59,7 +59,13 @@ def start(
 
 @flink_app.command()
 def submit(
-    documents: Annotated[str, typer.Option(metavar="WHERE", help="kafka://host:9092/topic, or a folder that all workers see.")],
+    documents: Annotated[
+        str,
+        typer.Option(
+            metavar="WHERE",
+            help="kafka://host:9092/topic, elasticsearch://host:9200 (see `nephrite setup`), or a folder that all workers see.",
+        ),
+    ],
     config: ConfigFile = None,
     data_dir: DataDir = None,
     url: Url = LOCAL,

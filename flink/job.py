@@ -16,28 +16,39 @@ from common.config import Bus, Settings
 from common.errors import ConfigError
 from flink.submit import PipelineBuilder
 from flink.subtasks import salt_for
+from pipelines.elasticsearch_sinks import WriteAggregateDocuments, WriteRawDocuments
 from pipelines.embedded import limits_of
 from pipelines.sinks import WriteFiles, WriteTopic
 from pipelines.source import pack_element
 from pipelines.streaming import Streaming, build_streaming
+from stores.elasticsearch.target import SCHEME, Target
 
-_FORMS = "kafka://host:9092,host:9092/topic or a folder"
+_FORMS = "kafka://host:9092,host:9092/topic, elasticsearch://host:9200?option=value or a folder"
 
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """Where documents go: `kafka://host:9092/topic`, or a folder that every worker sees."""
+    """Where documents go: `kafka://host:9092/topic`, `elasticsearch://host:9200`, or a folder that every worker sees."""
 
     target: str
 
     def sink(self) -> beam.DoFn:
-        """The sink; raises ConfigError for a target that is neither."""
+        """The sink of aggregates; raises ConfigError for a target that is none of these."""
+        if self.target.startswith(SCHEME):
+            return WriteAggregateDocuments(Target.parse(self.target))
         if not self.target.startswith("kafka://"):
             return WriteFiles(str(Path(self.target).absolute()))
         servers, _, topic = self.target.removeprefix("kafka://").partition("/")
         if not servers or not topic:
             raise ConfigError([f"--documents {self.target}: expected {_FORMS}"])
         return WriteTopic(servers, topic)
+
+    def raw_sink(self) -> beam.DoFn | None:
+        """The sink of raw flows, where the target takes them; raises ConfigError."""
+        if not self.target.startswith(SCHEME):
+            return None
+        target = Target.parse(self.target)
+        return WriteRawDocuments(target) if target.raw else None
 
 
 def job_builder(settings: Settings, documents: Documents, parallelism: int = 2) -> PipelineBuilder:
@@ -53,7 +64,8 @@ def job_builder(settings: Settings, documents: Documents, parallelism: int = 2) 
         source.close()
     elements = tuple(element_on(partition, partition % parallelism, parallelism) for partition in range(partitions))
     job = Streaming(settings.bus.url, opener, elements, settings.bus.lanes, Enricher.default(), limits_of(settings.pipeline))
-    return functools.partial(build_streaming, job=job, sink=documents.sink())
+    raw = documents.raw_sink() if settings.pipeline.raw else None
+    return functools.partial(build_streaming, job=job, sink=documents.sink(), raw=raw)
 
 
 def element_on(partition: int, subtask: int, parallelism: int) -> bytes:

@@ -1,6 +1,7 @@
 """The pipeline as a diagram, endless, for Flink and other streaming runners.
 
     partitions -> accepted batches -> enriched flows -> parts -> by (lane, window) -> lane state -> documents
+                                                    \\-> raw documents, in the same stage
 
 Stages have stable names: a savepoint finds its state by them.
 """
@@ -30,13 +31,18 @@ class Streaming:
     limits: Limits
 
 
-def build_streaming(pipeline: beam.Pipeline, job: Streaming, sink: beam.DoFn) -> None:
-    """Adds the job's transforms to `pipeline`; `sink` takes the documents of lane state."""
-    (
+def build_streaming(pipeline: beam.Pipeline, job: Streaming, sink: beam.DoFn, raw: beam.DoFn | None = None) -> None:
+    """Adds the job's transforms to `pipeline`; `sink` takes the documents of lane state, `raw` the enriched flows."""
+    flows = (
         pipeline
         | "Partitions" >> beam.Create(list(job.elements), reshuffle=False).with_output_types(bytes)
         | "Read" >> beam.ParDo(ReadBus(job.name, job.opener, job.lanes)).with_output_types(AcceptedBatch)
         | "Enrich" >> beam.ParDo(Enrich(job.enricher))
+    )
+    if raw:
+        flows | "Raw documents" >> beam.ParDo(raw)
+    (
+        flows
         | "Lay out" >> beam.ParDo(LayOut(job.limits)).with_output_types(tuple[bytes, bytes])
         | "Lane state" >> beam.ParDo(LaneState(job.limits)).with_output_types(bytes)
         | "Documents" >> beam.ParDo(sink)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 
 from common.errors import StoreError
 from stores.elasticsearch.client import NDJSON, Answer, Client, UnreachableError
@@ -89,6 +90,8 @@ class _Outcome:
     conflicts: int = 0
     again: list[int] = field(default_factory=list)
     dead: list[tuple[int, str, str]] = field(default_factory=list)
+    reason: str = "no reason given"
+    halve: bool = False
 
 
 class Bulk:
@@ -147,21 +150,23 @@ class Bulk:
         """Until all are settled, or `retry_s` is over."""
         until = self._clock.now() + self._client.target.retry_s
         letters: list[DeadLetter] = []
-        attempt = 0
-        while len(part):
-            answer, reason = self._attempt(part)
-            outcome = _read(answer, len(part)) if answer else _Outcome(again=list(range(len(part))))
+        todo, attempt = [part], 0
+        while todo:
+            part = todo.pop()
+            outcome = self._attempt(part)
             letters += [DeadLetter(part.index, kind, message, bytes(_one(part, place))) for place, kind, message in outcome.dead]
             self._tally(len(part), outcome)
-            if not outcome.again:
-                break
-            part = Documents(part.index, part.lines.take(outcome.again))
-            self._pause(attempt, until, len(part), reason or _first_error(answer))
-            attempt += 1
+            if outcome.halve:
+                half = len(part) // 2
+                todo += [Documents(part.index, part.lines.slice(half)), Documents(part.index, part.lines.slice(0, half))]
+            elif outcome.again:
+                todo.append(Documents(part.index, part.lines.take(pa.array(outcome.again))))
+                self._pause(attempt, until, len(outcome.again), outcome.reason)
+                attempt += 1
         return letters
 
-    def _attempt(self, part: Documents) -> tuple[Answer | None, str]:
-        """A whole answer, or none and the reason; raises StoreError for what no repetition mends."""
+    def _attempt(self, part: Documents) -> _Outcome:
+        """What one request, or a second one about its faults, settles; raises StoreError for what no repetition mends."""
         started = self._clock.now()
         try:
             answer = self._send(part, _BRIEF)
@@ -169,14 +174,15 @@ class Bulk:
                 answer = self._send(part, _WHOLE)
         except UnreachableError as error:
             self._judge(refused=True, started=started)
-            return None, str(error)
+            return _Outcome(again=list(range(len(part))), reason=str(error))
         self._judge(refused=answer.status in (_BUSY, _TOO_LARGE), started=started)
         if answer.status < 300:
-            return answer, ""
-        if answer.status == _TOO_LARGE and len(part) > 1:
-            return None, answer.reason
+            return _read(answer)
+        if answer.status == _TOO_LARGE:
+            alone = [(0, "request_too_large", answer.reason)] if len(part) == 1 else []
+            return _Outcome(again=[] if alone else list(range(len(part))), dead=alone, halve=not alone)
         if answer.status == _BUSY or answer.status >= 500:
-            return None, answer.reason
+            return _Outcome(again=list(range(len(part))), reason=answer.reason)
         raise StoreError(f"{self._client.target.place}: bulk to {part.index}: {answer.reason}")
 
     def _send(self, part: Documents, wanted: str) -> Answer:
@@ -211,7 +217,7 @@ def _only_conflicts(answer: Answer) -> bool:
     return all(_item(each).get("error", {}).get("type") == _CONFLICT for each in answer.content.get("items", ()))
 
 
-def _read(answer: Answer, count: int) -> _Outcome:
+def _read(answer: Answer) -> _Outcome:
     """What an answer says of each document; a brief answer has conflicts only."""
     items = answer.content.get("items", ()) if answer.content.get("errors") else ()
     outcome = _Outcome()
@@ -225,6 +231,7 @@ def _read(answer: Answer, count: int) -> _Outcome:
             outcome.conflicts += 1
         elif status == _BUSY or status >= 500 or kind in _TRANSIENT:
             outcome.again.append(place)
+            outcome.reason = f"{kind}: {error.get('reason')}"
         elif status in _DENIED:
             raise StoreError(f"bulk: not allowed: {kind}: {error.get('reason')}")
         else:
@@ -235,12 +242,6 @@ def _read(answer: Answer, count: int) -> _Outcome:
 def _item(operation: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = next(iter(operation.values()))
     return found
-
-
-def _first_error(answer: Answer | None) -> str:
-    items = answer.content.get("items", ()) if answer else ()
-    errors = (_item(each).get("error") for each in items)
-    return next((f"{error.get('type')}: {error.get('reason')}" for error in errors if error), "no reason given")
 
 
 def _one(part: Documents, place: int) -> memoryview:

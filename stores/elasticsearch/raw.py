@@ -207,8 +207,9 @@ def _late(judged: Judged) -> pa.StringArray:
 def _hosts(columns: Columns) -> pa.StringArray:
     """Both ends, as many as there are, the destination first as OpenNMS has them."""
     ends = [columns.address(name).rows() for name in reversed(ENDS)]
-    inner = pc.binary_join_element_wise(*ends, ",", null_handling="skip")
-    return pc.binary_join_element_wise(',"hosts":[', inner, "]", "")
+    between = pc.if_else(pc.and_(*(end.is_valid() for end in ends)), ",", "")
+    first, second = (pc.fill_null(end, "") for end in ends)
+    return pc.binary_join_element_wise(',"hosts":[', first, between, second, "]", "")
 
 
 def _conversations(columns: Columns) -> pa.StringArray:

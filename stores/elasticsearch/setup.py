@@ -27,7 +27,7 @@ def install(client: Client, days: dict[str, float]) -> Iterator[str]:
         client.ask("PUT", f"/_index_template/{name}", template)
         yield f"index template {name} for {', '.join(template['index_patterns'])}"
     if not lifecycle:
-        yield "this server has no lifecycle management: run `nephrite retention` once a day"
+        yield "this server has no lifecycle management: run this command with --expire once a day"
 
 
 def has_lifecycle(client: Client) -> bool:

@@ -1,0 +1,88 @@
+"""`nephrite setup`: what it installs, what it says, what it deletes; and the ways to be let in."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from common.errors import StoreError
+from stores.commands import app_commands
+from stores.elasticsearch.client import Client
+from stores.elasticsearch.layout import AGGREGATES, RAW
+from stores.elasticsearch.setup import expire, install
+from stores.elasticsearch.target import Target
+from tests.servers.elasticsearch import PASSWORD, ElasticsearchServer
+from tests.servers.registry import ServerUnavailableError
+from tests.stores.stores import target_of, wipe
+
+pytestmark = pytest.mark.server("elasticsearch")
+DAYS = {RAW: 7.0, AGGREGATES: 365.0}
+
+
+def test_the_command_installs_templates_and_says_that_there_are_no_lifecycles(elasticsearch: ElasticsearchServer) -> None:
+    app = typer.Typer()
+    app_commands(app)
+    prefix = elasticsearch.new_prefix()
+    url = f"elasticsearch://127.0.0.1:{elasticsearch.port}?prefix={prefix}&profile=opennms"
+    for _ in range(2):
+        result = CliRunner().invoke(app, [url, "--expire"])
+        assert result.exit_code == 0, result.output
+    assert f"index template {prefix}netflow for {prefix}netflow-*" in result.output
+    assert "this server has no lifecycle management" in result.output
+    client = Client.open(Target.parse(url))
+    mapping = client.ask("GET", f"/_index_template/{prefix}netflow")["index_templates"][0]["index_template"]["template"]["mappings"]
+    assert mapping["_source"] == {"enabled": False}
+    assert mapping["properties"]["netflow"]["properties"]["convo_key"] == {"type": "keyword", "index": False}
+    wipe(client)
+
+
+def test_only_old_daily_indices_of_this_prefix_go(elasticsearch: ElasticsearchServer) -> None:
+    client = Client.open(replace(target_of(elasticsearch), prefix=elasticsearch.new_prefix()))
+    prefix = client.target.prefix
+    names = ["netflow-2026-01-01", "netflow-2026-01-02", "netflow-notes", "netflow_agg-2025-01-01", "netflow_agg-2026-01-01"]
+    for name in names:
+        client.ask("PUT", f"/{prefix}{name}")
+    now_s = 1_767_225_600 + 9 * 86_400  # 2026-01-10
+    assert list(expire(client, DAYS, now_s)) == [f"{prefix}netflow-2026-01-01", f"{prefix}netflow_agg-2025-01-01"]
+    left = client.ask("GET", f"/{prefix}*?filter_path=*.settings.index.uuid")
+    assert sorted(left) == [
+        f"{prefix}{name}" for name in names if name in ("netflow-2026-01-02", "netflow-notes", "netflow_agg-2026-01-01")
+    ]
+    wipe(client)
+
+
+@pytest.fixture(scope="module")
+def secure() -> Iterator[ElasticsearchServer]:
+    try:
+        server = ElasticsearchServer(secure=True)
+        server.start()
+    except ServerUnavailableError as error:
+        pytest.skip(str(error))
+    yield server
+    server.wipe()
+
+
+def test_password_api_key_and_certificate(secure: ElasticsearchServer, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text(PASSWORD + "\n")
+    host = (f"localhost:{secure.port}",)
+    by_password = Target(host, tls=True, ca_file=str(secure.certificate), user="elastic", password_file=str(tmp_path / "password"))
+    admin = Client.open(by_password)
+    assert any("no lifecycle" in step for step in install(admin, DAYS))
+    privileges = {"writer": {"index": [{"names": ["netflow-*"], "privileges": ["create_index", "create"]}]}}
+    key = admin.ask("POST", "/_security/api_key", {"name": "writer", "role_descriptors": privileges})["encoded"]
+    (tmp_path / "key").write_text(key)
+    writer = Client.open(Target(host, tls=True, ca_file=str(secure.certificate), api_key_file=str(tmp_path / "key")))
+    line = orjson.dumps({"create": {"_id": "1"}}) + b'\n{"@timestamp":1}\n'
+    assert writer.send("POST", "/netflow-2026-01-01/_bulk", line, "application/x-ndjson").content["errors"] is False
+    with pytest.raises(StoreError, match="status 403: security_exception"):
+        writer.ask("PUT", "/other")
+    (tmp_path / "password").write_text("wrong")
+    with pytest.raises(StoreError, match="status 401") as refused:
+        Client.open(by_password).ask("GET", "/")
+    assert "wrong" not in str(refused.value)
+    with pytest.raises(StoreError, match="CERTIFICATE_VERIFY_FAILED"):
+        Client.open(Target(host, tls=True)).ask("GET", "/")
