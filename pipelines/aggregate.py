@@ -1,10 +1,11 @@
-"""The pipeline as a diagram, over one micro-batch run on the in-process runner.
+"""The pipeline as a diagram, for micro-batch runs on the in-process runner.
 
 lanes -> accepted batches -> enriched flows -> raw files
                                           \\-> parts -> by (lane, window) -> lane state -> aggregate files
 """
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import apache_beam as beam
@@ -62,9 +63,10 @@ class WriteAggregates(beam.DoFn):
             take(self._token).files.extend(write_aggregates(self._folder, pa.concat_tables(self._tables)))
 
 
-def read_lane(token: str, lane: int) -> Iterable[AcceptedBatch]:
-    """The batches that the driver accepted for a lane, in order."""
-    return take(token).accepted[lane]
+def accepted_batches(token: str) -> Iterator[AcceptedBatch]:
+    """The batches that the driver accepted for this run, in the order of each lane's log."""
+    accepted = take(token).accepted
+    return itertools.chain.from_iterable(accepted[lane] for lane in sorted(accepted))
 
 
 def due_keys(token: str) -> Iterator[tuple[bytes, bytes]]:
@@ -73,11 +75,11 @@ def due_keys(token: str) -> Iterator[tuple[bytes, bytes]]:
 
 
 def build_run(pipeline: beam.Pipeline, token: str, folder: Path, enricher: Enricher, limits: Limits, raw: bool) -> None:
-    """Adds one run's transforms to `pipeline`; its files go to `folder`."""
+    """Adds the transforms of a driver's runs to `pipeline`; files go to `folder`, data comes and goes under `token`."""
     flows = (
         pipeline
-        | "Lanes" >> beam.Create(sorted(take(token).accepted), reshuffle=False)
-        | "Read" >> beam.FlatMap(lambda lane: read_lane(token, lane))
+        | "Run" >> beam.Impulse()
+        | "Read" >> beam.FlatMap(lambda _: accepted_batches(token))
         | "Enrich" >> beam.ParDo(Enrich(enricher))
     )
     if raw:
@@ -85,8 +87,8 @@ def build_run(pipeline: beam.Pipeline, token: str, folder: Path, enricher: Enric
     parts = flows | "Lay out" >> beam.ParDo(LayOut(limits)).with_output_types(tuple[bytes, bytes])
     due = (
         pipeline
-        | "Marks" >> beam.Create([token], reshuffle=False)
-        | "Due" >> beam.FlatMap(due_keys).with_output_types(tuple[bytes, bytes])
+        | "Marks" >> beam.Impulse()
+        | "Due" >> beam.FlatMap(lambda _: due_keys(token)).with_output_types(tuple[bytes, bytes])
     )
     (
         (parts, due)

@@ -3,17 +3,18 @@
 In: new entries of the bus. Out: Parquet files and one transaction of the manifest per run, which holds offsets, lane logs,
 window state and the list of files together: a crash anywhere repeats the run harmlessly. Refuses to know how a window is
 computed. The runner is named explicitly: Beam's switching DirectRunner would look for another one, and on endless input never
-gives anything.
+gives anything. The program is built once and run many times: building it costs three times what running it does.
 """
 
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from threading import Event
-from typing import Final
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.transforms.environments import EmbeddedPythonEnvironment
 
 from bus.contract import Source
 from columns.enrich import Enricher
@@ -22,13 +23,11 @@ from columns.log import LaneLog
 from columns.marks import mark_times
 from flowpb.groupings import FINAL_DELAY_MS, HORIZON_MS, WINDOW_MS
 from pipelines.aggregate import build_run
-from pipelines.handover import Run, Window, handed_over
+from pipelines.handover import Run, Window, handed_over, new_token
 from pipelines.intake import Intake, frontiers
 from stores.parquet.manifest import Commit, Manifest, WindowState
 from transforms.carried_state import CarriedWindow, Stepped
 from transforms.flows import NAMESPACE
-
-_RUNNER: Final = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +51,32 @@ class Work:
     raw: bool = True
 
 
+class Program:
+    """A Beam pipeline that is built once and run, in this process, as often as wanted."""
+
+    def __init__(self, build: Callable[[beam.Pipeline], None]) -> None:
+        self._options = PipelineOptions([])
+        pipeline = beam.Pipeline(FnApiRunner(), options=self._options)
+        build(pipeline)
+        self._proto = pipeline.to_runner_api(default_environment=EmbeddedPythonEnvironment.default())
+
+    def run(self) -> dict[str, int]:
+        """Runs it to its end; returns its counters that are not 0. Raises what a transform raised."""
+        result = FnApiRunner().run_via_runner_api(self._proto, self._options)
+        result.wait_until_finish()
+        counters = result.metrics().query()["counters"]
+        return {c.key.metric.name: c.committed for c in counters if c.key.metric.namespace == NAMESPACE and c.committed}
+
+
 class MicroBatches:
     """Drives runs over one bus into one manifest. Not thread-safe; one driver per manifest."""
 
     def __init__(self, source: Source, manifest: Manifest, work: Work) -> None:
         self._source, self._manifest, self._work = source, manifest, work
+        token = self._token = new_token()
+        self._program = Program(
+            lambda pipeline: build_run(pipeline, token, manifest.pending_dir, work.enricher, work.limits, work.raw)
+        )
         carried = manifest.load()
         self._positions = dict(carried.positions)
         self._logs = {lane: LaneLog.unpack(data) for lane, data in carried.lanes.items()}
@@ -70,7 +90,8 @@ class MicroBatches:
             return RunReport(committed=False)
         now = frontiers(intake.logs)
         run = Run(intake.accepted, self._windows, now, list(self._due(now)))
-        counted = self._execute(run)
+        with handed_over(self._token, run):
+            counted = self._program.run()
         self._manifest.commit(_commit_of(intake, positions, run, counted))
         self._logs = intake.logs
         self._positions.update(positions)
@@ -116,15 +137,6 @@ class MicroBatches:
         for (lane, window_start_ms), carried in self._windows.items():
             if mark_times(window_start_ms)[carried.next_mark] <= now.get(lane, 0):
                 yield lane, window_start_ms
-
-    def _execute(self, run: Run) -> dict[str, int]:
-        with handed_over(run) as token:
-            pipeline = beam.Pipeline(_RUNNER, options=PipelineOptions([]))
-            build_run(pipeline, token, self._manifest.pending_dir, self._work.enricher, self._work.limits, self._work.raw)
-            result = pipeline.run()
-            result.wait_until_finish()
-        counters = result.metrics().query()["counters"]
-        return {c.key.metric.name: c.committed for c in counters if c.key.metric.namespace == NAMESPACE and c.committed}
 
     def _remember(self, stepped: Stepped) -> None:
         key = (stepped.lane, stepped.window_start_ms)

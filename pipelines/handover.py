@@ -1,7 +1,7 @@
 """Hands the data of one micro-batch run to its transforms through this module.
 
 Beam pickles whatever is given to `Create`; batches and carried state are far too large for that, and live in this process anyway.
-Runs are told apart by a token, so that nothing of a failed run is mistaken for the next one's.
+A driver's program is built once and finds the run of the moment under the driver's token.
 """
 
 import itertools
@@ -34,13 +34,17 @@ _RUNS: dict[str, Run] = {}
 _NUMBERS: Final = itertools.count(1)
 
 
+def new_token() -> str:
+    """A name for a driver of this process."""
+    return f"driver-{next(_NUMBERS)}"
+
+
 @contextmanager
-def handed_over(run: Run) -> Iterator[str]:
-    """The token under which the transforms of this process find the run."""
-    token = f"run-{next(_NUMBERS)}"
+def handed_over(token: str, run: Run) -> Iterator[None]:
+    """Puts the run where the transforms of the driver's program find it."""
     _RUNS[token] = run
     try:
-        yield token
+        yield
     finally:
         del _RUNS[token]
 

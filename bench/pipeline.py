@@ -1,0 +1,77 @@
+"""How much of a core the embedded pipeline takes: batches on a bus in memory -> enriched, classified, aggregated documents.
+
+The traffic is the scenario `bench` (50 exporters, 400 interfaces) at 100,000 flows a second, or a capture; runs take about one
+second of it, as the service does. CPU is that of this process, everything included: Beam, the manifest, files and their syncs.
+"""
+
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from bus.memory import MemoryLog, MemoryProducer, MemorySource
+from common.config import Ingest, Settings
+from ingest.loadgen.builtin import BUILTIN
+from ingest.loadgen.run import Player
+from ingest.replay import entries_of_capture
+from pipelines.direct import MicroBatches, Work
+from pipelines.embedded import work_of
+from stores.parquet.manifest import Manifest
+
+RATE: Final = 100_000
+LANES: Final = 16
+START_MS: Final = 1_700_000_040_000
+_CLOSING: Final = 0.97
+Entries = Sequence[tuple[int, bytes]]
+
+
+def measure(capture: Path | None, seconds: int) -> dict[str, Any]:
+    """Flows, CPU seconds per million flows and flows per second, with and without raw flows."""
+    entries = list(entries_of_capture(capture, Ingest(), LANES, "bench")) if capture else generated(seconds)
+    return {
+        "traffic": str(capture or f"bench, {RATE} flows/s, {seconds} s"),
+        "aggregates": _run(entries, seconds, raw=False),
+        "aggregates_and_raw": _run(entries, seconds, raw=True),
+    }
+
+
+def generated(seconds: int) -> Entries:
+    """Bus entries of the scenario `bench` at RATE."""
+    scenario = BUILTIN["bench"].model_copy(update={"rate": RATE, "duration_s": seconds})
+    entries: list[tuple[int, bytes]] = []
+    Player(scenario, START_MS, lambda _task, _reached: None, lambda: False).to_bus(
+        lambda entry: entries.append((entry.lane, entry.value)) is None, with_answer=False
+    )
+    return entries
+
+
+def slices(entries: Entries, seconds: int) -> Iterator[Entries]:
+    """About a second of entries at a time; what only closes windows comes last, in one."""
+    step = max(1, math.ceil(len(entries) * _CLOSING / seconds))
+    yield from (entries[at : at + step] for at in range(0, len(entries), step))
+
+
+def _run(entries: Entries, seconds: int, raw: bool) -> dict[str, Any]:
+    log = MemoryLog(LANES)
+    producer = MemoryProducer(log)
+    base = work_of(Settings())
+    work = Work(base.enricher, base.limits, LANES, raw=raw)
+    with tempfile.TemporaryDirectory(prefix="nephrite-bench-") as folder, Manifest.open(Path(folder), writer=True) as manifest:
+        driver = MicroBatches(MemorySource(log), manifest, work)
+        flows, cpu, wall = 0, 0.0, 0.0
+        for number, due in enumerate(slices(entries, seconds)):
+            for lane, value in due:
+                producer.send(lane, value)
+            started = time.process_time(), time.perf_counter()
+            done = driver.drain()
+            if number:  # in the first, rules are compiled and modules loaded, once in a process's life
+                flows, cpu, wall = flows + done, cpu + time.process_time() - started[0], wall + time.perf_counter() - started[1]
+        documents = manifest.load().counters.get("pipeline_documents_total", 0)
+    return {
+        "flows": flows,
+        "documents": documents,
+        "flows_per_second": round(flows / wall),
+        "cpu_seconds_per_million_flows": round(cpu / flows * 1e6, 2),
+    }
