@@ -108,6 +108,9 @@ class Ingest(_Section):
     queue_bytes: int = Field(32 << 20, ge=1 << 20, description="Datagrams that wait for decoding, in octets; more is dropped.")
     outbox_bytes: int = Field(64 << 20, ge=1 << 20, description="Batches that wait for the bus, in octets; then input stops.")
     state_file: str = Field("ingest-state.bin", description="Templates and samplers over a restart; relative to data_dir.")
+    flow_documents: str = Field(
+        "", description="kafka://host:9092/topic that also gets every flow as one FlowDocument of OpenNMS; empty sends none."
+    )
     share_templates: str = Field(
         "", description="Templates of all collectors: a folder, or kafka: for a topic beside the bus's; empty shares nothing."
     )
@@ -148,6 +151,7 @@ class Enrichment(_Section):
     rules: str = Field("", description="Classification rules, a CSV or YAML file; empty takes the pre-defined ones alone.")
     private_networks: tuple[str, ...] = Field((), description="Networks that count as private; empty takes those of the RFCs.")
     inventory: str = Field("", description="Snapshot made by `nephrite inventory`; empty adds nothing of nodes and networks.")
+    as_number: Literal["exporter", "database"] = Field("exporter", description="Whose AS number holds where both have one.")
     client: bool = Field(False, description="Say which end of a flow asked and which served.")
     hostnames: bool = Field(False, description="Add names of addresses by reverse DNS, as far as they are known already.")
     name_servers: tuple[str, ...] = Field(

@@ -34,6 +34,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("ingest_batch_bytes_total", "their octets", ()),
     Metric("ingest_bus_errors_total", "failed attempts to give batches to the bus", ()),
     Metric("ingest_batches_lost_total", "batches that the bus had not taken when the service had to end", ()),
+    Metric("ingest_flow_documents_total", "flows sent as OpenNMS documents, or not", ("result",)),
     Metric("ingest_sharing_errors_total", "failed attempts to share templates with other collectors", ()),
     Metric("ingest_dead_letters_total", "undecodable datagrams kept for a second look, or not", ("result",)),
     Metric("ingest_reloads_total", "attempts to bring a changed configuration into force", ("result",)),

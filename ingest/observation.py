@@ -1,4 +1,4 @@
-"""What the service shows and keeps of the traffic that passes: the board of exporters, dead letters, and the tap.
+"""What the service shows and keeps of the traffic that passes: the board of exporters, dead letters, and taps.
 
 In: what the line lets it see. Out: rows, letters and text, elsewhere. All of it is bounded, and none of it can fail the line.
 """
@@ -17,12 +17,12 @@ Tap = Callable[[pa.RecordBatch], None]
 
 
 class Observation:
-    """The observer of a live line. `letters` and `tap` may be missing."""
+    """The observer of a live line. `letters` may be missing."""
 
-    def __init__(self, board: ExporterBoard, letters: DeadLetterStore | None = None, tap: Tap | None = None) -> None:
+    def __init__(self, board: ExporterBoard, letters: DeadLetterStore | None = None, taps: Sequence[Tap] = ()) -> None:
         self.board = board
         self.letters = letters
-        self._tap = tap
+        self._taps = tuple(taps)
 
     def faulty(self, datagram: Datagram, problems: Sequence[Problem], flows: int) -> None:
         """Remember the error; keep the datagram if a part of it was not decoded for good."""
@@ -34,10 +34,10 @@ class Observation:
             self.letters.put(datagram, undecodable[-1], flows > 0)
 
     def drained(self, flows: Mapping[int, pa.RecordBatch]) -> None:
-        """Show the flows to the tap."""
-        if self._tap is not None:
+        """Show the flows to the taps."""
+        for tap in self._taps:
             for lane in sorted(flows):
-                self._tap(flows[lane])
+                tap(flows[lane])
 
     def reported(self, reports: Reports, now_ms: int) -> None:
         """Bring the board up to date; what was kept becomes readable."""

@@ -25,6 +25,7 @@ from ingest.chunks import Chunk, ChunkQueue
 from ingest.dead_letters import DeadLetterStore
 from ingest.decoder import Datagram, Decoder
 from ingest.exporter_rules import ExporterRules
+from ingest.interop import FlowDocumentSender
 from ingest.keeper import StateKeeper
 from ingest.line import Line
 from ingest.listeners.receivers import Endpoint, Receivers
@@ -82,7 +83,8 @@ class IngestService:
         self._identity = Identity(collector_name(ingest), self._keeper.epoch, lanes)
         self._batcher = Batcher(ingest, self._identity)
         self._board = ExporterBoard()
-        self._observation = Observation(self._board, None, tap)
+        self._interop = FlowDocumentSender(settings) if ingest.flow_documents else None
+        self._observation = Observation(self._board, None, [each for each in (tap, self._interop) if each is not None])
         self._line = Line(self._keeper.decoder, self._batcher, self._observation)
         self._queue = ChunkQueue(ingest.queue_bytes)
         self._receivers = Receivers(ingest.listeners, self._queue, clock, identify_by(ingest, self._batcher.rules))
@@ -109,8 +111,9 @@ class IngestService:
             self._keeper.unlock()
             raise
         self._outbox.start()
-        if self._sharer is not None:
-            self._sharer.start()
+        for companion in (self._sharer, self._interop):
+            if companion is not None:
+                companion.start()
         self._thread.start()
         self._receivers.start()
 
@@ -138,8 +141,9 @@ class IngestService:
         self._queue.wake()
         self._thread.join()
         lost = self._outbox.stop(STOP_S)
-        if self._sharer is not None:
-            self._sharer.stop()
+        for companion in (self._sharer, self._interop):
+            if companion is not None:
+                companion.stop()
         self._tallies.collect()
         self.counters.add("ingest_batches_lost_total", lost)
         if self._observation.letters is not None:
@@ -208,6 +212,7 @@ class IngestService:
         tallies.watch("ingest_batches_lost_total", lambda: outbox.refused)
         tallies.watch("ingest_state_errors_total", lambda: self._keeper.errors)
         tallies.watch("ingest_sharing_errors_total", lambda: self._sharer.errors if self._sharer else 0)
+        tallies.watch_family("ingest_flow_documents_total", "result", lambda: self._interop.totals if self._interop else {})
         tallies.watch_family("ingest_reloads_total", "result", lambda: self._reloads)
         tallies.watch_family("ingest_dead_letters_total", "result", lambda: letter_totals(self._observation.letters))
         return tallies

@@ -1,11 +1,13 @@
 """The systemd unit we ship: what it starts exists, it is no superuser, and its stop is longer than ours."""
 
+import re
 import shlex
 from pathlib import Path
 
 import typer
 from typer.testing import CliRunner
 
+from common.config import load_settings
 from common.errors import ConfigError
 from ingest.commands import app_commands
 from ingest.service import STOP_S
@@ -34,3 +36,19 @@ def test_it_is_no_superuser_and_has_time_to_flush() -> None:
     assert int(unit["TimeoutStopSec"]) > STOP_S + 10
     assert unit["RestartPreventExitStatus"] == str(ConfigError.exit_code)
     assert unit["NoNewPrivileges"] == "yes"
+
+
+def test_the_configuration_we_ship_listens_on_the_customary_ports() -> None:
+    settings = load_settings(UNIT.with_name("nephrite.yaml"), {})
+    places = {(listener.transport, listener.port) for listener in settings.ingest.listeners}
+    assert places == {("udp", 9999), ("udp", 2055), ("udp", 4739), ("udp", 6343), ("tcp", 4739)}
+
+
+def test_what_is_commented_out_there_can_be_used_too(tmp_path: Path) -> None:
+    lines = UNIT.with_name("nephrite.yaml").read_text(encoding="utf-8").splitlines()
+    everything = tmp_path / "all.yaml"
+    everything.write_text("\n".join(re.sub(r"^(  +)# ", r"\1", line) for line in lines))
+    settings = load_settings(everything, {})
+    assert [listener.port for listener in settings.ingest.listeners if listener.transport == "tls"] == [4740]
+    assert settings.ingest.processes == 4
+    assert [len(entry.networks) for entry in settings.ingest.exporter_settings] == [1, 1]
