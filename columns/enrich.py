@@ -39,6 +39,7 @@ class Enricher:
     rules: str = ""
     inventory: str = ""
     client: bool = False
+    database_as_first: bool = False
     hostnames: Hostnames | None = None
 
     @classmethod
@@ -50,7 +51,8 @@ class Enricher:
     def of(cls, settings: Enrichment, hostnames: Hostnames | None = None) -> "Enricher":
         """As configured; raises ConfigError if a file cannot be used, so that a service does not start with a bad one."""
         networks = settings.private_networks or PRIVATE_NETWORKS
-        enricher = cls(networks, settings.rules, settings.inventory, settings.client, hostnames)
+        database_first = settings.as_number == "database"
+        enricher = cls(networks, settings.rules, settings.inventory, settings.client, database_first, hostnames)
         enricher.classifier()
         enricher.snapshot()
         return enricher
@@ -69,7 +71,7 @@ class Enricher:
         added = self._applications(flows, NOTHING_KNOWN if inventory is None else inventory)
         added |= locality_columns(flows, self.private_networks)
         if inventory is not None:
-            added |= inventory_columns(flows, inventory.snapshot)
+            added |= inventory_columns(flows, inventory.snapshot, self.database_as_first)
         if self.client:
             added["client"] = client_column(flows)
         if self.hostnames is not None:

@@ -82,6 +82,10 @@ class Inventory:
             self.described[key] = _described(self.snapshot, address, location)
         return self.described[key]
 
+    def knows(self, address: bytes, location: str | None) -> bool:
+        """Whether there is a node with this address (16 bytes) at this location."""
+        return _row(self.snapshot, address, location) >= 0
+
 
 @lru_cache(maxsize=4)
 def process_inventory(path: str) -> Live[Inventory]:
@@ -89,8 +93,11 @@ def process_inventory(path: str) -> Live[Inventory]:
     return follow(lambda: Inventory(open_snapshot(Path(path))), lambda: (Path(path),))
 
 
-def inventory_columns(flows: pa.RecordBatch, inventory: Snapshot) -> Columns:
-    """The columns in which anything is known; `src_as` and `dst_as` filled where they are null or 0."""
+def inventory_columns(flows: pa.RecordBatch, inventory: Snapshot, database_first: bool = False) -> Columns:
+    """The columns in which anything is known.
+
+    `src_as` and `dst_as` are filled where the exporter gave none, with `database_first` wherever the database has one.
+    """
     columns: Found = {}
     locations = _Locations.of(flows, inventory)
     nodes = inventory.tables["nodes"]
@@ -103,7 +110,7 @@ def inventory_columns(flows: pa.RecordBatch, inventory: Snapshot) -> Columns:
     for end in _ENDS:
         if picked := locations.nodes(flows, f"{end}_addr", inventory):
             columns |= _node_columns(end, picked, nodes)
-            columns |= _address_columns(flows, end, inventory)
+            columns |= _address_columns(flows, end, inventory, database_first)
     version = pa.DictionaryArray.from_arrays(pa.array(np.zeros(flows.num_rows, np.int32)), pa.array([inventory.version]))
     return {name: column for name, column in columns.items() if column is not None} | {"inventory_version": version}
 
@@ -152,10 +159,13 @@ def distinct(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.in
     return encoded.dictionary.to_numpy(zero_copy_only=False), encoded.indices.to_numpy(zero_copy_only=False)
 
 
-def _described(snapshot: Snapshot, address: bytes, location: str | None) -> Exporter:
+def _row(snapshot: Snapshot, address: bytes, location: str | None) -> int:
     place = ANYWHERE if location is None else snapshot.location_ids.get(location, ANYWHERE)
-    (row,) = snapshot.nodes_at(halves(pa.array([address], pa.binary(16))), np.array([place], np.int32)).tolist()
-    number = int.from_bytes(address, "big")
+    return int(snapshot.nodes_at(halves(pa.array([address], pa.binary(16))), np.array([place], np.int32))[0])
+
+
+def _described(snapshot: Snapshot, address: bytes, location: str | None) -> Exporter:
+    number, row = int.from_bytes(address, "big"), _row(snapshot, address, location)
     if row < 0:
         return Exporter(number, location)
     node = snapshot.tables["nodes"][row].as_py()
@@ -183,7 +193,7 @@ def _interface_columns(flows: pa.RecordBatch, name: str, exporters: Picked, inve
     }
 
 
-def _address_columns(flows: pa.RecordBatch, end: str, inventory: Snapshot) -> Found:
+def _address_columns(flows: pa.RecordBatch, end: str, inventory: Snapshot, database_first: bool) -> Found:
     column = flows.column(f"{end}_addr")
     addresses, place = halves(column.dictionary), places(column)
     labels, systems, countries = (
@@ -191,17 +201,22 @@ def _address_columns(flows: pa.RecordBatch, end: str, inventory: Snapshot) -> Fo
     )
     columns = {f"{end}_{name}": labels.text(inventory.tables["labels"].field(name)) for name in LABELS}
     columns[f"{end}_country"] = countries.text(inventory.tables["countries"].field("code"))
-    return columns | dict(_system_columns(flows, end, systems, inventory))
+    return columns | dict(_system_columns(flows, end, systems, inventory, database_first))
 
 
-def _system_columns(flows: pa.RecordBatch, end: str, systems: Picked, inventory: Snapshot) -> Iterator[tuple[str, pa.Array | None]]:
-    """AS number where the exporter gave none, and the name of the number that holds then."""
+def _system_columns(
+    flows: pa.RecordBatch, end: str, systems: Picked, inventory: Snapshot, database_first: bool
+) -> Iterator[tuple[str, pa.Array | None]]:
+    """The AS number that holds, and its name. An exporter's 0 is no number (RFC 7607)."""
     table = inventory.tables["systems"]
     number = systems.numbers(table.field("number"))
     if f"{end}_as" in flows.schema.names:
         exported = flows.column(f"{end}_as")
-        missing = pc.fill_null(pc.equal(exported, 0), True)
-        number = exported if number is None else pc.if_else(missing, pc.coalesce(number, exported), exported)
+        if number is None or database_first:
+            number = exported if number is None else pc.coalesce(number, exported)
+        else:
+            missing = pc.fill_null(pc.equal(exported, 0), True)
+            number = pc.if_else(missing, pc.coalesce(number, exported), exported)
     if number is not None:
         numbers, place = distinct(_filled(number, 0).astype(np.int64))
         yield f"{end}_as", number

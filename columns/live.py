@@ -4,6 +4,7 @@ In: how to read it, and which files it is made of. Out: the newest that could be
 and its faults to be seen. Refuses to know what it is. One thread reads; the others take what is there.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -14,6 +15,7 @@ from typing import Final, Generic, TypeVar
 from common.errors import NephriteError
 
 T = TypeVar("T")
+_LOG: Final = logging.getLogger(__name__)
 _LOOK_EVERY_S: Final = 5.0
 
 Signature = tuple[tuple[str, int, int, int], ...]
@@ -60,6 +62,7 @@ class Live(Generic[T]):
         except NephriteError as error:
             self.problems = tuple(str(error).splitlines())
             self.failures += 1
+            _LOG.warning("what was in force stays: %s", "; ".join(self.problems))
         self.signature = signature
 
     def _look(self) -> None:

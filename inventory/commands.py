@@ -10,6 +10,7 @@ import pyarrow as pa
 import typer
 
 from columns.ranges import halves
+from columns.rules.stored import stored_flows
 from columns.snapshot import ANYWHERE, LABELS, Snapshot, open_snapshot
 from common.addresses import pack_address
 from common.clock import wall_clock
@@ -21,6 +22,7 @@ from inventory.gather import Gatherer
 from inventory.serve import SNAPSHOT_PATH, serving
 from inventory.settings import read_settings
 from inventory.sources import sources_of
+from inventory.unknown import unknown_exporters
 
 inventory_app = typer.Typer(help="Nodes, interfaces and networks: what flows are enriched with.", no_args_is_help=True)
 
@@ -94,6 +96,17 @@ def show(
     opened = open_snapshot(snapshot)
     rows = _about(opened, address, location) if address else _sizes(opened)
     typer.echo(render_rows(("what", "value"), rows, form), nl=False)
+
+
+@inventory_app.command()
+def unknown(
+    snapshot: SnapshotFile,
+    flows: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Parquet files or folders of stored flows.")],
+    form: RowFormatOption = RowFormat.TABLE,
+) -> None:
+    """List exporters of stored flows that the snapshot does not know, those with most flows first."""
+    rows = unknown_exporters(open_snapshot(snapshot), stored_flows(flows))
+    typer.echo(render_rows(("exporter", "location", "flows"), rows, form), nl=False)
 
 
 def follow_sources(gatherer: Gatherer, stopped: threading.Event) -> None:

@@ -62,7 +62,7 @@ def test_faults_of_a_yaml_file(tmp_path: Path, text: str, message: str) -> None:
         read_book(path)
 
 
-def test_live_rules_follow_their_file_and_outlive_a_bad_one(tmp_path: Path) -> None:
+def test_live_rules_follow_their_file_and_outlive_a_bad_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path, now = tmp_path / "rules.csv", [0.0]
     path.write_text("first;tcp;;;;80;;\n")
     live = open_rules(path, clock=lambda: now[0])
@@ -83,6 +83,8 @@ def test_live_rules_follow_their_file_and_outlive_a_bad_one(tmp_path: Path) -> N
     assert live.problems == (f"{path}: line 1, protocol: 'tcpp' is no IANA protocol keyword or number",)
     now[0] = 15.0
     assert (in_force(), live.failures) == ("the second", 1), "a file that did not change is not read again"
+    fault = f"what was in force stays: {path}: line 1, protocol: 'tcpp' is no IANA protocol keyword or number"
+    assert [record.getMessage() for record in caplog.records] == [fault]
     path.unlink()
     now[0] = 20.0
     assert (in_force(), live.failures) == ("the second", 2)

@@ -125,12 +125,20 @@ def test_networks(tmp_path: Path) -> None:
     }
 
 
-def test_the_exporters_as_holds(tmp_path: Path) -> None:
-    flows = _flows([(None, None, None, "192.0.2.1")] * 4).append_column("src_as", pa.array([None, 0, 7, 9], pa.uint32()))
-    columns = inventory_columns(flows, _networks(tmp_path))
+@pytest.mark.parametrize(
+    ("database_first", "numbers", "names"),
+    [
+        (False, [64_500, 64_500, 7, 9, 0], ["Example", "Example", "Seven", None, None]),
+        (True, [64_500, 64_500, 64_500, 64_500, 0], ["Example"] * 4 + [None]),
+    ],
+)
+def test_whose_as_number_holds(tmp_path: Path, database_first: bool, numbers: list[int], names: list[str | None]) -> None:
+    addresses = ["192.0.2.1"] * 4 + ["10.200.0.1"]
+    flows = _flows([(None, None, None, address) for address in addresses])
+    flows = flows.append_column("src_as", pa.array([None, 0, 7, 9, 0], pa.uint32()))
+    columns = inventory_columns(flows, _networks(tmp_path), database_first)
     assert columns["src_as"].type == BY_NAME["src_as"].type
-    assert columns["src_as"].to_pylist() == [64_500, 64_500, 7, 9]
-    assert columns["src_as_name"].to_pylist() == ["Example", "Example", "Seven", None]
+    assert (columns["src_as"].to_pylist(), columns["src_as_name"].to_pylist()) == (numbers, names)
 
 
 def test_empty_flows_and_an_empty_inventory(tmp_path: Path) -> None:

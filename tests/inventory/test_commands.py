@@ -4,6 +4,8 @@ import json
 import threading
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import typer
 from typer.testing import CliRunner, Result
@@ -65,6 +67,19 @@ def test_a_source_that_never_answered_fails(sources: Path) -> None:
     result = _run("build", sources)
     assert isinstance(result.exception, NephriteError)
     assert str(result.exception) == "sources that never answered: file nodes.yaml"
+
+
+def test_exporters_that_are_not_in_it(sources: Path, tmp_path: Path) -> None:
+    _run("build", sources)
+    exporters = ["10.0.0.1", "10.0.0.1", "10.0.0.9", "10.0.0.9", "10.0.0.9", None]
+    table = pa.table({"exporter_addr": exporters, "location": ["Berlin", "Rome", "Berlin", "Berlin", None, "Berlin"]})
+    for number in range(2):
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+    listed = _run("unknown", sources.parent / "inventory.arrow", tmp_path, "--format", "csv")
+    assert listed.stdout == "exporter,location,flows\n10.0.0.9,Berlin,4\n10.0.0.1,Rome,2\n10.0.0.9,,2\n"
+    pq.write_table(pa.table({"exporter_addr": ["10.0.0.8"]}), tmp_path / "other.parquet")
+    listed = _run("unknown", sources.parent / "inventory.arrow", tmp_path / "other.parquet", "--format", "csv")
+    assert listed.stdout == "exporter,location,flows\n10.0.0.8,,1\n"
 
 
 def test_a_copy_of_another_hosts_snapshot(sources: Path, tmp_path: Path) -> None:
