@@ -149,14 +149,17 @@ def open_snapshot(path: Path) -> Snapshot:
 
 
 def write_snapshot(path: Path, tables: Mapping[str, pa.Array], version: str, made_ms: int) -> None:
-    """Puts a file in place, whole. `tables` has an array per column of SCHEMA, sorted by key where there is one."""
+    """Puts a file in place, whole; raises OSError. `tables` has an array per column of SCHEMA, sorted by key where there is one."""
     metadata = {"format": FORMAT, "version": version, "made_ms": str(made_ms)}
     columns = [pa.ListArray.from_arrays(pa.array([0, len(tables[field.name])], pa.int32()), tables[field.name]) for field in SCHEMA]
     batch = pa.RecordBatch.from_arrays(columns, schema=SCHEMA.with_metadata(metadata))
     temporary = path.with_name(f".{path.name}.new")
-    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    temporary.replace(path)
+    try:
+        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def range_columns(table: RangeTable) -> tuple[pa.StructArray, pa.StructArray]:

@@ -14,7 +14,7 @@ from columns.rules.stored import stored_flows
 from columns.snapshot import ANYWHERE, LABELS, Snapshot, open_snapshot
 from common.addresses import pack_address
 from common.clock import wall_clock
-from common.errors import NephriteError, UsageError
+from common.errors import NephriteError, StoreError, UsageError
 from common.process import stop_event
 from common.rows import RowFormat, RowFormatOption, Value, render_rows
 from inventory.fetch import SnapshotFetcher
@@ -113,8 +113,11 @@ def follow_sources(gatherer: Gatherer, stopped: threading.Event) -> None:
     """Refresh until `stopped`; every change and every new failure is a line."""
     failing: set[str] = set()
     while True:
-        if gatherer.refresh():
-            typer.echo(f"snapshot {gatherer.version} written", err=True)
+        try:
+            if gatherer.refresh():
+                typer.echo(f"snapshot {gatherer.version} written", err=True)
+        except StoreError as error:
+            typer.echo(f"warning: {error}", err=True)
         for state in gatherer.states.values():
             if state.failed and state.name not in failing:
                 typer.echo(f"warning: {state.name}: {state.problems[0] if state.problems else 'failed'}", err=True)

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 from columns.snapshot import open_snapshot
 from common.clock import Clock, wall_clock
-from common.errors import ConfigError, NephriteError
+from common.errors import ConfigError, NephriteError, StoreError
 from inventory.compile import Content, compile_content
 from inventory.labels import NO_LABELS, Labels, read_labels
 from inventory.maxmind import NO_COUNTRIES, NO_SYSTEMS, Located, System, read_countries, read_systems
@@ -79,7 +79,7 @@ class Gatherer:
     version: str = ""
 
     def refresh(self) -> bool:
-        """Ask every source; whether there is a new snapshot. Faults are in `states`, and nothing else fails but the disk."""
+        """Ask every source; whether there is a new snapshot. Their faults are in `states`; raises StoreError for the disk's."""
         before: list[tuple[Node, ...]] = []
         for name, source in self.sources:
             if isinstance(source, Following):
@@ -95,7 +95,10 @@ class Gatherer:
         self.version = self.version or _version_of(path)
         if compiled.version == self.version and path.exists():
             return False
-        compiled.write(path, self.clock())
+        try:
+            compiled.write(path, self.clock())
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be written: {error}") from error
         self.version = compiled.version
         return True
 
@@ -113,7 +116,10 @@ class Gatherer:
         state.failed = False
         state.problems = tuple(str(problem) for problem in gathered.problems[:_MOST_PROBLEMS])
         state.nodes, state.good_ms = gathered.nodes, self.clock()
-        self._remember(state)
+        try:
+            self._remember(state)
+        except OSError as error:
+            state.problems = (*state.problems, f"{state.name}: its answer cannot be kept for a restart: {error}")
 
     def _file(self, name: str, relative: str, read: Callable[[Path], T], former: T) -> T:
         """What a file says, read again only when it changed; the former content where it cannot be read."""

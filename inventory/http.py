@@ -4,6 +4,7 @@ In: a URL and credentials. Out: the JSON value, or SourceError with one line tha
 """
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -22,9 +23,13 @@ class SourceError(InputError):
 
 @dataclass(frozen=True, slots=True)
 class HttpAccess:
-    """How to reach a service. `headers` may carry a token; nothing of them is ever part of a message."""
+    """How to reach a service: the next octets come within `timeout_s`, the whole answer within `total_s`.
+
+    `headers` may carry a token; nothing of them is ever part of a message.
+    """
 
     timeout_s: float = 10.0
+    total_s: float = 300.0
     max_bytes: int = 256 << 20
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     user: str = ""
@@ -46,8 +51,10 @@ class HttpAccess:
         ) as response:
             if response.status_code != requests.codes.ok:
                 raise SourceError(f"{url}: HTTP status {response.status_code}")
-            body = bytearray()
+            body, deadline = bytearray(), time.monotonic() + self.total_s
             for chunk in response.iter_content(_CHUNK):
+                if time.monotonic() > deadline:
+                    raise SourceError(f"{url}: answer takes longer than {self.total_s:g} s")
                 body += chunk
                 if len(body) > self.max_bytes:
                     raise SourceError(f"{url}: answer is larger than {self.max_bytes} octets")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from columns.snapshot import open_snapshot
-from common.errors import ConfigError
+from common.errors import ConfigError, StoreError
 from inventory.gather import Gatherer
 from inventory.settings import read_settings, secret
 from inventory.sources import sources_of
@@ -89,6 +89,15 @@ def test_a_damaged_memory_is_said(files: Path) -> None:
     restarted.refresh()
     assert restarted.states["file nodes.yaml"].age_s(2000) is None
     assert _labels(files) == ["ignored", "b"]
+
+
+def test_a_disk_that_takes_nothing(files: Path) -> None:
+    (files / "inventory-state").write_text("a file where a folder should be")
+    (files / "inventory.arrow").mkdir()
+    gatherer = _gatherer(files, [1000])
+    with pytest.raises(StoreError, match="cannot be written"):
+        gatherer.refresh()
+    assert "cannot be kept for a restart" in gatherer.states["more"].problems[0]
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,8 @@ def test_bounds(json_server: JsonServer) -> None:
     json_server.answers["/x"] = "a" * 1000
     with pytest.raises(SourceError, match="larger than 100 octets"):
         HttpAccess(max_bytes=100).get(f"{json_server.url}/x")
+    with pytest.raises(SourceError, match="takes longer than 0 s"):
+        HttpAccess(total_s=0).get(f"{json_server.url}/x")
     with pytest.raises(SourceError, match="ConnectionError: no answer"):
         _QUICK.get("http://127.0.0.1:9/x")
 
