@@ -13,7 +13,7 @@ import typer
 
 from bus.open import open_producer
 from common.config import Listener, Settings
-from common.errors import ConfigError, UsageError
+from common.errors import ConfigError, NephriteError, UsageError
 from common.logs import set_up_logs
 from common.metrics import Counters
 from common.options import ConfigFile, DataDir, settings_of
@@ -80,11 +80,13 @@ def ingest(
             closing.callback(flow_tap.stop)
         service.start()
         typer.echo(ready_line(service), err=True)
-        while not stopped.wait(_CHECK_S) and not service.wait(0):
+        while not stopped.wait(_CHECK_S) and service.status().running:
             if reload.is_set():
                 reload.clear()
                 _reload(service, read)
         service.stop()
+        if not stopped.is_set():
+            raise NephriteError("ingest ended by itself: one of its threads failed, see above")
 
 
 def _serve_in_processes(settings: Settings, stopped: Event, reload: Event) -> None:

@@ -25,7 +25,7 @@ def pages_of(service: IngestService, bus_counters: Counters) -> Pages:
 
 def _health(service: IngestService) -> Page:
     running = service.status().running
-    return text_page("ok" if running else "the decoding thread has ended", running)
+    return text_page("ok" if running else "a thread of the service has ended", running)
 
 
 def _readiness(service: IngestService) -> Page:

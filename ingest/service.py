@@ -183,7 +183,7 @@ class IngestService:
             self._queue.octets,
             self._outbox.waiting,
             self._outbox.last_error,
-            self._thread.is_alive() and not self._stopping.is_set(),
+            self._thread.is_alive() and self._receivers.alive and not self._stopping.is_set(),
             self._outbox.full,
         )
 

@@ -120,8 +120,13 @@ class Receivers:
 
     @property
     def errors(self) -> int:
-        """Failed receive calls."""
-        return self._udp.errors
+        """Failed receive and accept calls."""
+        return self._udp.errors + (self._streams.errors if self._streams else 0)
+
+    @property
+    def alive(self) -> bool:
+        """Whether all threads run."""
+        return self._udp.alive and (self._streams is None or self._streams.alive)
 
     @property
     def endings(self) -> dict[str, int]:

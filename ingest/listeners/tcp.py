@@ -28,6 +28,7 @@ from ingest.listeners.sources import Identify
 _READ_BYTES: Final = 1 << 16
 _BACKLOG: Final = 128
 _FULL_PAUSE_S: Final = 0.02
+_ACCEPT_PAUSE_S: Final = 0.1
 _LAST_READ_S: Final = 0.1
 _KEEPALIVE: Final = ((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1))
 HANDSHAKE_S: Final = 10.0
@@ -71,6 +72,7 @@ class StreamReceiver:
         self._thread = threading.Thread(target=self._run, name="nephrite-tcp", daemon=True)
         self.addresses: tuple[tuple[str, int], ...] = ()
         self.received = 0
+        self.errors = 0
         self.endings: Counter[str] = Counter()
 
     def open(self, inherited: Sequence[socket.socket] = ()) -> None:
@@ -89,6 +91,11 @@ class StreamReceiver:
         if faults:
             self.close()
             raise ConfigError(faults)
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
 
     def start(self) -> None:
         """Begin to accept."""
@@ -125,7 +132,12 @@ class StreamReceiver:
     ) -> None:
         number, loop = bound.fileno(), asyncio.get_running_loop()
         while True:
-            connection, address = await loop.sock_accept(bound)
+            try:
+                connection, address = await loop.sock_accept(bound)
+            except OSError:  # out of descriptors, or the peer is gone already: neither may end the listener
+                self.errors += 1
+                await asyncio.sleep(_ACCEPT_PAUSE_S)
+                continue
             exporter = self._identify(pack_address(address[0].partition("%")[0]))
             if exporter is None:
                 self._turn_away(connection, Ending.REFUSED)
@@ -140,7 +152,10 @@ class StreamReceiver:
         connection.close()
 
     async def _attend(self, number: int, connection: socket.socket, exporter: bytes, context: ssl.SSLContext | None) -> None:
-        ending = await self._serve(connection, exporter, context)
+        try:
+            ending = await self._serve(connection, exporter, context)
+        except OSError:
+            ending = Ending.RESET
         self._open_connections[number] -= 1
         self.endings[ending] += 1
 

@@ -137,6 +137,11 @@ class UdpReceiver:
             self.close()
             raise ConfigError(faults)
 
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Begin to receive."""
         self._thread.start()

@@ -242,3 +242,23 @@ def test_what_the_bus_never_takes_is_counted_at_the_end(tmp_path: Path, monkeypa
     with running(settings_in(tmp_path), bus) as service:
         send(service.addresses[0], v5_stream(3))
     assert service.counters.sum("ingest_batches_lost_total") > 0
+
+
+class FaultyBoard:
+    """Fails as a programming error would, once there is something to report."""
+
+    def take(self, reports: object, now_ms: int) -> None:
+        raise ZeroDivisionError
+
+
+def test_a_failure_inside_is_told_and_what_was_decoded_before_is_flushed(tmp_path: Path) -> None:
+    producer, entries = memory()
+    service = IngestService(settings_in(tmp_path), producer)
+    service._observation.board = FaultyBoard()  # type: ignore[assignment]
+    service.start()
+    send(service.addresses[0], [v5(5)])
+    until(lambda: entries.flows() == 5)
+    assert service.status().running
+    with pytest.raises(ZeroDivisionError):
+        service.stop()
+    assert not service.status().running
