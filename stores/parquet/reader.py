@@ -5,24 +5,24 @@ in the manifest does not exist. It works beside a running writer; a file that a 
 reading is a reason to list again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 
 import duckdb
 import pyarrow as pa
 
 from common.errors import StoreError
 from flowpb.documents import AGGREGATE_SCHEMA, LEVEL_MINUTE
-from stores.contract import FLOWS_SCHEMA, ExporterRow, Exporters, Flows, Measures, Provenance, Series, Top, TopItem, Totals
-from stores.parquet import answers
+from stores.answering import Answer, Answering
+from stores.contract import FLOWS_SCHEMA, Flows, Provenance
 from stores.parquet.aggregates import DocumentFiles, aggregate_tables
 from stores.parquet.layout import RAW_LEVEL, Kind, LiveFile, find_file
 from stores.parquet.manifest import Manifest
 from stores.parquet.raw import MACROS, flows_table, raw_tables, traffic
 from stores.parquet.rows import RAW_SCHEMA
 from stores.parquet.statements import QUIET
-from stores.questions import Filters, FlowsQuery, Items, Key, SeriesQuery, Source, Span, TopQuery, TotalsQuery
+from stores.questions import Filters, FlowsQuery, Items, Key, Source, Span
 
 _ATTEMPTS: Final = 5
 _KIND: Final[dict[str, Kind]] = {RAW_LEVEL: "raw", LEVEL_MINUTE: "aggregate"}
@@ -36,19 +36,18 @@ _FLOW_COLUMNS: Final = {
     "exporter": "exporter_addr",
     "sampling_interval": "CASE WHEN isfinite(sampling_interval) THEN sampling_interval END",
 }
-Answer = TypeVar("Answer")
 
 
 class _GoneError(Exception):
     """A listed file is not there any more."""
 
 
-class ParquetStore:
+class ParquetStore(Answering):
     """A store opened for reading. Not thread-safe; open one per thread."""
 
     def __init__(self, manifest: Manifest, connection: duckdb.DuckDBPyConnection, both_sides: bool) -> None:
+        super().__init__(connection)
         self._manifest = manifest
-        self._connection = connection
         self._both_sides = both_sides
 
     @classmethod
@@ -74,53 +73,6 @@ class ParquetStore:
         levels = {level.level: Span(level.min_ms, level.max_ms) for level in self._manifest.status().levels}
         return levels.get(source)
 
-    def totals(self, query: TotalsQuery) -> Totals:
-        """All traffic of a selection; with an error where only top-K documents know it."""
-
-        def ask() -> Totals:
-            self._prepare(None, query.span, query.filters, query.source, None)
-            measures, error = answers.selected_total(self._connection) if _partial(query) else (answers.total(self._connection), 0)
-            return Totals(measures, error, self._provenance(query.source, query.span))
-
-        return self._retried(ask)
-
-    def top(self, query: TopQuery) -> Top:
-        """The largest items of a selection, ties by key as text."""
-
-        def ask() -> Top:
-            self._prepare(query.items, query.span, query.filters, query.source, None)
-            items, floor = answers.rank(self._connection, query.items, query.n)
-            total = answers.total(self._connection)
-            times = 2 if query.items is Items.HOSTS else 1
-            return Top(
-                items=tuple(items),
-                other=total.times(times).minus(_sum(items)),
-                total=total,
-                multiplicity=times,
-                floor=floor,
-                provenance=self._provenance(query.source, query.span),
-            )
-
-        return self._retried(ask)
-
-    def series(self, query: SeriesQuery) -> Series:
-        """How a selection went over time, in steps of whole minutes."""
-
-        def ask() -> Series:
-            self._prepare(query.items, query.span, query.filters, query.source, query.step_ms)
-            keys: Sequence[TopItem] = ()
-            if query.items:
-                keys, _ = answers.rank(self._connection, query.items, query.n)
-                times = 2 if query.items is Items.HOSTS else 1
-                points = answers.points_of_items(self._connection, query.items, query.n, times)
-            elif _partial(query):
-                points = answers.points_of_selection(self._connection)
-            else:
-                points = answers.points_of_total(self._connection)
-            return Series(points, tuple(item.key for item in keys), self._provenance(query.source, query.span))
-
-        return self._retried(ask)
-
     def flows(self, query: FlowsQuery) -> Flows:
         """Raw flows whose interval [start, end] touches the span."""
 
@@ -139,38 +91,18 @@ class ParquetStore:
             data = Span(counted[1], counted[2]) if counted[0] else None
             return Flows(rows.cast(FLOWS_SCHEMA), counted[0], Provenance("raw", query.span, data, self._manifest.final_through()))
 
-        return self._retried(ask)
+        return self._attempt(ask)
 
-    def exporters(self, span: Span, source: Source) -> Exporters:
-        """Who exported: traffic from `source`, protocols from raw flows where there are any."""
+    def _protocols(self, span: Span) -> Mapping[Key, Sequence[int]]:
+        self._view_flows(span, Filters())
+        versions = "list_sort(list(DISTINCT protocol_version) FILTER (protocol_version IS NOT NULL))"
+        found = self._connection.execute(
+            f"SELECT location, exporter_addr, coalesce({versions}, []) FROM flows GROUP BY ALL"
+        ).fetchall()
+        return {row[:2]: row[2] for row in found}
 
-        def ask() -> Exporters:
-            self._prepare(Items.INTERFACES, span, Filters(), source, None)
-            interfaces = self._by_exporter("exporter, count(DISTINCT interface) FROM items")
-            self._view_flows(span, Filters())
-            versions = "list_sort(list(DISTINCT protocol_version) FILTER (protocol_version IS NOT NULL))"
-            protocols = self._by_exporter(f"exporter_addr, coalesce({versions}, []) FROM flows")
-            self._prepare(Items.EXPORTERS, span, Filters(), source, None)
-            seen = self._by_exporter("exporter, min(first_ms), max(last_ms) FROM items")
-            rows = [
-                ExporterRow(
-                    location=None if item.key[0] is None else str(item.key[0]),
-                    exporter=str(item.key[1]),
-                    interfaces=interfaces[item.key][0] if item.key in interfaces else 0,
-                    measures=item.measures,
-                    first_ms=seen[item.key][0],
-                    last_ms=seen[item.key][1],
-                    protocols=tuple(protocols[item.key][0]) if item.key in protocols else (),
-                )
-                for item in answers.rank(self._connection, Items.EXPORTERS, 1 << 31)[0]
-            ]
-            return Exporters(tuple(sorted(rows, key=lambda row: row.exporter)), self._provenance(source, span))
-
-        return self._retried(ask)
-
-    def _by_exporter(self, rest: str) -> dict[Key, tuple]:  # type: ignore[type-arg]
-        rows = self._connection.execute(f"SELECT location, {rest} GROUP BY ALL").fetchall()
-        return {row[:2]: row[2:] for row in rows}
+    def _final_through(self) -> int | None:
+        return self._manifest.final_through()
 
     def _prepare(self, items: Items | None, span: Span, filters: Filters, source: Source, step_ms: int | None) -> None:
         if source == RAW_LEVEL:
@@ -200,10 +132,7 @@ class ParquetStore:
             raise _GoneError(file.name)
         return str(path)
 
-    def _provenance(self, source: Source, span: Span) -> Provenance:
-        return Provenance(source, span, answers.data_span(self._connection), self._manifest.final_through())
-
-    def _retried(self, ask: Callable[[], Answer], attempts: int = _ATTEMPTS) -> Answer:
+    def _attempt(self, ask: Callable[[], Answer], attempts: int = _ATTEMPTS) -> Answer:
         try:
             return ask()
         except (duckdb.IOException, _GoneError) as error:
@@ -211,7 +140,7 @@ class ParquetStore:
                 raise StoreError(f"{self._manifest.data_dir}: a listed file cannot be read: {_line(error)}") from error
         except duckdb.Error as error:
             raise StoreError(f"{self._manifest.data_dir}: {_line(error)}") from error
-        return self._retried(ask, attempts - 1)
+        return self._attempt(ask, attempts - 1)
 
 
 def _connect() -> duckdb.DuckDBPyConnection:
@@ -225,20 +154,8 @@ def _connect() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _partial(query: TotalsQuery | SeriesQuery) -> bool:
-    filters = query.filters
-    return query.source == LEVEL_MINUTE and (filters.application is not None or filters.host is not None)
-
-
 def _overlap(file: LiveFile, other: LiveFile) -> bool:
     return file.name != other.name and file.min_ms < other.max_ms and other.min_ms < file.max_ms
-
-
-def _sum(items: Sequence[TopItem]) -> Measures:
-    total = Measures()
-    for item in items:
-        total = total.plus(item.measures)
-    return total
 
 
 def _line(error: Exception) -> str:

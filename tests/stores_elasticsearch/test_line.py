@@ -49,7 +49,7 @@ def test_documents_equal_the_oracles_and_every_flow_is_there_once_after_a_kill(
     produce(0, third)
     job = submit(job_builder(settings, Documents(url)), flink_cluster.options())
     try:
-        until(lambda: raw_count(client) > 0, "first raw documents")
+        until(lambda: flink_cluster.rest.checkpoints(job).completed > 0 and raw_count(client) > 0, "a checkpoint and raw documents")
         os.kill(flink_cluster.worker_pids()[0], signal.SIGKILL)
         produce(third, len(traffic.entries))
         expected = expected_documents(traffic.answer)
