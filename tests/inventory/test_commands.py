@@ -10,12 +10,14 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from common.errors import NephriteError, UsageError
-from inventory.commands import app_commands, follow_sources
+from common.errors import InputError, UsageError
+from inventory.commands import app_commands
+from inventory.fetch import SnapshotFetcher
 from inventory.gather import Gatherer
 from inventory.serve import SNAPSHOT_PATH, serving
 from inventory.settings import read_settings
 from inventory.sources import sources_of
+from inventory.tasks import follow_sources, follow_url
 
 
 def _run(*arguments: str | Path) -> Result:
@@ -65,7 +67,7 @@ def test_build_and_show(sources: Path) -> None:
 def test_a_source_that_never_answered_fails(sources: Path) -> None:
     (sources.parent / "nodes.yaml").unlink()
     result = _run("build", sources)
-    assert isinstance(result.exception, NephriteError)
+    assert isinstance(result.exception, InputError)
     assert str(result.exception) == "sources that never answered: file nodes.yaml"
 
 
@@ -112,3 +114,15 @@ def test_the_service_says_what_changes_and_what_fails_once(sources: Path, capsys
     follow_sources(gatherer, Rounds())
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(":")[0] for line in lines] == [f"snapshot {gatherer.version} written", "warning"]
+
+
+def test_a_copy_outlives_failures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Once(threading.Event):
+        left = 2
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.left -= 1
+            return not self.left
+
+    follow_url(SnapshotFetcher("http://127.0.0.1:9/x", tmp_path / "copy.arrow"), 1.0, Once())
+    assert capsys.readouterr().err.startswith("warning: http://127.0.0.1:9/x: ConnectionError")
