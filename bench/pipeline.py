@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from bus.memory import MemoryLog, MemoryProducer, MemorySource
 from common.config import Ingest, Settings
+from ingest.loadgen.batches import BusEntry
 from ingest.loadgen.builtin import BUILTIN
 from ingest.loadgen.run import Player
 from ingest.replay import entries_of_capture
@@ -41,9 +42,12 @@ def generated(seconds: int) -> Entries:
     """Bus entries of the scenario `bench` at RATE."""
     scenario = BUILTIN["bench"].model_copy(update={"rate": RATE, "duration_s": seconds})
     entries: list[tuple[int, bytes]] = []
-    Player(scenario, START_MS, lambda _task, _reached: None, lambda: False).to_bus(
-        lambda entry: entries.append((entry.lane, entry.value)) is None, with_answer=False
-    )
+
+    def keep(entry: BusEntry) -> bool:
+        entries.append((entry.lane, entry.value))
+        return True
+
+    Player(scenario, START_MS, lambda _task, _reached: None, lambda: False).to_bus(keep, with_answer=False)
     return entries
 
 

@@ -62,7 +62,7 @@ def test_counters_close_the_equation(traffic: Traffic, tmp_path: Path) -> None:
     assert counted["pipeline_raw_documents_total"] == counted["pipeline_flows_total"] == counts.flows
 
 
-@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_bundling_interleaving_crash_and_repeat_gives_the_same(
     data: st.DataObject, traffic: Traffic, tmp_path_factory: pytest.TempPathFactory
@@ -122,7 +122,7 @@ def test_kill_9_in_the_middle_of_runs(tmp_path: Path) -> None:
     """A process that is killed again and again, each time after some more milliseconds, ends with the oracle's documents."""
     script = Path(__file__).with_name("killed_pipeline.py")
     traffic = traffic_of("small", seed=11)
-    delays = [0.1, 0.25, 0.4, 0.7, 1.0, 1.5]
+    delays = [0.1, 0.4, 0.9, 1.5]
     for delay_s in delays:
         process = subprocess.Popen([sys.executable, str(script), str(tmp_path), "11"], stdout=subprocess.PIPE, env=environment())
         assert process.stdout is not None
