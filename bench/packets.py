@@ -124,7 +124,7 @@ def _templates(mix: Mix, fields: Fields) -> list[bytes]:
         extra = [(210, _padding(structure))] if structure else []
         listed = [*fields, *extra, *(VARIABLE_ELEMENTS if mix.variable else ())]
         body = struct.pack(">HH", 256 + structure, len(listed)) + b"".join(struct.pack(">HH", *item) for item in listed)
-        payloads.append(_message(mix, _set(0 if mix.protocol == "v9" else 2, body), 0 - structure - 1, 0))
+        payloads.append(_message(mix, _set(0 if mix.protocol == "v9" else 2, body), 0 - structure - 1, 1))
     return payloads
 
 
