@@ -1,7 +1,7 @@
 """What an exporter announces again and again: templates, and options data about sampling, timeouts and interfaces.
 
-In: an exporter. Out: the sets of one datagram, and how many records they hold. Refuses to know when they are sent. v5 announces
-nothing.
+In: an exporter. Out: the sets of one datagram, and how many records they hold. Refuses to know when they are sent. v5 and
+sFlow announce nothing.
 """
 
 import struct
@@ -12,7 +12,9 @@ from ingest.loadgen.scenario import Exporter
 from ingest.loadgen.wire import ipfix, netflow9
 from ingest.loadgen.wire.fields import VARIABLE, Field, Layout, Shape, flow_layout
 
-VERSIONS: Final = {"netflow5": 5, "netflow9": 9, "ipfix": 10}
+VERSIONS: Final = {"netflow5": 5, "netflow9": 9, "ipfix": 10, "sflow": 105}
+"""Values of protocol_version. sFlow counts its own versions, so its 5 is 105 (flowpb.schema)."""
+TEMPLATED: Final = ("netflow9", "ipfix")
 SAMPLER: Final = 1
 _FLOWS_V4, _FLOWS_V6, _SAMPLING, _SAMPLERS, _INTERFACES, _TIMEOUTS = 256, 257, 512, 513, 514, 515
 _SYSTEMATIC: Final = 1

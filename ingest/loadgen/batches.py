@@ -92,14 +92,20 @@ class Collectors:
 
     def _take(self, arrival: Arrival) -> None:
         state, datagram = self._states[arrival.collector], arrival.datagram
+        correction_ms = self._correction(state, arrival) if self._canonical.tells_time(datagram.exporter) else 0
+        if not arrival.copy and len(datagram.rows):
+            state.open.setdefault(self._lane_of[datagram.exporter], []).append(_Waiting(arrival, correction_ms))
+
+    def _correction(self, state: _State, arrival: Arrival) -> int:
+        """The clock correction in force for a datagram, after it was seen."""
+        datagram = arrival.datagram
         exported = self._canonical.exported_ms(datagram.exporter, datagram.sent_ms)
         address = self._fleet[datagram.exporter].address
         offset = state.offsets.get(address)
         if offset is None:
             offset = state.offsets[address] = ClockOffset.first(arrival.received_ms, exported)
         offset.see(arrival.received_ms, exported)
-        if not arrival.copy and not datagram.announces:
-            state.open.setdefault(self._lane_of[datagram.exporter], []).append(_Waiting(arrival, offset.correction_ms))
+        return offset.correction_ms
 
     def _close(self, tick: int) -> Iterator[BusEntry]:
         """All that the collectors give to the bus at one moment."""

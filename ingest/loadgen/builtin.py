@@ -32,6 +32,17 @@ _MIXED: Final = (
         timeouts_via="record",
         whole_flow_start=True,
     ),
+    Exporter(address="127.10.3.1", protocol="sflow", interfaces=8, sampling=Sampling(interval=64, via="record")),
+    Exporter(
+        address="127.10.3.2",
+        protocol="sflow",
+        domain=1,
+        interfaces=6,
+        first_if_index=1_073_741_825,
+        expanded_samples=True,
+        direction="both",
+        sampling=Sampling(interval=256, via="record"),
+    ),
 )
 
 _SMALL: Final = (
@@ -63,6 +74,15 @@ _SMALL: Final = (
         sampling=Sampling(interval=3, via="record"),
         clock_offset_ms=-3_600_000,
     ),
+    Exporter(
+        address="127.11.4.1",
+        protocol="sflow",
+        interfaces=4,
+        direction="both",
+        sampling=Sampling(interval=20, via="record"),
+        drops=0.01,
+        template_interval_s=10,
+    ),
 )
 
 _TWO: Final = (Collector(name="east"), Collector(name="west"))
@@ -70,14 +90,14 @@ _TWO: Final = (Collector(name="east"), Collector(name="west"))
 _SCENARIOS: Final = (
     Scenario(
         name="demo",
-        help="Ten routers of every protocol at 2,000 flows a second, for three minutes.",
+        help="Twelve routers and switches of every protocol at 2,000 flows a second, for three minutes.",
         rate=2_000,
         duration_s=180,
         exporters=_MIXED,
     ),
     Scenario(
         name="small",
-        help="Five exporters with every kind of sampling, wrong clocks and a wrapping uptime; 12,000 flows.",
+        help="Six exporters with every kind of sampling, wrong clocks and a wrapping uptime; 12,000 flows.",
         rate=200,
         duration_s=60,
         exporters=_SMALL,
@@ -86,11 +106,11 @@ _SCENARIOS: Final = (
     ),
     Scenario(
         name="campus",
-        help="200 exporters with 2,000 interfaces, IPFIX and v9, long flows, two collectors.",
+        help="200 exporters with 2,000 interfaces, IPFIX, v9 and sFlow, long flows, two collectors.",
         rate=20_000,
         duration_s=120,
         exporters=(
-            Exporter(address="127.20.0.1", protocol="ipfix", count=120, interfaces=10, direction="both", active_timeout_s=120),
+            Exporter(address="127.20.0.1", protocol="ipfix", count=110, interfaces=10, direction="both", active_timeout_s=120),
             Exporter(address="127.20.2.1", protocol="netflow9", count=70, interfaces=10, time_fields="uptime", ipv6_share=0.1),
             Exporter(
                 address="127.20.4.1",
@@ -99,6 +119,9 @@ _SCENARIOS: Final = (
                 interfaces=10,
                 share=10,
                 sampling=Sampling(interval=1000, via="sampler"),
+            ),
+            Exporter(
+                address="127.20.5.1", protocol="sflow", count=10, interfaces=10, sampling=Sampling(interval=512, via="record")
             ),
         ),
         inside_hosts=30_000,
@@ -131,7 +154,7 @@ _SCENARIOS: Final = (
         ),
         inside_hosts=200,
         outside_hosts=300,
-        network=Network(loss=0.05, duplicate=0.02, reorder=0.05),
+        network=Network(loss=0.05, duplicate=0.02, reorder=0.05, reorder_ms=400),
         collectors=(
             Collector(name="east", repeat=0.02),
             Collector(name="west", outage_from_s=40, outage_to_s=150, restart_at_s=20),

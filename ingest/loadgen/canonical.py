@@ -2,7 +2,8 @@
 
 In: rows with the times of their datagrams. Out: a record batch in a subset of INGEST_SCHEMA. Computed from what the datagrams say,
 not from the truth: header times of v9 and IPFIX have whole seconds (RFC 3954 section 5.1, RFC 7011 section 3.1), so a time given
-by uptime moves by what was cut off; v5 has 16 bits for an AS; each protocol lacks some columns.
+by uptime moves by what was cut off; v5 has 16 bits for an AS; each protocol lacks some columns. sFlow tells no times: a sample was
+seen when it was received; ports and TCP flags are those that its packet really has.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from flowpb.schema import ADDRESS, INGEST_SCHEMA, TEXT, SamplingSource
 from ingest.loadgen.announce import VERSIONS
 from ingest.loadgen.records import Ints, Rows
 from ingest.loadgen.scenario import Scenario
+from ingest.loadgen.services import ICMP, ICMP6, TCP
 from ingest.loadgen.wire.netflow5 import short_as
 
 _SOURCES: Final = {
@@ -26,9 +28,10 @@ _SOURCES: Final = {
     "sampler": SamplingSource.OPTIONS,
     "record": SamplingSource.RECORD,
 }
-_KEY: Final = ("src_port", "dst_port", "protocol", "ip_version", "tos", "in_if", "out_if")
-_AS_SENT: Final = (*_KEY, "tcp_flags", "bytes", "packets", "src_mask", "dst_mask")
+_KEY: Final = ("protocol", "ip_version", "tos", "in_if", "out_if")
+_AS_SENT: Final = (*_KEY, "bytes", "packets", "src_mask", "dst_mask")
 _UNKNOWN: Final = 255
+_SFLOW: Final = VERSIONS["sflow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,13 @@ class Canonical:
         self._active = np.array([e.active_timeout_s * 1000 for e in fleet])
         self._tells_timeout = np.array([e.timeouts_via != "none" for e in fleet])
         self._source = np.array([_SOURCES[e.sampling.via] for e in fleet])
+        self._source[self._version == _SFLOW] = SamplingSource.RECORD
         self._source[(self._version == 5) & np.array([e.sampling.interval == 1 for e in fleet])] = SamplingSource.NONE
         self._interval = np.array([float(e.sampling.interval) for e in fleet])
+
+    def tells_time(self, exporter: int) -> bool:
+        """Whether the header of its datagrams has a time."""
+        return int(self._version[exporter]) != _SFLOW
 
     def exported_ms(self, exporter: int, sent_ms: int) -> int:
         """The time in the header of a datagram."""
@@ -72,6 +80,10 @@ class Canonical:
         columns |= {name: addresses(carried.rows[name]) for name in ("src_addr", "dst_addr", "next_hop")}
         for name in ("src_as", "dst_as"):
             columns[name] = pa.array(np.where(version == 5, short_as(carried.rows[name]), carried.rows[name]), pa.uint32())
+        sampled, protocol = version == _SFLOW, carried.rows["protocol"]
+        for name in ("src_port", "dst_port"):
+            columns[name] = pa.array(carried.rows[name], pa.uint16(), mask=sampled & np.isin(protocol, (ICMP, ICMP6)))
+        columns["tcp_flags"] = pa.array(carried.rows["tcp_flags"], pa.uint16(), mask=sampled & (protocol != TCP))
         columns["vlan"] = pa.array(carried.rows["vlan"], pa.uint16(), mask=version == 5)
         columns["direction"] = pa.array(carried.rows["direction"], pa.uint8(), mask=carried.rows["direction"] == _UNKNOWN)
         columns["flow_end_reason"] = pa.array(carried.rows["flow_end_reason"], pa.uint8(), mask=version != 10)
@@ -85,6 +97,8 @@ class Canonical:
         exported = np.where(self._version[who] == 5, told, told // 1000 * 1000)
         first = self._read(rows["first_ms"], carried.sent_ms, exported, who)
         last = self._read(rows["last_ms"], carried.sent_ms, exported, who)
+        sampled = self._version[who] == _SFLOW
+        first, last, exported = (np.where(sampled, carried.received_ms, told) for told in (first, last, exported))
         delta = np.where(self._tells_timeout[who], np.maximum(first, last - self._active[who]), first)
         times = {
             "received_ms": carried.received_ms,

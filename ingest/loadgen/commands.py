@@ -49,7 +49,7 @@ def generate(
     speed: Annotated[Speed | None, typer.Option(help="real: by the clock (default for UDP); max: as fast as it goes.")] = None,
     list_scenarios: Annotated[bool, typer.Option("--list", help="Print the built-in scenarios.")] = False,
 ) -> None:
-    """Play synthetic exporters (NetFlow v5, v9, IPFIX) to UDP, a capture file or a bus, and know the exact answer."""
+    """Play synthetic exporters (NetFlow v5, v9, IPFIX, sFlow) to UDP, a capture file or a bus, and know the exact answer."""
     if list_scenarios:
         _print_scenarios()
         return

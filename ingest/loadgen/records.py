@@ -35,9 +35,14 @@ RECORD: Final = np.dtype(
         ("src_mask", "u1"),
         ("dst_mask", "u1"),
         ("flow_end_reason", "u1"),
+        ("sample", "i8"),
     ]
 )
-"""`first_ms` is what the exporter says the start is, `delta_ms` where this record's traffic really began."""
+"""`first_ms` is what the exporter says the start is, `delta_ms` where this record's traffic really began.
+
+`sample` is the number of an sFlow sample at its source, from 1 on, and 0 for a flow record. A sample is one packet at one moment,
+its `bytes` are the length that its IP header tells.
+"""
 
 Rows = npt.NDArray[np.void]
 Ints = npt.NDArray[np.int64]

@@ -66,11 +66,17 @@ class Player:
             if with_answer:
                 kept.append(taken)
             cut_short = len(taken) < len(due)
-            reached_ms = self.start_ms + (number + 1) * SLICE_MS if not cut_short else due[len(taken)].received_ms
-            gone = bisect_left(underway, reached_ms, key=lambda datagram: datagram.sent_ms)
+            end_ms = (
+                due[len(taken)].received_ms - self.scenario.network.latency_ms
+                if cut_short
+                else self.start_ms + (number + 1) * SLICE_MS
+            )
+            gone = bisect_left(underway, end_ms, key=lambda datagram: datagram.sent_ms)
             ledger.sent(underway[:gone])
             del underway[:gone]
-            self.progress("sending", reached_ms - self.start_ms)
+            self.progress("sending", end_ms - self.start_ms)
+            if cut_short:
+                ledger.sent(_among(underway, taken))
             if cut_short or self.stopped():
                 break
         answer = self._answer(kept) if with_answer else None
@@ -102,6 +108,12 @@ class Player:
             yield datagrams
 
 
+def _among(underway: list[Datagram], taken: list[Arrival]) -> list[Datagram]:
+    """Of datagrams of the very moment of a stop, those that went out before it."""
+    out = {id(arrival.datagram) for arrival in taken}
+    return [datagram for datagram in underway if id(datagram) in out]
+
+
 def counts_of(run: Run) -> dict[str, int]:
     """Totals for people."""
     sent, received = run.sent, run.accounts
@@ -110,6 +122,7 @@ def counts_of(run: Run) -> dict[str, int]:
         "datagrams sent": sum(account.datagrams for account in sent),
         "datagrams delivered": sum(account.datagrams for account in received),
         "copies": sum(account.copies for account in received),
+        "counter samples delivered": sum(account.counter_samples for account in received),
         "flows sent": sum(account.flows for account in sent),
         "flows delivered": sum(account.flows for account in received),
         "bytes delivered": sum(account.bytes for account in received),

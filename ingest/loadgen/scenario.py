@@ -14,8 +14,7 @@ from pydantic_core import ErrorDetails
 
 from common.errors import ConfigError
 
-Protocol = Literal["netflow5", "netflow9", "ipfix"]
-
+Protocol = Literal["netflow5", "netflow9", "ipfix", "sflow"]
 
 _SUFFIXES: Final = (".yaml", ".yml")
 
@@ -31,7 +30,7 @@ class Sampling(_Part):
     via: Literal["none", "record", "options", "sampler", "header"] = Field(
         "none",
         description="record: element 34; options: 34 and 35 of the system or domain; sampler: a sampler table (48-50, or 302 and "
-        "304-306) that records refer to; header: the header of v5.",
+        "304-306) that records refer to; header: the header of v5. sFlow: each sample says it, none and record alike.",
     )
 
 
@@ -41,12 +40,15 @@ class Exporter(_Part):
     address: str = Field(description="Source address of its datagrams.")
     protocol: Protocol = Field(description="What it speaks.")
     count: int = Field(1, ge=1, le=65_536, description="So many alike, at consecutive addresses.")
-    domain: int = Field(0, ge=0, le=0xFFFFFFFF, description="Source id or observation domain; v5: engine type x 256 + engine id.")
+    domain: int = Field(
+        0, ge=0, le=0xFFFFFFFF, description="Source id, observation domain or sub-agent; v5: engine type x 256 + engine id."
+    )
     share: float = Field(1.0, gt=0, description="Weight of its flows against those of other exporters.")
     interfaces: int = Field(4, ge=2, le=65_535, description="Interfaces; a few of them carry most of the traffic.")
     first_if_index: int = Field(1, ge=0, description="ifIndex of its first interface.")
     direction: Literal["ingress", "egress", "both", "unknown"] = Field(
-        "ingress", description="Where flows are metered; both: either by chance; unknown: not exported. v5 cannot say it."
+        "ingress",
+        description="Where flows are metered; both: either by chance; unknown: not exported. v5 cannot say it, sFlow has to.",
     )
     sampling: Sampling = Field(Sampling(), description="Packet sampling.")
     clock_offset_ms: int = Field(0, multiple_of=1000, description="Its clock minus the true time.")
@@ -64,11 +66,15 @@ class Exporter(_Part):
     time_fields: Literal["uptime", "milliseconds", "seconds"] = Field(
         "milliseconds", description="Elements of flow times: 21/22, 152/153 or 150/151. v5 has uptime only, IPFIX the others."
     )
-    records_per_datagram: int = Field(24, ge=1, le=30, description="Most flow records in a datagram.")
+    records_per_datagram: int = Field(24, ge=1, le=30, description="Most flow records or samples in a datagram.")
     datagram_bytes: int = Field(1464, ge=256, le=9000, description="Most octets of records in a datagram.")
-    template_interval_s: int = Field(20, ge=1, description="Templates and options are sent again this often.")
-    template_delay_ms: int = Field(0, ge=0, description="Templates come only so long after the start: data has to wait for them.")
+    template_interval_s: int = Field(20, ge=1, description="Templates and options, or counter samples, are sent this often.")
+    template_delay_ms: int = Field(
+        0, ge=0, description="The first of them come so long after the start: data has to wait for them."
+    )
     first_sequence: int = Field(0, ge=0, le=0xFFFFFFFF, description="Its sequence counter when the scenario starts.")
+    expanded_samples: bool = Field(False, description="sFlow: the expanded form, for an ifIndex of more than 24 bits.")
+    drops: float = Field(0.0, ge=0, le=0.9, description="sFlow: share of samples that the agent gives up and only counts.")
     interface_names: bool = Field(True, description="Send elements 82 and 83 of its interfaces as options.")
 
     @model_validator(mode="after")
@@ -82,9 +88,21 @@ class Exporter(_Part):
             raise ValueError("netflow5 carries no timeouts, and 16 bits of domain")
         if self.protocol == "ipfix" and self.time_fields == "uptime":
             raise ValueError("ipfix has no system uptime in its header")
-        if self.sampling.via == "none" and self.sampling.interval != 1:
+        if self.protocol == "sflow":
+            self._is_possible_in_sflow()
+        elif self.sampling.via == "none" and self.sampling.interval != 1:
             raise ValueError("a sampling interval needs a way to be exported (sampling.via)")
         return self
+
+    def _is_possible_in_sflow(self) -> None:
+        if self.sampling.via not in ("none", "record"):
+            raise ValueError("sflow says its sampling in every sample (sampling.via: record)")
+        if self.direction == "unknown" or self.timeouts_via != "none" or self.whole_flow_start:
+            raise ValueError("sflow samples one packet at one interface: it has a direction, no timeouts and no whole flow")
+        if self.clock_offset_ms:
+            raise ValueError("sflow tells no time that a clock offset could show in")
+        if not self.expanded_samples and self.first_if_index + self.interfaces > 1 << 24:
+            raise ValueError("sflow has 24 bits for an interface without expanded_samples")
 
 
 class Network(_Part):

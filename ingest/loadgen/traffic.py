@@ -2,7 +2,8 @@
 
 In: a scenario and a start time. Out: RECORD rows ordered by nothing in particular, a pure function of (scenario, start, slice).
 Refuses to know packets and protocols. Short flows are drawn anew in every slice; long flows are a fixed pool, each cut and
-exported once per active timeout at its own phase, so that the records of one long flow join without a gap.
+exported once per active timeout at its own phase, so that the records of one long flow join without a gap. Of what an sFlow agent
+sees, each row is one packet.
 """
 
 from dataclasses import dataclass
@@ -14,13 +15,16 @@ import numpy.typing as npt
 from ingest.loadgen.hosts import Dice, make_hosts
 from ingest.loadgen.records import RECORD, Ints, Rows
 from ingest.loadgen.scenario import Exporter, Scenario
-from ingest.loadgen.services import ICMP, ICMP6, SERVICES, TCP, UDP
+from ingest.loadgen.services import ICMP, ICMP6, SCTP, SERVICES, TCP, UDP
 
 SLICE_MS: Final = 1000
 _DSCP: Final = np.array([0, 0, 0, 0, 0, 0, 8, 10, 18, 26, 34, 46, 48], dtype=np.uint8)
 _ECN: Final = np.array([0, 0, 0, 0, 0, 0, 0, 2, 2, 1, 3], dtype=np.uint8)
 _FLAGS: Final = np.array([0x1B, 0x1B, 0x1B, 0x1F, 0x12, 0x02, 0x14], dtype=np.uint16)
 _END_IDLE, _END_ACTIVE, _END_FIN = 1, 2, 3
+_LONGEST_PACKET: Final = 1500
+_TRANSPORT_OCTETS: Final = np.full(256, 8)  # UDP, ICMP
+_TRANSPORT_OCTETS[[TCP, SCTP]] = 20, 12
 _MOST_BYTES: Final = float(2**31)
 _SHORT_STREAM, _LONG_STREAM, _POOL_STREAM, _HOST_STREAM = range(4)
 
@@ -40,6 +44,7 @@ class _Fleet:
     idle_ms: Ints
     whole_start: Mask
     ipv6_share: npt.NDArray[np.float64]
+    samples: Mask
 
 
 class Traffic:
@@ -64,7 +69,11 @@ class Traffic:
         rows["export_ms"] = begin + rng.integers(0, length_ms, len(rows))
         self._end_short(rows, rng)
         self._measure(rows, rng)
-        return np.concatenate([rows, self._cuts(number, begin, length_ms)])
+        rows = np.concatenate([rows, self._cuts(number, begin, length_ms)])
+        sampled = self._fleet.samples[rows["exporter"]]
+        if sampled.any():
+            rows[sampled] = _one_packet(rows[sampled])
+        return rows
 
     def _rng(self, *stream: int) -> np.random.Generator:
         return np.random.default_rng([self._scenario.seed, *stream])
@@ -182,4 +191,16 @@ def _columns_of(fleet: tuple[Exporter, ...]) -> _Fleet:
         idle_ms=np.array([e.inactive_timeout_s * 1000 for e in fleet]),
         whole_start=np.array([e.whole_flow_start for e in fleet]),
         ipv6_share=np.array([0.0 if v5 else e.ipv6_share for e, v5 in zip(fleet, five, strict=True)]),
+        samples=np.array([e.protocol == "sflow" for e in fleet]),
     )
+
+
+def _one_packet(rows: Rows) -> Rows:
+    """Flows as a sampling agent sees them: one of their packets, of their mean size, when it passes."""
+    least = np.where(rows["ip_version"] == 6, 40, 20) + _TRANSPORT_OCTETS[rows["protocol"]]
+    rows["bytes"] = np.clip(rows["bytes"] // rows["packets"], least, _LONGEST_PACKET)
+    rows["packets"] = 1
+    for name in ("first_ms", "delta_ms", "last_ms"):
+        rows[name] = rows["export_ms"]
+    rows["flow_end_reason"] = 0
+    return rows

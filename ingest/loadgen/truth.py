@@ -1,4 +1,4 @@
-"""What ingest has to have counted: datagrams, flows and sequence gaps per collector and export process.
+"""What ingest has to have counted: datagrams, flows, samples and sequence gaps per collector and export process.
 
 In: datagrams as sent, arrivals as delivered. Out: one `Account` per (collector, exporter). `sent = received + lost` holds by
 construction; `missing` is only what a gap can show, that is what was lost between the first and the last datagram received.
@@ -10,11 +10,15 @@ from dataclasses import dataclass, fields
 from ingest.loadgen.export import Datagram, unit_of
 from ingest.loadgen.network import Arrival
 from ingest.loadgen.scenario import Scenario
+from ingest.loadgen.wire.sflow import source_of
 
 
 @dataclass(slots=True)
 class Account:
-    """One exporter at one collector. `unit` is that of its sequence numbers (v5 flows, v9 packets, IPFIX records)."""
+    """One exporter at one collector. `unit` is that of its sequence numbers (v5 flows, v9 packets, IPFIX records, sFlow datagrams).
+
+    Flow samples of sFlow count as flows; `missing_samples` is what gaps in the numbers of their sources show.
+    """
 
     collector: str
     exporter: str
@@ -30,6 +34,8 @@ class Account:
     missing_units: int = 0
     reordered: int = 0
     restarts: int = 0
+    counter_samples: int = 0
+    missing_samples: int = 0
 
 
 @dataclass(slots=True)
@@ -43,6 +49,7 @@ class Sent:
     flows: int = 0
     bytes: int = 0
     packets: int = 0
+    counter_samples: int = 0
 
 
 class Ledger:
@@ -54,6 +61,7 @@ class Ledger:
         self._sent = [Sent(exporter.address, exporter.domain) for exporter in self._fleet]
         self._accounts: dict[tuple[int, int], Account] = {}
         self._spans: dict[tuple[int, int], dict[int, tuple[int, int]]] = {}
+        self._sources: dict[tuple[int, int], dict[tuple[int, int], tuple[int, int]]] = {}
 
     def sent(self, datagrams: Iterable[Datagram]) -> None:
         """Datagrams that left their exporters."""
@@ -81,6 +89,16 @@ class Ledger:
             spans[datagram.life] = min(begin, datagram.position), max(end, datagram.position + datagram.units)
             account.missing_units = sum(end - begin for begin, end in spans.values()) - account.received_units
             account.restarts = len(spans) - 1
+            if self._fleet[datagram.exporter].protocol == "sflow":
+                account.missing_samples = self._missing_samples(key, account.flows, datagram)
+
+    def _missing_samples(self, key: tuple[int, int], received: int, datagram: Datagram) -> int:
+        """Flow samples between the first and the last of each source that a collector did not get, with this datagram."""
+        sources, rows = self._sources.setdefault(key, {}), datagram.rows
+        for source, number in zip(source_of(rows).tolist(), rows["sample"].tolist(), strict=True):
+            begin, end = sources.get((datagram.life, source), (number, number))
+            sources[datagram.life, source] = min(begin, number), max(end, number)
+        return sum(end - begin + 1 for begin, end in sources.values()) - received
 
     def exporters(self) -> list[Sent]:
         """What each exporter sent, in the order of the fleet."""
@@ -105,5 +123,6 @@ def as_record(account: Account | Sent) -> dict[str, int | str]:
 
 def _add_flows(account: Account | Sent, datagram: Datagram) -> None:
     account.flows += len(datagram.rows)
+    account.counter_samples += datagram.counters
     account.bytes += int(datagram.rows["bytes"].sum())
     account.packets += int(datagram.rows["packets"].sum())

@@ -22,6 +22,7 @@ FLEET = (
     Exporter(address="127.9.0.1", protocol="netflow5", time_fields="uptime", interfaces=2, first_sequence=2**32 - 100),
     Exporter(address="127.9.0.2", protocol="netflow9", time_fields="uptime", interfaces=2, records_per_datagram=5),
     Exporter(address="127.9.0.3", protocol="ipfix", interfaces=2, template_interval_s=3, first_sequence=2**32 - 100),
+    Exporter(address="127.9.0.4", protocol="sflow", interfaces=2, template_interval_s=3, first_sequence=2**32 - 100),
 )
 
 

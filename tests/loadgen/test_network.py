@@ -15,6 +15,7 @@ FLEET = (
     Exporter(address="127.9.0.1", protocol="netflow5", time_fields="uptime", interfaces=2),
     Exporter(address="127.9.0.2", protocol="netflow9", time_fields="uptime", interfaces=2, records_per_datagram=4),
     Exporter(address="127.9.0.3", protocol="ipfix", interfaces=2, records_per_datagram=4, template_interval_s=1),
+    Exporter(address="127.9.0.4", protocol="sflow", interfaces=2, template_interval_s=1),
 )
 
 
@@ -62,13 +63,13 @@ def test_without_impairments_everything_arrives_once_in_order() -> None:
     for sent, account in zip(ledger.exporters(), ledger.accounts(), strict=True):
         assert (account.datagrams, account.flows, account.bytes) == (sent.datagrams, sent.flows, sent.bytes)
         assert (account.missing_units, account.reordered, account.copies) == (0, 0, 0)
-    assert [account.unit for account in ledger.accounts()] == ["flows", "packets", "records"]
+    assert [account.unit for account in ledger.accounts()] == ["flows", "packets", "records", "datagrams"]
 
 
 def test_loss_shows_in_the_unit_of_each_protocol() -> None:
-    ledger, _ = play(tiny(*FLEET, rate=500, network=Network(loss=0.2)))
+    ledger, _ = play(tiny(*FLEET, rate=700, duration_s=10, network=Network(loss=0.2)))
     for sent, account in zip(ledger.exporters(), ledger.accounts(), strict=True):
-        lost = sent.datagrams - account.datagrams if account.unit == "packets" else sent.flows - account.flows
+        lost = sent.datagrams - account.datagrams if account.unit in ("packets", "datagrams") else sent.flows - account.flows
         assert 0 < account.missing_units <= lost
         assert account.missing_units > 0.9 * lost  # all but what was lost before the first or after the last
 

@@ -80,11 +80,22 @@ def test_a_file_that_is_not_there() -> None:
         {"protocol": "ipfix", "time_fields": "uptime"},
         {"protocol": "ipfix", "sampling": Sampling(interval=2, via="none")},
         {"protocol": "ipfix", "clock_offset_ms": 1500},
+        {"protocol": "sflow", "sampling": Sampling(interval=2, via="options")},
+        {"protocol": "sflow", "direction": "unknown"},
+        {"protocol": "sflow", "timeouts_via": "record"},
+        {"protocol": "sflow", "whole_flow_start": True},
+        {"protocol": "sflow", "clock_offset_ms": 1000},
+        {"protocol": "sflow", "first_if_index": 1 << 24},
     ],
 )
 def test_exporters_that_cannot_be(settings: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Exporter.model_validate({"address": "127.0.0.1"} | settings)
+
+
+def test_sflow_in_the_built_in_scenarios() -> None:
+    agents = {name: sum(e.protocol == "sflow" for e in scenario.fleet()) for name, scenario in BUILTIN.items()}
+    assert agents == {"demo": 2, "small": 1, "campus": 10, "skewed": 0, "lossy": 1, "bench": 0}
 
 
 def test_collectors_that_cannot_be() -> None:
