@@ -2,7 +2,6 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-CODE := proto/flowpb common ingest bus columns transforms stores pipelines query flink bench tests deploy nephrite.py setup.py
 
 .PHONY: install develop demo test checks fast servers campaign fuzz bench clean
 

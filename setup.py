@@ -5,20 +5,24 @@
 
 from setuptools import find_packages, setup
 
-ROOMS = ("common", "bus", "ingest", "columns", "transforms", "stores", "pipelines", "query", "flink", "bench")
+ROOMS = ("common", "bus", "ingest", "columns", "transforms", "stores", "pipelines", "query", "flink", "inventory", "bench")
 
 RUNTIME = [
     "apache-beam==2.77.0",
     "crc32c==2.9.post0",  # without it kafka-python computes checksums in Python: 9 us a flow
+    "dnspython==2.9.2",
     "dpkt==1.9.8",
     "duckdb==2.0.0",
     "kafka-python==3.0.12",
+    "maxminddb==3.2.0",
     "numpy==2.4.6",
+    "orjson==3.13.0",
     "polars==2.1.0",
     "prometheus-client==0.26.0",
     "protobuf==6.33.6",  # Beam wants less than 7
     "pyarrow==25.0.1",
     "pydantic==2.14.4",
+    "pysnmp==7.1.30",
     "PyYAML==6.0.4",
     "requests==2.34.2",
     "rich==15.0.0",
@@ -27,6 +31,7 @@ RUNTIME = [
 DEVELOPMENT = [
     "grpcio-tools==1.81.1",  # a newer one writes code that protobuf 6 refuses
     "hypothesis==6.170.17",
+    "mmdb_writer==0.2.7",
     "mypy==2.4.1",
     "psutil==7.2.2",
     "pytest==9.2.0",

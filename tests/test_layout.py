@@ -19,6 +19,7 @@ MAY_IMPORT: Final = {
     "transforms": {"flowpb", "common", "columns"},
     "pipelines": {"flowpb", "common", "bus", "columns", "transforms", "stores"},
     "query": {"flowpb", "common", "columns", "stores"},
+    "inventory": {"flowpb", "common", "columns"},
     "flink": {"flowpb", "common", "bus", "columns", "transforms", "stores", "pipelines"},
 }
 FOLDERS: Final = {name: ROOT / ("proto/flowpb" if name == "flowpb" else name) for name in MAY_IMPORT}
