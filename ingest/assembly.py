@@ -21,10 +21,14 @@ _MAPPED: Final = np.frombuffer(bytes(10) + b"\xff\xff", np.uint8)
 
 @dataclass(slots=True)
 class NumberColumn:
-    """A column of numbers or of octets of fixed length; `valid` None means that every row has a value."""
+    """A column of numbers or of octets of fixed length; `valid` None means that every row has a value.
+
+    Values that are not `owned` are someone else's too, and are copied before they are changed.
+    """
 
     values: NDArray[Any]
     valid: Bools | None
+    owned: bool
 
 
 @dataclass(slots=True)
@@ -53,16 +57,16 @@ class Assembly:
         if valid is not None and valid.all():
             valid = None
         if valid is None and self._is_all(where):
-            self.numbers[name] = NumberColumn(values, None)
+            self.numbers[name] = NumberColumn(values, None, owned=False)
             return
         if valid is not None and not valid.any():
             return
         column = self.numbers.get(name)
         if column is None:
             shape = (self.rows, *values.shape[1:])
-            column = self.numbers[name] = NumberColumn(np.zeros(shape, values.dtype), np.zeros(self.rows, bool))
-        if not column.values.flags.writeable:
-            column.values = column.values.copy()
+            column = self.numbers[name] = NumberColumn(np.zeros(shape, values.dtype), np.zeros(self.rows, bool), owned=True)
+        if not column.owned:
+            column.values, column.owned = column.values.copy(), True
         rows = where if valid is None else _chosen(where, valid)
         column.values[rows] = values if valid is None else values[valid]
         if column.valid is not None:

@@ -245,10 +245,10 @@ def _put_structure(
         for step in STEPS:
             step(rows)
         put_applications(rows, pending.views)
-        put_totals(rows, totals, pending.exporters, number > 0)
         put_sampling(rows, pending.views)
         put_extras(rows, pending.choices)
         repaired = put_times(rows)
+        put_totals(rows, totals, pending.exporters, number > 0)
         if repaired.any():
             for exporter in rows.of_packet("exporter")[repaired].tolist():
                 repairs[exporter, Reason.TIMES_REPAIRED] += 1

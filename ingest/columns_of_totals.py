@@ -4,13 +4,14 @@ In: rows, and the totals seen before. Out: bytes and packets. A flow is its expo
 Refuses to know how differences are made.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingest.rows import Rows
-from ingest.totals import Totals
+from ingest.totals import Report, Totals
 
 _KEY: Final = (8, 12, 27, 28, 7, 11, 4, 10, 14, 58, 148, 152, 150, 154, 156, 22)
 _CONNECTION: Final = (148, 8, 12, 27, 28, 7, 11, 4)
@@ -19,26 +20,30 @@ _TOTALS: Final = (("bytes", 85), ("packets", 86))
 _EVENT_COUNTERS: Final = (("bytes", 1), ("packets", 2))
 _EVENT: Final = 233
 _END_REASON: Final = 136
+_Add = Callable[[bytes, Report, int], Report]
 
 
 def put_totals(rows: Rows, totals: Totals, exporters: list[bytes], is_second: bool) -> None:
-    """Replace the counters of such records."""
+    """Replace the counters of such records, and the time from which they count: that of the report before."""
     if not rows.present(*_DELTAS) and rows.present(85, 86):
-        reasons = rows.uint(_END_REASON) if rows.has(_END_REASON) else np.zeros(rows.count, np.int64)
         named = [(name, number) for name, number in _TOTALS if rows.has(number)]
-        counters = _counters(rows, [number for _, number in named])
-        lines = zip(_keys(rows, _KEY, exporters, is_second), counters, reasons.tolist(), strict=True)
-        new = [totals.since_last(key, values, reason) for key, values, reason in lines]
+        kinds = rows.uint(_END_REASON).tolist() if rows.has(_END_REASON) else [0] * rows.count
+        keys = _keys(rows, _KEY, exporters, is_second)
+        add: _Add = totals.since_last
     elif rows.has(_EVENT) and rows.block.layout.fields[rows.view.index.get((0, 1), 0)].id in (231, 232):
         named = [(name, number) for name, number in _EVENT_COUNTERS if rows.has(number)]
-        counters = _counters(rows, [number for _, number in named])
-        lines = zip(_keys(rows, _CONNECTION, exporters, is_second), counters, rows.uint(_EVENT).tolist(), strict=True)
-        new = [totals.of_event(key, values, event) for key, values, event in lines]
+        kinds = rows.uint(_EVENT).tolist()
+        keys = _keys(rows, _CONNECTION, exporters, is_second)
+        add = totals.of_event
     else:
         return
-    table = np.array(new, np.uint64).reshape(rows.count, len(named))
+    counters, last = _counters(rows, [number for _, number in named]), rows.filled("last_switched_ms")
+    lines = zip(keys, counters, last.tolist(), kinds, strict=True)
+    new = [add(key, Report(values, moment), kind) for key, values, moment, kind in lines]
     for place, (name, _) in enumerate(named):
-        rows.put(name, table[:, place].copy())
+        rows.put(name, np.array([report.counters[place] for report in new], np.uint64))
+    since = np.array([report.moment_ms for report in new], np.int64)
+    rows.put("delta_switched_ms", np.minimum(np.maximum(rows.filled("delta_switched_ms"), since), last))
 
 
 def _counters(rows: Rows, numbers: list[int]) -> list[tuple[int, ...]]:

@@ -64,6 +64,10 @@ class Rows:
         values = np.repeat(of_packets[self.set_packets], self.block.counts)
         return values if self.chosen is None else values[self.chosen]
 
+    def filled(self, name: str) -> NDArray[Any]:
+        """What has been put into a column of numbers."""
+        return self.out.numbers[name].values[self.where]
+
     def put(self, name: str, values: NDArray[Any], valid: Bools | None = None) -> None:
         """Fill these rows of a column."""
         self.out.put(name, self.where, values, valid)

@@ -135,13 +135,16 @@ def test_asa_updates_and_teardown_are_not_summed_twice() -> None:
 
 
 def test_totals_become_what_is_new_since_the_last_report() -> None:
-    fields = ((8, 4), (12, 4), (152, 8), (85, 8), (86, 8), (136, 1))
+    fields = ((8, 4), (12, 4), (152, 8), (153, 8), (85, 8), (86, 8), (136, 1))
     head = bytes((10, 0, 0, 1, 10, 0, 1, 1)) + struct.pack(">Q", NOW_MS - 90_000)
-    reports = [head + struct.pack(">QQB", *values) for values in ((100, 1, 2), (250, 3, 2), (300, 4, 3), (80, 1, 3))]
+    values = ((NOW_MS - 60_000, 100, 1, 2), (NOW_MS - 30_000, 250, 3, 2), (NOW_MS, 300, 4, 3), (NOW_MS, 80, 1, 3))
+    reports = [head + struct.pack(">QQQB", *report) for report in values]
     line = Line()
     line.feed(ipfix(template(256, fields, True)))
     rows = [row for number, report in enumerate(reports) for row in line.take(ipfix(put(256, report), sequence=number))]
     assert [(row["bytes"], row["packets"]) for row in rows] == [(100, 1), (150, 2), (50, 1), (80, 1)]
+    starts = [row["delta_switched_ms"] - NOW_MS for row in rows]
+    assert starts == [-90_000, -60_000, -30_000, -90_000]
 
 
 def test_biflow_becomes_two_directed_flows() -> None:
