@@ -1,16 +1,18 @@
 """Interfaces as exporters name them in options data (IANA elements 10, 82 and 83).
 
-In: NDJSON, one record per line: exporter, location, index, name, alias. Out: a node per exporter, known by its address only. Later
-lines hold over earlier ones: exporters repeat themselves.
+In: a file of NDJSON, one record per line: exporter, location, index, name, alias; or the names page of a collector, a JSON list of
+exporter, kind, id, name, description. Out: a node per exporter, known by its address only. Later records hold over earlier ones:
+exporters repeat themselves.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
+from inventory.http import HttpAccess, SourceError
 from inventory.model import Gathered, Interface, Node, Problem, canonical
 from inventory.records import Json, is_record
 
@@ -40,6 +42,29 @@ class OptionsFile:
         return Gathered(nodes_of(_records(lines, str(self.path), problems)), tuple(problems))
 
 
+@dataclass(frozen=True, slots=True)
+class OptionsPage:
+    """The names that a collector has from its exporters; all of them are at one location."""
+
+    url: str
+    access: HttpAccess
+    location: str | None = None
+
+    def gather(self) -> Gathered:
+        """Its exporters; raises SourceError if the page cannot be had."""
+        page = self.access.get(self.url)
+        if isinstance(page, str) or not isinstance(page, Sequence):
+            raise SourceError(f"{self.url}: answer is no list")
+        problems: list[Problem] = []
+        named: list[NamedInterface] = []
+        for number, row in enumerate(page):
+            try:
+                named += [_named(row, self.location)] if is_record(row) and row.get("kind") == "interface" else []
+            except ValueError as error:
+                problems.append(Problem(f"{self.url}: [{number}]", str(error)))
+        return Gathered(nodes_of(named), tuple(problems))
+
+
 def nodes_of(records: Iterable[NamedInterface]) -> tuple[Node, ...]:
     """One node per exporter and location, in the order of their coming."""
     found: dict[tuple[str, str | None], dict[int, Interface]] = {}
@@ -62,6 +87,12 @@ def _records(lines: Iterable[str], where: str, problems: list[Problem]) -> Itera
             yield _record(value)
         except ValueError as error:
             problems.append(Problem(f"{where}: line {number}", str(error)))
+
+
+def _named(row: Mapping[str, Json], location: str | None) -> NamedInterface:
+    identifier, texts = row.get("id"), {"name": row.get("name"), "alias": row.get("description") or None}
+    index = int(identifier) if isinstance(identifier, str) and identifier.isdecimal() else None
+    return _record({"exporter": row.get("exporter"), "location": location, "index": index, **texts})
 
 
 def _record(value: Mapping[str, Json]) -> NamedInterface:

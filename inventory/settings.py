@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from common.errors import ConfigError
 
@@ -67,10 +67,19 @@ class JsonSource(_HttpSource):
 
 
 class OptionsSource(_Source):
-    """Interface names that exporters sent as options data, as NDJSON."""
+    """Interface names that exporters sent as options data."""
 
     type: Literal["options"]
-    path: str = Field(description="File with one record per line: exporter, location, index, name, alias.")
+    path: str = Field("", description="NDJSON file with one record per line: exporter, location, index, name, alias.")
+    url: str = Field("", description="Page of a collector with the names that it has; instead of a file.")
+    location: str | None = Field(None, description="Location of that collector's exporters.")
+    timeout_s: float = Field(10.0, gt=0, description="The collector answers within this time.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "OptionsSource":
+        if bool(self.path) == bool(self.url):
+            raise ValueError("needs either a path or a url")
+        return self
 
 
 class SnmpUser(_Model):

@@ -14,7 +14,7 @@ from inventory.http import HttpAccess
 from inventory.json_api import JsonApi
 from inventory.model import Gathered
 from inventory.opennms import OpenNms
-from inventory.options import OptionsFile
+from inventory.options import OptionsFile, OptionsPage
 from inventory.settings import FileSource, InventorySettings, JsonSource, OpenNmsSource, OptionsSource, SnmpSource, Source, secret
 from inventory.snmp import poller_of
 
@@ -43,8 +43,10 @@ def sources_of(settings: InventorySettings, folder: Path) -> Sequence[tuple[str,
 
 def _name(source: Source) -> str:
     match source:
-        case FileSource() | OptionsSource():
-            return f"{source.type} {source.path}"
+        case FileSource():
+            return f"file {source.path}"
+        case OptionsSource():
+            return f"options {source.path or source.url}"
         case SnmpSource():
             return f"snmp {source.location or ''}".strip()
         case _:
@@ -56,7 +58,8 @@ def _source(source: Source, folder: Path) -> NodeSource:
         case FileSource():
             return NodeFile(folder / source.path)
         case OptionsSource():
-            return OptionsFile(folder / source.path)
+            access = HttpAccess(source.timeout_s)
+            return OptionsPage(source.url, access, source.location) if source.url else OptionsFile(folder / source.path)
         case OpenNmsSource():
             return OpenNms(source.url, _access(source), source.threads)
         case SnmpSource():

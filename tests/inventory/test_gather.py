@@ -106,6 +106,7 @@ def test_a_disk_that_takes_nothing(files: Path) -> None:
         ("sources: [{type: magic}]", "sources.0: Input tag 'magic'"),
         ("sources: [{type: opennms}]", "sources.0.opennms.url: Field required"),
         ("colour: red", "colour: Extra inputs"),
+        ("sources: [{type: options}]", "needs either a path or a url"),
         ("a: [", "not YAML"),
     ],
 )
@@ -125,11 +126,19 @@ def test_every_kind_of_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         "{type: options, path: o.ndjson}",
         "{type: snmp, targets: [10.0.0.1], location: L}",
         "{type: options, path: o.ndjson}",
+        "{type: options, url: 'http://o/names'}",
     )
     (tmp_path / "inventory.yaml").write_text("sources:\n" + "".join(f"  - {source}\n" for source in sources))
     monkeypatch.setenv("P", "x")
     names = [name for name, _ in sources_of(read_settings(tmp_path / "inventory.yaml"), tmp_path)]
-    assert names == ["opennms http://h/", "json http://j/", "options o.ndjson", "snmp L", "options o.ndjson'"]
+    assert names == [
+        "opennms http://h/",
+        "json http://j/",
+        "options o.ndjson",
+        "snmp L",
+        "options o.ndjson'",
+        "options http://o/names",
+    ]
 
 
 def test_secrets() -> None:

@@ -9,6 +9,7 @@ from inventory.http import HttpAccess, SourceError
 from inventory.json_api import JsonApi, value_at
 from inventory.model import Interface, Node
 from inventory.opennms import OpenNms
+from inventory.options import OptionsPage
 from tests.inventory.conftest import JsonServer
 
 _PAGE = "?limit=500&offset=0"
@@ -168,6 +169,25 @@ def test_bounds(json_server: JsonServer) -> None:
         HttpAccess(total_s=0).get(f"{json_server.url}/x")
     with pytest.raises(SourceError, match="ConnectionError: no answer"):
         _QUICK.get("http://127.0.0.1:9/x")
+
+
+def test_names_that_a_collector_has(json_server: JsonServer) -> None:
+    json_server.answers["/names"] = [
+        {"exporter": "10.0.0.1", "domain": 0, "kind": "interface", "id": "2", "name": "xe-0", "description": "up"},
+        {"exporter": "10.0.0.1", "domain": 0, "kind": "interface", "id": "1", "name": "lo", "description": ""},
+        {"exporter": "10.0.0.1", "domain": 0, "kind": "vrf", "id": "1", "name": "red", "description": ""},
+        {"exporter": "x", "kind": "interface", "id": "1", "name": "lo"},
+        {"exporter": "10.0.0.1", "kind": "interface", "id": "one", "name": "lo"},
+        5,
+    ]
+    gathered = OptionsPage(f"{json_server.url}/names", _QUICK, "Berlin").gather()
+    assert gathered.nodes == (
+        Node(location="Berlin", addresses=("10.0.0.1",), interfaces=(Interface(1, "lo"), Interface(2, "xe-0", "up"))),
+    )
+    assert [problem.place.partition(": ")[2] for problem in gathered.problems] == ["[3]", "[4]"]
+    json_server.answers["/names"] = {"names": []}
+    with pytest.raises(SourceError, match="answer is no list"):
+        OptionsPage(f"{json_server.url}/names", _QUICK).gather()
 
 
 @pytest.mark.parametrize(
