@@ -120,7 +120,7 @@ def measure(target: Target, made: list[Batch]) -> dict[str, Any]:
     octets = sum(len(each.content) for bundle in bundles for each in raw_documents(client.target, bundle))
     making = time.process_time() - started
     bulk = Bulk(client, burial(client))
-    started, wall = time.process_time(), time.monotonic()
+    started, wall, served = time.process_time(), time.monotonic(), _server_cpu_ms(client)
     for number, bundle in enumerate(bundles):
         for each in raw_documents(client.target, bundle):
             bulk.add(each)
@@ -129,16 +129,24 @@ def measure(target: Target, made: list[Batch]) -> dict[str, Any]:
     bulk.flush()
     elapsed, spent = time.monotonic() - wall, time.process_time() - started
     bulk.close()
+    server_ms = _server_cpu_ms(client) - served
     count = bulk.tallies.documents
     return {
         "documents": count,
         "json_bytes": round(octets / count),
         "bodies_cpu_us": round(making / count * 1e6, 2),
         "client_cpu_us": round(spent / count * 1e6, 2),
+        "server_cpu_us": round(server_ms / count * 1e3, 1),
         "documents_per_s": round(count / elapsed),
         "requests": bulk.tallies.requests,
         "disk_bytes": _disk_bytes(client, count),
     }
+
+
+def _server_cpu_ms(client: Client) -> int:
+    """CPU time of all nodes since they started."""
+    nodes = client.ask("GET", "/_nodes/stats/process?filter_path=nodes.*.process.cpu.total_in_millis")["nodes"]
+    return sum(int(node["process"]["cpu"]["total_in_millis"]) for node in nodes.values())
 
 
 def _disk_bytes(client: Client, count: int) -> float:

@@ -190,7 +190,7 @@ class Bulk:
         with self._lock:
             self.tallies.requests += 1
             self.tallies.bytes += len(body)
-        return self._client.send("POST", f"/{part.index}/_bulk?filter_path={wanted}", bytes(body), NDJSON)
+        return self._client.send("POST", f"/{part.index}/_bulk?filter_path={wanted}", body, NDJSON)
 
     def _judge(self, refused: bool, started: float) -> None:
         with self._lock:

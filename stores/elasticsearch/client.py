@@ -9,7 +9,7 @@ import itertools
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 import orjson
 import urllib3
@@ -72,12 +72,12 @@ class Client:
         """Where it asks."""
         return self._target
 
-    def send(self, method: str, path: str, body: bytes | None = None, content_type: str = _JSON) -> Answer:
+    def send(self, method: str, path: str, body: bytes | memoryview | None = None, content_type: str = _JSON) -> Answer:
         """One request, once; raises UnreachableError when nothing came back."""
         headers = self._headers if body is None else {**self._headers, "Content-Type": content_type}
-        base = self._base
+        base, content = self._base, cast(bytes | None, body)  # urllib3 takes any buffer, its types do not say so
         try:
-            response = self._pool.request(method, f"{base}{path}", body=body, headers=headers)
+            response = self._pool.request(method, f"{base}{path}", body=content, headers=headers)
             data = response.data
         except (urllib3.exceptions.HTTPError, OSError) as error:
             self._base = next(self._bases)

@@ -77,7 +77,7 @@ def wipe(client: Client) -> None:
     """Removes all indices and templates of a target."""
     prefix = client.target.prefix
     client.ask("DELETE", f"/{prefix}*")
-    client.ask("DELETE", f"/_index_template/{prefix}*")
+    client.send("DELETE", f"/_index_template/{prefix}*")  # there may be none
     client.close()
 
 

@@ -15,14 +15,16 @@ FINE: Reply = (200, {"errors": False})
 
 @dataclass
 class Scripted:
-    """Replies in order, the last one for ever; `bodies` are what was sent."""
+    """Replies in order, the last one for ever; `bodies` and `authorization` are what was sent."""
 
     port: int
     replies: list[Reply]
     bodies: list[bytes] = field(default_factory=list)
+    authorization: str = ""
 
-    def next(self, body: bytes) -> Reply:
+    def next(self, body: bytes, authorization: str) -> Reply:
         self.bodies.append(body)
+        self.authorization = authorization
         return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
 
 
@@ -32,7 +34,9 @@ def scripted(*replies: Reply) -> Iterator[Scripted]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            status, content = script.next(self.rfile.read(int(self.headers["Content-Length"])))
+            status, content = script.next(
+                self.rfile.read(int(self.headers["Content-Length"])), self.headers.get("Authorization", "")
+            )
             data = json.dumps(content).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))

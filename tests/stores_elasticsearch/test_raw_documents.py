@@ -37,7 +37,7 @@ def documents(where: Target, *batches: Any) -> list[tuple[str, str, dict[str, An
     """(index, id, document) of each."""
     found = []
     for each in raw_documents(where, batches):
-        lines = bytes(each.content[: int(each.ends[-1])]).decode().splitlines()
+        lines = bytes(each.content[: int(each.ends[-1])]).split(b"\n")[:-1]
         for action, document in zip(lines[::2], lines[1::2], strict=True):
             found.append((each.index, json.loads(action)["create"]["_id"], json.loads(document)))
     return found

@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import orjson
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from common.errors import StoreError
 from stores.commands import app_commands
-from stores.elasticsearch.client import Client
+from stores.elasticsearch.client import NDJSON, Client
 from stores.elasticsearch.layout import AGGREGATES, RAW
 from stores.elasticsearch.setup import expire, install
 from stores.elasticsearch.target import Target
@@ -66,23 +65,17 @@ def secure() -> Iterator[ElasticsearchServer]:
     server.wipe()
 
 
-def test_password_api_key_and_certificate(secure: ElasticsearchServer, tmp_path: Path) -> None:
+def test_password_and_certificate(secure: ElasticsearchServer, tmp_path: Path) -> None:
     (tmp_path / "password").write_text(PASSWORD + "\n")
     host = (f"localhost:{secure.port}",)
-    by_password = Target(host, tls=True, ca_file=str(secure.certificate), user="elastic", password_file=str(tmp_path / "password"))
-    admin = Client.open(by_password)
-    assert any("no lifecycle" in step for step in install(admin, DAYS))
-    privileges = {"writer": {"index": [{"names": ["netflow-*"], "privileges": ["create_index", "create"]}]}}
-    key = admin.ask("POST", "/_security/api_key", {"name": "writer", "role_descriptors": privileges})["encoded"]
-    (tmp_path / "key").write_text(key)
-    writer = Client.open(Target(host, tls=True, ca_file=str(secure.certificate), api_key_file=str(tmp_path / "key")))
-    line = orjson.dumps({"create": {"_id": "1"}}) + b'\n{"@timestamp":1}\n'
-    assert writer.send("POST", "/netflow-2026-01-01/_bulk", line, "application/x-ndjson").content["errors"] is False
-    with pytest.raises(StoreError, match="status 403: security_exception"):
-        writer.ask("PUT", "/other")
+    target = Target(host, tls=True, ca_file=str(secure.certificate), user="elastic", password_file=str(tmp_path / "password"))
+    client = Client.open(target)
+    assert any("no lifecycle" in step for step in install(client, DAYS))
+    line = b'{"create":{"_id":"1"}}\n{"@timestamp":1}\n'
+    assert client.send("POST", "/netflow-2026-01-01/_bulk", line, NDJSON).content["errors"] is False
     (tmp_path / "password").write_text("wrong")
     with pytest.raises(StoreError, match="status 401") as refused:
-        Client.open(by_password).ask("GET", "/")
+        Client.open(target).ask("GET", "/")
     assert "wrong" not in str(refused.value)
     with pytest.raises(StoreError, match="CERTIFICATE_VERIFY_FAILED"):
         Client.open(Target(host, tls=True)).ask("GET", "/")

@@ -1,9 +1,13 @@
 """Targets: what a URL says, and every fault of one at once."""
 
+from pathlib import Path
+
 import pytest
 
 from common.errors import ConfigError
+from stores.elasticsearch.client import Client
 from stores.elasticsearch.target import Target
+from tests.stores_elasticsearch.scripted import FINE, scripted
 
 
 def test_a_url_says_everything() -> None:
@@ -29,8 +33,19 @@ def test_all_faults_at_once() -> None:
 
 
 def test_secrets_are_read_where_they_are_needed_and_named_when_they_are_missing() -> None:
-    from stores.elasticsearch.client import Client
-
     target = Target.parse("elasticsearch://one?api_key_file=/nowhere/key")
     with pytest.raises(ConfigError, match="/nowhere/key: cannot be read"):
         Client.open(target)
+
+
+@pytest.mark.parametrize(
+    ("options", "header"),
+    [("api_key_file={}", "ApiKey a2V5"), ("user=me&password_file={}", "Basic bWU6YTJWNQ=="), ("tls=false", "")],
+)
+def test_the_way_to_be_let_in(tmp_path: Path, options: str, header: str) -> None:
+    (tmp_path / "secret").write_text("a2V5\n")
+    with scripted(FINE) as script:
+        Client.open(Target.parse(f"elasticsearch://127.0.0.1:{script.port}?{options.format(tmp_path / 'secret')}")).ask(
+            "POST", "/", {}
+        )
+    assert script.authorization == header
