@@ -24,6 +24,7 @@ from ingest.canonical import Canonicaliser, Reading
 from ingest.choices import Choices
 from ingest.exporters import Exporter, Exporters
 from ingest.intake import Intake
+from ingest.options import Facts
 from ingest.parking import Parking
 from ingest.pending import Pending
 from ingest.problems import Problem, ProblemLog, Reason
@@ -162,6 +163,26 @@ class Decoder:
     def restore(self, data: bytes) -> None:
         """Bring a snapshot into force; raises InputError if it is none of this version, and changes nothing then."""
         snapshots.unpack(data, self._exporters, lambda address: lane_of(address, self._lanes))
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether data waits for its template."""
+        return bool(self._parking.waiting)
+
+    def fill(self, data: bytes) -> int:
+        """Take what waiting data needs from another collector's snapshot; how many templates. Raises InputError."""
+        taken = 0
+        for item in snapshots.load(data):
+            exporter = self._exporters.get(item.address)
+            for key, templates, facts in item.domains if exporter else ():
+                domain = exporter.domains.get(key) if exporter else None
+                if exporter is None or domain is None or not domain.parked:
+                    continue
+                if domain.facts == Facts():
+                    domain.facts = facts
+                    exporter.forget_views()
+                taken += sum(self._intake.fill(exporter, domain, template) for template in templates)
+        return taken
 
     def close_session(self, exporter: bytes, session: int) -> None:
         """Forget the templates of a transport session that has ended (RFC 7011 section 8.1)."""

@@ -25,6 +25,8 @@ from ingest.protocols.sets import FIRST_DATA_SET, Definition, walk_sets
 from ingest.templates import Template, make_template
 
 OPTIONS_KEPT: Final = 4096
+_ALIGNMENT: Final = 4
+"""Sets are padded to a multiple of so many octets (RFC 7011 section 3.3.1)."""
 _ELEMENTS_ADDED: Final = 16_384
 _SHOWN: Final = 8
 _WIRE: Final[dict[int, ModuleType]] = {9: netflow9, 10: ipfix}
@@ -149,6 +151,24 @@ class Intake:
             self.log.totals[Reason.PARKED_EXPIRED] += sets - 1
             fault = Fault(Reason.PARKED_EXPIRED, 0, f"{sets} data sets given up, their templates never came")
             self.note(exporter, domain.version, domain.number, now_ms, fault)
+
+    def fill(self, exporter: Exporter, domain: Domain, template: Template) -> bool:
+        """Bring a template that another collector has learnt into force, for data that waits here; whether it was of use.
+
+        Only where there is none, where its records divide every waiting set (padding aside), and where it was declared since the
+        exporter booted: an older one may have had another meaning.
+        """
+        waiting = [item for item in domain.parked if item.template_id == template.id]
+        if not waiting or domain.templates.get(template.id) is not None:
+            return False
+        if not all(_may_describe(template, item) for item in waiting):
+            return False
+        self.exporters.put_template(exporter, domain, template)
+        for parked in self.parking.take(domain, template.id):
+            exporter.replayed_sets += 1
+            message = _Message(exporter, domain, parked.header, b"", parked.received_ms, parked.correction_ms)
+            self._replay(message, template, parked)
+        return True
 
     def drop_exporter(self, exporter: Exporter, now_ms: int) -> None:
         """Release what waits for an exporter that was pushed out."""
@@ -355,6 +375,13 @@ def _plain_sets(
         template.used_ms = received_ms
         sets.append((template.spec, payload[start : start + records * template.size], records))
     return sets or None
+
+
+def _may_describe(template: Template, parked: Parked) -> bool:
+    header = parked.header
+    booted_ms = header.exported_ms - header.uptime_ms + parked.correction_ms if header.uptime_ms >= 0 else 0
+    fits = bool(template.gaps) or len(parked.octets) % template.size < _ALIGNMENT
+    return fits and template.declared_ms >= booted_ms
 
 
 @dataclass(slots=True)

@@ -63,9 +63,8 @@ class StateKeeper:
 
     def save_when_due(self, now_ms: int) -> None:
         """Write the state once a minute, share it more often; a failure is counted and tried again a minute later."""
-        if self._sharer is not None and not 0 <= now_ms - self._shared_ms < _SHARE_MS:
-            self._shared_ms = now_ms
-            self._sharer.offer(self.decoder.snapshot())
+        if self._sharer is not None:
+            self._exchange(self._sharer, now_ms)
         if 0 <= now_ms - self._saved_ms < _SAVE_MS:
             return
         self._saved_ms = now_ms
@@ -74,6 +73,16 @@ class StateKeeper:
         except ConfigError as error:
             self.errors += 1
             _log.warning("%s", error)
+
+    def _exchange(self, sharer: Sharer, now_ms: int) -> None:
+        for snapshot in sharer.fetched():
+            try:
+                self.decoder.fill(snapshot)
+            except InputError as error:
+                self._forget(error)
+        if not 0 <= now_ms - self._shared_ms < _SHARE_MS:
+            self._shared_ms = now_ms
+            sharer.offer(self.decoder.snapshot(), wanted=self.decoder.is_waiting)
 
     def _load(self) -> SavedState:
         try:

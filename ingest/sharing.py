@@ -1,8 +1,8 @@
 """Templates, samplers and options tables shared between collectors, so that a second or restarted one decodes at once.
 
 In: this collector's snapshots. Out: those of all collectors, exporter by exporter, from a shared folder or a compacted Kafka topic.
-What is shared fills absence at the start; what this collector has learnt itself goes before it. Only exporters whose templates or
-tables changed are written again. Nothing here stops the service: failures are counted and tried again.
+What is shared fills absence, at the start and where data waits; what this collector has learnt itself goes before it. Only
+exporters whose templates or tables changed are written again. Nothing here stops the service: failures are counted and tried again.
 """
 
 import hashlib
@@ -103,6 +103,8 @@ class Sharer:
         self._collector = collector
         self._written: dict[bytes, bytes] = {}
         self._waiting: bytes | None = None
+        self._wanted = False
+        self._fetched: list[bytes] = []
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="nephrite-share", daemon=True)
@@ -120,11 +122,18 @@ class Sharer:
         """Begin to write."""
         self._thread.start()
 
-    def offer(self, snapshot: bytes) -> None:
-        """Let a snapshot be shared soon."""
+    def offer(self, snapshot: bytes, wanted: bool = False) -> None:
+        """Let a snapshot be shared soon; `wanted` asks for those of the others, too."""
         with self._changed:
             self._waiting = snapshot
+            self._wanted = self._wanted or wanted
             self._changed.notify()
+
+    def fetched(self) -> list[bytes]:
+        """What was asked for and has come, once."""
+        with self._changed:
+            found, self._fetched = self._fetched, []
+        return found
 
     def stop(self) -> None:
         """Write what waits, once."""
@@ -138,9 +147,14 @@ class Sharer:
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping or self._waiting is not None)
                 snapshot, self._waiting = self._waiting, None
+                wanted, self._wanted = self._wanted, False
             if snapshot is None:
                 return
             self._write(snapshot)
+            if wanted:
+                found = self.fetch()
+                with self._changed:
+                    self._fetched = found
 
     def _write(self, snapshot: bytes) -> None:
         parts = split(snapshot)

@@ -26,16 +26,20 @@ def pack(exporters: Exporters) -> bytes:
 
 def unpack(data: bytes, exporters: Exporters, lane_of: Callable[[bytes], int]) -> None:
     """Bring a snapshot into force; raises InputError, and changes nothing then."""
+    for item in load(data):
+        exporter = exporters.get(item.address) or exporters.admit(item.address, lane_of(item.address), item.last_ms)[0]
+        item.bring_into(exporters, exporter)
+
+
+def load(data: bytes) -> "list[Loaded]":
+    """A snapshot, wholly read; raises InputError."""
     try:
         tree = json.loads(data)
         if tree["version"] != VERSION:
             raise InputError(f"snapshot of templates has version {tree['version']}, this program reads {VERSION}")
-        loaded = [_Loaded(item) for item in tree["exporters"]]
+        return [Loaded(item) for item in tree["exporters"]]
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"snapshot of templates is not usable: {error}") from error
-    for item in loaded:
-        exporter = exporters.get(item.address) or exporters.admit(item.address, lane_of(item.address), item.last_ms)[0]
-        item.bring_into(exporters, exporter)
 
 
 def split(data: bytes) -> dict[bytes, tuple[bytes, bytes]]:
@@ -81,7 +85,7 @@ def _pack_template(template: Template) -> list[Any]:
     return [template.id, template.spec.hex(), scopes, template.declared_ms, template.used_ms]
 
 
-class _Loaded:
+class Loaded:
     """One exporter of a snapshot, wholly read before anything is changed."""
 
     def __init__(self, tree: dict[str, Any]) -> None:
@@ -94,6 +98,7 @@ class _Loaded:
         self.domains = [_load_domain(item) for item in tree["domains"]]
 
     def bring_into(self, exporters: Exporters, exporter: Exporter) -> None:
+        """Put everything into force for this exporter."""
         exporter.clock = self.clock
         for key, templates, facts in self.domains:
             domain, _ = exporters.domain(exporter, key)

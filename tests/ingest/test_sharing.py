@@ -6,8 +6,9 @@ import pytest
 
 from bus.compacted import beside, read_table, write_table
 from bus.kafka_client import KafkaTarget
+from common.addresses import pack_address
 from common.config import Bus, Ingest
-from common.errors import BusError, ConfigError
+from common.errors import BusError, ConfigError, InputError
 from common.metrics import Counters
 from ingest.decoder import Datagram, Decoder
 from ingest.sharing import FolderTable, Sharer, open_table
@@ -110,3 +111,62 @@ def test_the_compacted_topic_is_a_table(kafka: KafkaServer, tmp_path: Path) -> N
         decoder.restore(snapshot)
     decoder.feed(Datagram(ipv4(2), 1_700_000_000_000, v9_flows(3)))
     assert sum(flows.num_rows for flows in decoder.drain().values()) == 3
+
+
+def waiting_decoder(*datagrams: bytes) -> Decoder:
+    decoder = Decoder(Ingest(), 1, Counters())
+    decoder.feed_many([Datagram(ipv4(1), 1_700_000_000_000, each) for each in datagrams])
+    return decoder
+
+
+def flows_in(decoder: Decoder) -> int:
+    return sum(flows.num_rows for flows in decoder.drain().values())
+
+
+def test_waiting_data_takes_the_template_of_another_collector() -> None:
+    decoder = waiting_decoder(v9_flows(5), v9_flows(2, 2))
+    assert decoder.fill(snapshot_of(1, 2)) == 1
+    assert len(decoder.templates()) == 1
+    assert flows_in(decoder) == 7
+    assert decoder.fill(snapshot_of(1, 2)) == 0
+
+
+def test_a_shared_template_is_refused_when_it_does_not_fit_or_is_older_than_the_boot() -> None:
+    decoder = waiting_decoder(v9_flows(5)[:-8])
+    assert decoder.fill(snapshot_of(1)) == 0
+    late = Decoder(Ingest(), 4, Counters())
+    late.feed(Datagram(ipv4(1), 1_600_000_000_000, v9_template()))
+    decoder = waiting_decoder(v9_flows(5))
+    assert decoder.fill(late.snapshot()) == 0
+    assert decoder.is_waiting
+
+
+def test_own_templates_stay() -> None:
+    decoder = waiting_decoder(v9_template(), v9_flows(1), v9_flows(1, 1, domain=7))
+    before = decoder.templates()
+    assert decoder.fill(snapshot_of(1)) == 0
+    assert decoder.templates() == before
+    with pytest.raises(InputError, match="not usable"):
+        decoder.fill(b"{")
+
+
+def test_an_exporter_that_moves_to_a_running_collector_is_decoded_there(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    now = [1_700_000_000_000]
+    producer, entries = memory()
+    settings = settings_in(tmp_path, share_templates=str(shared))
+    with running(settings, producer, clock=lambda: now[0]) as service:
+        share(Sharer(FolderTable(shared), "other"), snapshot_at("127.0.0.1"))
+        send(service.addresses[0], [v9_flows(5)])
+
+        def arrived() -> bool:
+            now[0] += 500
+            return entries.flows() == 5
+
+        until(arrived)
+
+
+def snapshot_at(address: str) -> bytes:
+    decoder = Decoder(Ingest(), 4, Counters())
+    decoder.feed(Datagram(pack_address(address), 1_700_000_000_000, v9_template()))
+    return decoder.snapshot()
