@@ -1,4 +1,4 @@
-"""`nephrite generate`: synthetic exporters to UDP, a capture file or a bus, with the exact answer."""
+"""`nephrite generate`: synthetic exporters to UDP, a capture file or a bus, with the exact answer; `nephrite resend`: a capture."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from bus.open import open_direct_producer
@@ -17,10 +17,13 @@ from common.clock import wall_clock
 from common.config import Bus
 from common.errors import InputError, UsageError
 from common.process import stop_event
+from ingest.listeners.pcap import Capture
 from ingest.loadgen.batches import BusEntry
 from ingest.loadgen.builtin import BUILTIN
 from ingest.loadgen.network import Arrival
 from ingest.loadgen.outputs import CaptureFile, Pace, UdpSender, full_speed, real_time
+from ingest.loadgen.resend import Account, find_target
+from ingest.loadgen.resend import resend as send_again
 from ingest.loadgen.run import Player, Run, counts_of
 from ingest.loadgen.scenario import Scenario, load_scenario
 
@@ -29,11 +32,13 @@ CAPTURE_START_MS: Final = 1_767_225_600_000
 """2026-01-01: captures of one seed are the same, whenever they are made."""
 _FLUSH_S: Final = 60.0
 _AHEAD_MS: Final = 1_500
+_NOTED: Final = 64
 
 
 def app_commands(app: typer.Typer) -> None:
-    """Registers `generate`."""
+    """Registers `generate` and `resend`."""
     app.command()(generate)
+    app.command()(resend)
 
 
 def generate(
@@ -72,6 +77,25 @@ def generate(
     if expect:
         _write_json(expect, run)
     _print_counts(run)
+
+
+def resend(
+    capture: Annotated[Path, typer.Argument(metavar="FILE.pcap", help="Capture of export packets (pcap or pcapng).")],
+    to: Annotated[str, typer.Option(metavar="udp://HOST:PORT", help="Send there.")],
+    speed: Annotated[Speed, typer.Option(help="real: at the pace of the capture; max: as fast as it goes.")] = "real",
+    port: Annotated[list[int] | None, typer.Option(min=1, max=65_535, help="Only datagrams that went to this port.")] = None,
+) -> None:
+    """Send the datagrams of a capture again, to a UDP address. Exporters of 127.0.0.0/8 keep their addresses on this machine."""
+    target, file, stopped = find_target(*_target(to)), Capture(capture, port or ()), stop_event().is_set
+
+    def pace_from(first_ms: int) -> Pace:
+        return real_time(first_ms, wall_clock(), stopped) if speed == "real" else full_speed(stopped)
+
+    with _counting(capture.name) as note:
+        account = send_again(file.datagrams(), target, pace_from, note)
+    if not account.datagrams and not stopped():
+        raise InputError(f"{capture}: nothing to send: no whole UDP datagram{' to these ports' if port else ''} in it")
+    _print_account(account, file)
 
 
 def _changed(scenario: Scenario, seed: int | None, rate: float | None, duration: float | None) -> Scenario:
@@ -164,6 +188,22 @@ def _progress(scenario: Scenario, closing: bool) -> Iterator[Callable[[str, int]
         yield lambda doing, reached_ms: bar.update(task, description=f"{scenario.name}: {doing}", completed=reached_ms)
 
 
+@contextmanager
+def _counting(name: str) -> Iterator[Callable[[int, Account], None]]:
+    """Datagrams and the time of the capture reached, on the error output of a terminal; how long it will take nobody knows."""
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(name, total=None)
+
+        def note(time_ms: int, account: Account) -> None:
+            if account.datagrams % _NOTED == 1:
+                reached = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(sep=" ", timespec="seconds")
+                bar.update(task, description=f"{name}: {account.datagrams:,} datagrams, {reached}")
+
+        yield note
+
+
 def _write_json(path: Path, run: Run) -> None:
     part = path.with_name(path.name + ".part")
     try:
@@ -187,3 +227,14 @@ def _print_counts(run: Run) -> None:
     for name, count in counts_of(run).items():
         table.add_row(name, f"{count:,}")
     Console().print(table)
+
+
+def _print_account(account: Account, capture: Capture) -> None:
+    counts = {"datagrams sent": account.datagrams, "octets sent": account.octets, "exporters": len(account.sources)}
+    counts |= {"exporters at their own address": len(account.shown), "too long": account.too_long} | capture.problems()
+    table = Table("what", "count", box=None, show_header=False)
+    for name, count in counts.items():
+        table.add_row(name, f"{count:,}")
+    Console().print(table)
+    if capture.damage:
+        typer.echo(capture.damage, err=True)
