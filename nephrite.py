@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import logging
 import sys
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -55,10 +56,12 @@ def replay(
     folder = Path(settings.data_dir) / "replay" / (into or digest)
     settings = settings.model_copy(update={"data_dir": str(folder)})
     run = Replay(capture, settings.ingest, settings.bus.lanes, f"file-{digest}")
+    batches = run.batches()
+    begun = [*islice(batches, 1)]  # what is no capture is told before anything is written
     log = MemoryLog(settings.bus.lanes)
     producer, octets, flows = MemoryProducer(log), 0, 0
     with open_embedded(settings, MemorySource(log)) as embedded:
-        for batch in run.batches():
+        for batch in chain(begun, batches):
             producer.send(batch.lane, batch.value)
             octets += len(batch.value)
             if octets >= _ROUND_BYTES:

@@ -1,5 +1,6 @@
 """`nephrite pipeline` and `nephrite up`: the pipeline as a service, and everything on one machine."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -11,9 +12,10 @@ from typing import Annotated, Final
 import typer
 
 from common.config import Settings
-from common.errors import NephriteError
+from common.errors import ConfigError, StoreError
 from common.options import ConfigFile, DataDir, settings_of
 from common.process import WITH_PARENT, stop_event
+from ingest.commands import listener_of
 
 _SERVICES: Final = ("ingest", "pipeline")
 _STOP_S: Final = 20.0
@@ -49,26 +51,59 @@ def up(
 ) -> None:
     """Run everything on this machine: ingest and pipeline on the embedded default."""
     settings = settings_of(config, data_dir)
-    Path(settings.data_dir).mkdir(parents=True, exist_ok=True)
-    arguments = [*(["--config", str(config)] if config else []), "--data-dir", settings.data_dir]
+    if listen:
+        listener_of(listen)  # told here once, not by the service again and again
     stopped = stop_event()
-    children = {
-        name: Child([name, *arguments, *(["--listen", listen] if listen and name == "ingest" else [])]) for name in _SERVICES
-    }
+    held = _hold(Path(settings.data_dir), stopped)
+    arguments = [*(["--config", str(config)] if config else []), "--data-dir", settings.data_dir]
+    children: list[Child] = []
     try:
+        for name in _SERVICES:
+            children.append(Child([name, *arguments, *(["--listen", listen] if listen and name == "ingest" else [])], held))
         while not stopped.wait(0.2):
-            for child in children.values():
+            for child in children:
                 child.keep_running()
     finally:
-        for child in reversed(list(children.values())):
+        for child in reversed(children):
             child.stop()
+        os.close(held)
+
+
+def _hold(data_dir: Path, stopped: threading.Event) -> int:
+    """A descriptor that locks the folder for one `up` and its services, who inherit it; raises StoreError.
+
+    Where the holder was killed, its services are about to stop: they get the time that they may take for it.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        held = os.open(data_dir / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StoreError(f"{data_dir}: {error.strerror or error}") from error
+    until = time.monotonic() + _STOP_S + 5
+    while not _locked(held):
+        holder = os.pread(held, 32, 0).decode("ascii", "replace").strip()
+        if time.monotonic() > until or stopped.wait(0.1) or Path(f"/proc/{holder or 'self'}").exists():
+            os.close(held)
+            raise StoreError(f"{data_dir}: `nephrite up`, process {holder or 'unknown'}, works in this folder; stop it first")
+    os.ftruncate(held, 0)
+    os.pwrite(held, f"{os.getpid()}\n".encode("ascii"), 0)
+    return held
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class Child:
     """One service in a process of its own; it stops when this process is gone, however that happened."""
 
-    def __init__(self, arguments: list[str]) -> None:
+    def __init__(self, arguments: list[str], held: int) -> None:
         self._arguments = arguments
+        self._held = held
         self._delay_s = _RESTART_S[0]
         self._started = 0.0
         self._due = 0.0
@@ -85,8 +120,8 @@ class Child:
         code = self._process.poll()
         if code is None:
             return
-        if code == NephriteError.exit_code + 1:
-            raise NephriteError(f"{self._arguments[0]} cannot start, see above")
+        if code == ConfigError.exit_code:
+            raise ConfigError([f"{self._arguments[0]} cannot start, see above"])
         self._process = None
         self._delay_s = _RESTART_S[0] if now - self._started > 60 else min(self._delay_s * 2, _RESTART_S[1])
         self._due = now + self._delay_s
@@ -109,5 +144,6 @@ class Child:
             [sys.executable, "-m", "nephrite", *self._arguments],
             stdin=subprocess.PIPE,
             env={**os.environ, WITH_PARENT: "1"},
+            pass_fds=[self._held],
             start_new_session=True,
         )

@@ -1,7 +1,6 @@
 """The same packets through nfdump and tshark, and what each of the two makes of them.
 
-Flows, octets and packets are as exported. Neither of the two is told sampling intervals in a way that makes it multiply here
-(nfdump does so only with what its own options tables hold when a flow arrives, and keeps that beside the counters).
+Flows, octets and packets are as exported: nfcapd multiplies by a sampling interval only when asked to (-s), tshark never does.
 """
 
 import socket
@@ -73,7 +72,7 @@ def seen_by_nfdump(capture: Path, folder: Path, nfdump: str) -> Seens:
 
 
 def seen_by_tshark(capture: Path, tshark: str) -> Seens:
-    """tshark lists the values of a datagram field by field: they are a table where all lists are of one length."""
+    """Values of a datagram come field by field: they are a table where all lists are of one length."""
     fields = ("cflow.inputint", "cflow.outputint", "cflow.octets", "cflow.packets")
     command = [tshark, "-n", "-r", str(capture), "-d", f"udp.port=={COLLECTOR_PORT},cflow", "-T", "fields", "-E", "aggregator=,"]
     for field in ("ip.src", *fields):
