@@ -69,7 +69,7 @@ def _absorb_step(state: State, parts: Sequence[Part], limits: Limits, young: boo
     for start in range(0, len(rows), CHUNK):
         chunk = tabulate(rows.slice(start, start + CHUNK), names, state.conversations, limits)
         for level, old in levels.items():
-            levels[level] = absorb_level(level, old, chunk, group_bits(level, names), Caps.of(limits, young))
+            levels[level] = absorb_level(level, old, chunk, group_bits(level, names), Caps.of(limits, young, level, names))
     return State(names, state.conversations, levels)
 
 

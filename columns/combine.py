@@ -39,7 +39,7 @@ def combine(bases: Sequence[bytes], limits: Limits, young: bool = False) -> byte
         parts = [with_sampling(state.levels.get(level, EMPTY_LEVEL), sampled) for state in states]
         whole = reduce(partial(merge, group_bits=group_bits(level, names)), parts)
         fresh = replace(whole.groups, emitted_rows=np.zeros_like(whole.groups.rows))
-        levels[level] = prune(level, replace(whole, groups=fresh), Caps.of(limits, young))
+        levels[level] = prune(level, replace(whole, groups=fresh), Caps.of(limits, young, level, names))
     return State(names, conversations, levels).pack()
 
 

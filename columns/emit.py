@@ -34,7 +34,7 @@ def emit(
         if (level := Level(grouping.scope, grouping.dscp)) in levels
     ]
     table = documents(state, sections, Occasion(lane, window_start_ms, mark, final, window_ms))
-    kept = {level: prune(level, _emitted(content), Caps.of(limits, young=False)) for level, content in levels.items()}
+    kept = {level: prune(level, _emitted(content), Caps.of(limits, False, level, state.names)) for level, content in levels.items()}
     return State(state.names, state.conversations, kept).pack(), table
 
 

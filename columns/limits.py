@@ -13,17 +13,21 @@ OVERFLOW_IF_INDEX: Final = 2**32 - 1
 class Limits:
     """`young` and `old` are the items kept per group before and from the first mark on; never fewer than 2 x top_k are kept.
 
-    `interfaces` bounds the interfaces per exporter and window; `with_dscp` adds the groupings by DSCP; `both_sides` also counts an
-    ingress flow as out-traffic of its output interface.
+    A table (one kind of one lane, window and level) with room below `young_items` or `old_items` shares it out evenly: where groups
+    are few, each keeps more. `interfaces` bounds the interfaces per exporter and window; `with_dscp` adds the groupings by DSCP;
+    `both_sides` also counts an ingress flow as out-traffic of its output interface.
     """
 
     top_k: int = TOP_K
     young: int = 256
     old: int = 64
+    young_items: int = 0
+    old_items: int = 0
     with_dscp: bool = False
     both_sides: bool = False
     interfaces: int = 4096
 
-    def candidates(self, young: bool) -> int:
-        """Items that a group keeps when it is pruned."""
-        return max(self.young if young else self.old, 2 * self.top_k)
+    def candidates(self, young: bool, groups: int = 0) -> int:
+        """Items that each of `groups` groups keeps when their table is pruned."""
+        least, items = (self.young, self.young_items) if young else (self.old, self.old_items)
+        return max(least, items // max(1, groups), 2 * self.top_k)

@@ -10,8 +10,9 @@ import numpy as np
 
 from columns.arrays import Ints, Mask, by_code, saturating_add
 from columns.limits import Limits
+from columns.names import Names
 from columns.order import beyond
-from columns.state import BY_DSCP, DSCP_BITS, RANKED, Level, LevelState, Sum
+from columns.state import BY_DSCP, BY_EXPORTER, DSCP_BITS, RANKED, Level, LevelState, Sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +23,10 @@ class Caps:
     top_k: int
 
     @staticmethod
-    def of(limits: Limits, young: bool) -> "Caps":
-        """The caps before or from the first mark on."""
-        return Caps(limits.candidates(young), limits.top_k)
+    def of(limits: Limits, young: bool, level: Level, names: Names) -> "Caps":
+        """The caps of a level's tables before or from the first mark on; `names` tell how many groups share them."""
+        groups = len(names.exporters if level == BY_EXPORTER else names.ports)
+        return Caps(limits.candidates(young, groups), limits.top_k)
 
 
 def prune(level: Level, state: LevelState, caps: Caps) -> LevelState:

@@ -142,6 +142,10 @@ class Pipeline(_Section):
     both_sides: bool = Field(False, description="Count an ingress flow as out-traffic of its output interface, too.")
     candidates_young: int = Field(256, ge=16, description="Items kept per group while a window is young.")
     candidates_old: int = Field(64, ge=16, description="Items kept per group later; at least 2 x top_k is kept.")
+    items_young: int = Field(
+        16_384, ge=0, description="Few groups share this many items per lane, window and kind while it is young."
+    )
+    items_old: int = Field(4_096, ge=0, description="The same later.")
     raw: bool = Field(True, description="Keep raw flow records, too.")
 
 

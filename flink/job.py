@@ -11,13 +11,12 @@ import apache_beam as beam
 
 from bus.contract import Source
 from bus.open import open_source
-from columns.enrich import Enricher
 from common.config import Bus, Settings
 from common.errors import ConfigError
 from flink.submit import PipelineBuilder
 from flink.subtasks import salt_for
 from pipelines.elasticsearch_sinks import WriteAggregateDocuments, WriteRawDocuments
-from pipelines.embedded import limits_of
+from pipelines.embedded import enricher_of, limits_of
 from pipelines.sinks import WriteFiles, WriteTopic
 from pipelines.source import pack_element
 from pipelines.streaming import Streaming, build_streaming
@@ -63,7 +62,7 @@ def job_builder(settings: Settings, documents: Documents, parallelism: int = 2) 
     finally:
         source.close()
     elements = tuple(element_on(partition, partition % parallelism, parallelism) for partition in range(partitions))
-    job = Streaming(settings.bus.url, opener, elements, settings.bus.lanes, Enricher.default(), limits_of(settings.pipeline))
+    job = Streaming(settings.bus.url, opener, elements, settings.bus.lanes, enricher_of(settings.enrichment), limits_of(settings.pipeline))
     raw = documents.raw_sink() if settings.pipeline.raw else None
     return functools.partial(build_streaming, job=job, sink=documents.sink(), raw=raw)
 

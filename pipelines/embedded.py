@@ -12,7 +12,8 @@ from bus.open import open_source
 from columns.enrich import Enricher
 from columns.lane import Limits
 from common.clock import wall_clock
-from common.config import Pipeline, Settings
+from common.config import Enrichment, Pipeline, Settings
+from inventory.dns import ReverseDns
 from pipelines.direct import MicroBatches, Work
 from stores.parquet.manifest import Manifest
 from stores.parquet.upkeep import Maintenance
@@ -48,15 +49,22 @@ def limits_of(settings: Pipeline) -> Limits:
         top_k=settings.top_k,
         young=max(settings.candidates_young, 2 * settings.top_k),
         old=max(settings.candidates_old, 2 * settings.top_k),
+        young_items=settings.items_young,
+        old_items=settings.items_old,
         with_dscp=settings.with_dscp,
         both_sides=settings.both_sides,
     )
 
 
+def enricher_of(settings: Enrichment) -> Enricher:
+    """Rules, inventory and names as configured; raises ConfigError if a file cannot be used."""
+    return Enricher.of(settings, ReverseDns(servers=settings.name_servers) if settings.hostnames else None)
+
+
 def work_of(settings: Settings) -> Work:
     """What every run does, as configured."""
     pipeline = settings.pipeline
-    return Work(Enricher.default(), limits_of(pipeline), settings.bus.lanes, pipeline.run_bytes, pipeline.raw)
+    return Work(enricher_of(settings.enrichment), limits_of(pipeline), settings.bus.lanes, pipeline.run_bytes, pipeline.raw)
 
 
 @contextmanager

@@ -17,10 +17,10 @@ MAY_IMPORT: Final = {
     "stores": {"flowpb", "common"},
     "ingest": {"flowpb", "common", "bus"},
     "transforms": {"flowpb", "common", "columns"},
-    "pipelines": {"flowpb", "common", "bus", "columns", "transforms", "stores"},
+    "pipelines": {"flowpb", "common", "bus", "columns", "transforms", "stores", "inventory"},
     "query": {"flowpb", "common", "columns", "stores"},
     "inventory": {"flowpb", "common", "columns"},
-    "flink": {"flowpb", "common", "bus", "columns", "transforms", "stores", "pipelines"},
+    "flink": {"flowpb", "common", "bus", "columns", "transforms", "stores", "pipelines", "inventory"},
 }
 FOLDERS: Final = {name: ROOT / ("proto/flowpb" if name == "flowpb" else name) for name in MAY_IMPORT}
 
