@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from common.config import Settings, load_settings
+from common.config import Listener, Settings, load_settings
+from common.errors import UsageError
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="YAML file with settings (see `nephrite config docs`).")
@@ -19,3 +20,11 @@ def settings_of(config: Path | None, data_dir: Path | None) -> Settings:
     """Settings of the file, the environment, and the option on top; raises ConfigError."""
     settings = load_settings(config)
     return settings if data_dir is None else settings.model_copy(update={"data_dir": str(data_dir)})
+
+
+def listener_of(text: str) -> Listener:
+    """HOST:PORT, [IPv6]:PORT or PORT; raises UsageError."""
+    host, _, port = text.rpartition(":")
+    if not port.isdigit() or int(port) > 65_535:
+        raise UsageError(f"--listen {text}: expected HOST:PORT, [IPv6]:PORT or PORT")
+    return Listener(host=host.strip("[]") or "0.0.0.0", port=int(port))

@@ -62,7 +62,8 @@ def job_builder(settings: Settings, documents: Documents, parallelism: int = 2) 
     finally:
         source.close()
     elements = tuple(element_on(partition, partition % parallelism, parallelism) for partition in range(partitions))
-    job = Streaming(settings.bus.url, opener, elements, settings.bus.lanes, enricher_of(settings.enrichment), limits_of(settings.pipeline))
+    enricher, limits = enricher_of(settings.enrichment), limits_of(settings.pipeline)
+    job = Streaming(settings.bus.url, opener, elements, settings.bus.lanes, enricher, limits)
     raw = documents.raw_sink() if settings.pipeline.raw else None
     return functools.partial(build_streaming, job=job, sink=documents.sink(), raw=raw)
 

@@ -12,11 +12,11 @@ from typing import Annotated, Final
 import typer
 
 from bus.open import open_producer
-from common.config import Listener, Settings
+from common.config import Settings
 from common.errors import ConfigError, NephriteError, UsageError
 from common.logs import set_up_logs
 from common.metrics import Counters
-from common.options import ConfigFile, DataDir, settings_of
+from common.options import ConfigFile, DataDir, listener_of, settings_of
 from common.process import stop_event
 from ingest.bus_commands import bus_app
 from ingest.dead_letter_commands import dead_letters_app
@@ -134,14 +134,6 @@ def _reload(service: IngestService, read: Callable[[], Settings]) -> None:
 def ready_line(service: IngestService) -> str:
     """What tells that datagrams are taken from now on, and where."""
     return f"ingest ready: {' '.join(map(str, service.endpoints))}"
-
-
-def listener_of(text: str) -> Listener:
-    """HOST:PORT, [IPv6]:PORT or PORT; raises UsageError."""
-    host, _, port = text.rpartition(":")
-    if not port.isdigit() or int(port) > 65_535:
-        raise UsageError(f"--listen {text}: expected HOST:PORT, [IPv6]:PORT or PORT")
-    return Listener(host=host.strip("[]") or "0.0.0.0", port=int(port))
 
 
 def decode(

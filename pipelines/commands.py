@@ -13,9 +13,8 @@ import typer
 
 from common.config import Settings
 from common.errors import ConfigError, StoreError
-from common.options import ConfigFile, DataDir, settings_of
+from common.options import ConfigFile, DataDir, listener_of, settings_of
 from common.process import WITH_PARENT, stop_event
-from ingest.commands import listener_of
 
 _SERVICES: Final = ("ingest", "pipeline")
 _STOP_S: Final = 20.0

@@ -17,8 +17,9 @@ from typer.testing import CliRunner, Result
 from bus.open import open_source
 from common.config import Bus
 from common.errors import ConfigError, InputError, UsageError
+from common.options import listener_of
 from flowpb.codec import decode_header
-from ingest.commands import app_commands, listener_of
+from ingest.commands import app_commands
 from tests.ingest.packets import v5, v9_flows, v9_template
 from tests.ingest.test_replay_of_captures import write
 
@@ -54,6 +55,14 @@ def test_programs_get_all_columns(capture: str) -> None:
     assert rows[0]["src_addr"] == "10.0.0.1"
     lines = run(capture, "--format", "ndjson", "--limit", "2").stdout.splitlines()
     assert [json.loads(line) for line in lines] == rows[:2]
+
+
+def test_records_come_in_the_order_of_the_capture(tmp_path: Path) -> None:
+    packets = [(float(n), v5(1, n)) if n % 2 else (float(n), v9_template() if n == 0 else v9_flows(1, n)) for n in range(8)]
+    rows = json.loads(run(str(write(tmp_path / "mixed.pcap", packets)), "--format", "json").stdout)
+    times = [row["received_ms"] for row in rows]
+    assert times == sorted(times)
+    assert [row["protocol_version"] for row in rows] == [5, 9, 5, 9, 5, 9, 5]
 
 
 def test_chosen_columns_as_csv(capture: str) -> None:
