@@ -11,6 +11,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, TextIO
 
+import numpy as np
+import pyarrow as pa
+
 from common.addresses import format_address
 from common.config import Ingest
 from common.errors import UsageError
@@ -100,7 +103,8 @@ def _write_flows(
     for chunk in chunks:
         decoder.feed_many(chunk)
         for flows in decoder.drain().values():
-            kept = flows if left is None else flows.slice(0, left)
+            ordered = flows.take(pa.array(np.argsort(flows.column("received_ms").to_numpy(), kind="stable")))
+            kept = ordered if left is None else ordered.slice(0, left)
             writer.write(rows_of(kept, names))
             left = None if left is None else left - kept.num_rows
         if left == 0:
