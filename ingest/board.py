@@ -131,20 +131,22 @@ def _row(address: bytes, seen: _Seen, rules: ExporterRules, now_ms: int) -> Expo
         report.clock_offset_ms,
         dict(seen.problems),
         seen.last_error,
-        _state(seen, now_ms, loss),
+        _state(seen, now_ms),
     )
 
 
-def _state(seen: _Seen, now_ms: int, loss: float) -> str:
-    """The first thing to look at, in words; the answer to "why is my exporter missing?"."""
+def _state(seen: _Seen, now_ms: int) -> str:
+    """The first thing to look at, in words, by the last report: the answer to "why is my exporter missing?"."""
+    missing = sum(sequence.missing for sequence in seen.report.sequences)
+    expected = missing + sum(sequence.received for sequence in seen.report.sequences)
     if now_ms - seen.last_ms > _SILENT_MS:
         return f"silent for {(now_ms - seen.last_ms) // 1000} s"
     if seen.report.awaited and not seen.report.records:
         return "waiting for templates"
     if not seen.records:
         return "nothing decodable" if seen.problems else "no flows yet"
-    if seen.socket_drops:
+    if seen.report.socket_drops:
         return "losing datagrams at this collector"
-    if loss > _LOSSY:
+    if missing > _LOSSY * expected:
         return "losing datagrams on the way"
     return "ok"
