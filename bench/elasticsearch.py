@@ -18,14 +18,18 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from bench.columns import CASES, traffic
+from columns.documents import ids_of, to_json
 from columns.enrich import Enricher
+from columns.lane import Limits, absorb, emit, lay_out_many
+from stores.elasticsearch.aggregates import aggregate_documents
 from stores.elasticsearch.bulk import Bulk
 from stores.elasticsearch.client import Client
 from stores.elasticsearch.dead_letters import burial
-from stores.elasticsearch.layout import RAW, pattern
+from stores.elasticsearch.layout import AGGREGATES, RAW, pattern
 from stores.elasticsearch.raw import raw_documents
 from stores.elasticsearch.setup import install
-from stores.elasticsearch.target import SCHEME, Target
+from stores.elasticsearch.target import SCHEME, SOURCES, Target
 
 _START_MS: Final = 1_790_000_040_000
 _BATCH: Final = 2_000
@@ -143,15 +147,48 @@ def measure(target: Target, made: list[Batch]) -> dict[str, Any]:
     }
 
 
+def measure_aggregates(target: Target) -> dict[str, Any]:
+    """Minute documents of a lane of thin traffic, ten windows, each written once."""
+    client = Client.open(replace(target, prefix="bench-", refresh_s=30, replicas="false"))
+    client.ask("DELETE", f"/{pattern('bench-', AGGREGATES)}")
+    list(install(client, {}))
+    bulk, spent = Bulk(client, burial(client)), 0.0
+    for table in _aggregate_tables():
+        started = time.process_time()
+        for each in aggregate_documents("bench-", table, ids_of(table), to_json(table)):
+            bulk.add(each)
+        spent += time.process_time() - started
+        bulk.flush()
+        client.ask("POST", f"/{pattern('bench-', AGGREGATES)}/_refresh")
+    bulk.close()
+    count, octets = bulk.tallies.documents, bulk.tallies.bytes
+    disk = _disk_bytes(client, count, AGGREGATES)
+    return {
+        "documents": count,
+        "json_bytes": round(octets / count),
+        "client_cpu_us": round(spent / count * 1e6, 2),
+        "disk_bytes": disk,
+    }
+
+
+def _aggregate_tables() -> Iterator[pa.Table]:
+    limits, logs = Limits(), dict[int, list[bytes]]()
+    for bundle in traffic(CASES["sparse"]):
+        for window, part in lay_out_many(bundle, limits).parts.items():
+            logs.setdefault(window, []).append(part)
+    for window, parts in logs.items():
+        yield emit(absorb(None, parts, limits, True), 0, window, 1, False, limits)[1]
+
+
 def _server_cpu_ms(client: Client) -> int:
     """CPU time of all nodes since they started."""
     nodes = client.ask("GET", "/_nodes/stats/process?filter_path=nodes.*.process.cpu.total_in_millis")["nodes"]
     return sum(int(node["process"]["cpu"]["total_in_millis"]) for node in nodes.values())
 
 
-def _disk_bytes(client: Client, count: int) -> float:
+def _disk_bytes(client: Client, count: int, kind: str = RAW) -> float:
     """Bytes per document in one segment, after the server has let go of what it keeps for the recovery of replicas."""
-    place = f"/{pattern('bench-', RAW)}"
+    place = f"/{pattern('bench-', kind)}"
     client.ask("PUT", f"{place}/_settings", {"index": {"soft_deletes.retention_lease.period": "0s"}})
     client.ask("POST", f"{place}/_flush?force=true")
     time.sleep(_RETENTION_S)
@@ -166,6 +203,9 @@ def _disk_bytes(client: Client, count: int) -> float:
 def main(arguments: list[str]) -> None:
     """One line of JSON per layout."""
     target = Target.parse(arguments[0] if arguments else f"{SCHEME}127.0.0.1:9200")
+    for source in SOURCES[:2]:
+        figures = measure_aggregates(replace(target, source=source))
+        print(json.dumps({"layout": f"aggregates, source of {source}", **figures}), flush=True)
     made = list(batches(int(arguments[1]) if len(arguments) > 1 else 200_000))
     for name, options in LAYOUTS.items():
         print(json.dumps({"layout": name, **measure(replace(target, **options), made)}), flush=True)  # type: ignore[arg-type]
