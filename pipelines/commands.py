@@ -120,7 +120,7 @@ class Child:
         if code is None:
             return
         if code == ConfigError.exit_code:
-            raise ConfigError([f"{self._arguments[0]} cannot start, see above"])
+            raise typer.Exit(code)  # the service has said why
         self._process = None
         self._delay_s = _RESTART_S[0] if now - self._started > 60 else min(self._delay_s * 2, _RESTART_S[1])
         self._due = now + self._delay_s

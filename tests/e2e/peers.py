@@ -61,7 +61,7 @@ def seen_by_nfdump(capture: Path, folder: Path, nfdump: str) -> Seens:
     nfcapd = [str(Path(nfdump).with_name("nfcapd")), "-b", "127.0.0.1", "-p", str(port), "-w", str(folder), "-t", "86400"]
     with subprocess.Popen(nfcapd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as collector:
         try:
-            wait_until(lambda: _queued(port) is not None, "nfcapd listens")
+            wait_until(lambda: octets_waiting(port) is not None, "nfcapd listens")
             _send_slowly(datagrams_of(capture), port)
         finally:
             collector.terminate()
@@ -102,12 +102,12 @@ def _send_slowly(datagrams: Iterable[tuple[str, int, bytes]], port: int) -> None
 
 def _wait_until_read(port: int) -> None:
     until = time.monotonic() + 20
-    while _queued(port):
+    while octets_waiting(port):
         assert time.monotonic() < until
         time.sleep(0.0005)
 
 
-def _queued(port: int) -> int | None:
+def octets_waiting(port: int) -> int | None:
     """Octets that wait in the UDP socket of a port, None where there is no socket."""
     for line in Path("/proc/net/udp").read_text(encoding="ascii").splitlines()[1:]:
         fields = line.split()
