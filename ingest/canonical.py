@@ -28,7 +28,7 @@ from ingest.protocols.sflow import InterfaceCounters, read_counters
 from ingest.rows import Rows
 from ingest.totals import Totals
 
-_LAYOUTS = 4096
+_LAYOUT_FIELDS = 65_536
 _ARRIVALS = 1 << 40
 _PLAIN = (
     ("received_ms", np.int64),
@@ -93,6 +93,7 @@ class Canonicaliser:
 
     lanes: int
     layouts: dict[bytes, Layout] = field(default_factory=dict)
+    fields: int = 0
     totals: Totals = field(default_factory=Totals)
 
     def drain(self, pending: Pending) -> Drained:
@@ -127,9 +128,10 @@ class Canonicaliser:
     def _layout(self, spec: bytes) -> Layout:
         layout = self.layouts.get(spec)
         if layout is None:
-            if len(self.layouts) >= _LAYOUTS:
-                del self.layouts[next(iter(self.layouts))]
             layout = self.layouts[spec] = make_layout(spec)
+            self.fields += len(layout.fields)
+            while self.fields > _LAYOUT_FIELDS and len(self.layouts) > 1:
+                self.fields -= len(self.layouts.pop(next(iter(self.layouts))).fields)
         return layout
 
     def _structure(self, group: Group, table: PacketTable) -> _Structure:

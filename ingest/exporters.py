@@ -19,8 +19,12 @@ from ingest.sequence import SequenceTracker
 from ingest.templates import Template, TemplateStore
 
 DOMAINS_PER_EXPORTER: Final = 1024
-SPEC_OCTETS: Final = 64 << 20
-"""Octets of field specifiers over all exporters."""
+HELD_OCTETS: Final = 64 << 20
+HELD_OF_ONE: Final = 16 << 20
+"""About how many octets templates and options tables may take, over all exporters and of one."""
+TABLES_OF_ONE: Final = HELD_OF_ONE // 2
+"""Options tables stop growing here, so that they never push out templates."""
+DOMAINS_BEYOND_EXPORTERS: Final = 16_384
 _SECOND_CHANCES: Final = 8
 
 UNITS: Final = {5: "flows", 7: "flows", 9: "packets", 10: "records", 105: "datagrams"}
@@ -44,7 +48,7 @@ class Parked:
 
 @dataclass(slots=True)
 class Domain:
-    """One observation domain: templates, options tables, sequence, waiting data.
+    """One observation domain: templates, options tables, sequence, waiting data. `held` is what was accounted for it.
 
     `source` is its number in `drain`, as long as that is the one being gathered and no options data has changed anything.
     """
@@ -59,6 +63,7 @@ class Domain:
     view: SamplingView | None = None
     source: int = -1
     drain: Pending | None = None
+    held: int = 0
 
     @property
     def key(self) -> DomainKey:
@@ -79,6 +84,7 @@ class Exporter:
     domains: dict[DomainKey, Domain] = field(default_factory=dict)
     problems: Counter[Reason] = field(default_factory=Counter)
     template_count: int = 0
+    held: int = 0
     datagrams: int = 0
     duplicates: int = 0
     records: int = 0
@@ -106,7 +112,8 @@ class Exporters:
     limit: int
     templates_limit: int
     by_address: dict[bytes, Exporter] = field(default_factory=dict)
-    spec_octets: int = 0
+    held: int = 0
+    domain_count: int = 0
 
     def get(self, address: bytes) -> Exporter | None:
         """State of an exporter, if there is any."""
@@ -124,7 +131,8 @@ class Exporters:
     def drop(self, exporter: Exporter) -> None:
         """Forget an exporter with everything that it sent."""
         del self.by_address[exporter.address]
-        self.spec_octets -= sum(domain.templates.octets for domain in exporter.domains.values())
+        self.held -= exporter.held
+        self.domain_count -= len(exporter.domains)
 
     def domain(self, exporter: Exporter, key: DomainKey) -> tuple[Domain, Domain | None]:
         """A domain of an exporter, new if need be, and the one that was pushed out for it."""
@@ -132,43 +140,56 @@ class Exporters:
         if domain is not None:
             return domain, None
         pushed_out = None
-        if len(exporter.domains) >= DOMAINS_PER_EXPORTER:
+        crowded = self.domain_count >= self.limit + DOMAINS_BEYOND_EXPORTERS
+        if exporter.domains and (crowded or len(exporter.domains) >= DOMAINS_PER_EXPORTER):
             pushed_out = exporter.domains[next(iter(exporter.domains))]
             self.drop_domain(exporter, pushed_out)
         tracker = SequenceTracker(UNITS.get(key[1], ""))
         domain = exporter.domains[key] = Domain(*key, TemplateStore(self.templates_limit), tracker)
+        self.domain_count += 1
         return domain, pushed_out
 
     def drop_domain(self, exporter: Exporter, domain: Domain) -> None:
         """Forget a domain: it was pushed out, or its transport session ended."""
         del exporter.domains[domain.key]
+        self.domain_count -= 1
         exporter.template_count -= len(domain.templates)
-        self.spec_octets -= domain.templates.octets
+        exporter.held -= domain.held
+        self.held -= domain.held
         exporter.forget_views()
 
     def put_template(self, exporter: Exporter, domain: Domain, template: Template) -> int:
         """Bring a template into force; how many others were pushed out by the bounds."""
-        before, octets = len(domain.templates), domain.templates.octets
+        exporter.template_count -= len(domain.templates)
         pushed_out = domain.templates.put(template)
-        exporter.template_count += len(domain.templates) - before
-        self.spec_octets += domain.templates.octets - octets
-        while exporter.template_count > self.templates_limit:
-            largest = max(exporter.domains.values(), key=lambda item: len(item.templates))
-            octets = largest.templates.octets
+        exporter.template_count += len(domain.templates)
+        self.account(exporter, domain)
+        while exporter.template_count > self.templates_limit or (exporter.held > HELD_OF_ONE and exporter.template_count > 1):
+            largest = max(exporter.domains.values(), key=lambda item: item.templates.octets)
             largest.templates.push_out()
             exporter.template_count -= 1
-            self.spec_octets += largest.templates.octets - octets
             pushed_out += 1
+            self.account(exporter, largest)
         return pushed_out
 
-    def remove_templates(self, exporter: Exporter, domain: Domain, count: int, octets_before: int) -> None:
+    def account(self, exporter: Exporter, domain: Domain) -> None:
+        """Bring what is held up to date after a domain's templates or tables have changed."""
+        held = domain.templates.octets + domain.facts.weight
+        exporter.held += held - domain.held
+        self.held += held - domain.held
+        domain.held = held
+
+    def remove_templates(self, exporter: Exporter, domain: Domain, count: int) -> None:
         """Account for templates that were taken from a domain's store."""
         exporter.template_count -= count
-        self.spec_octets += domain.templates.octets - octets_before
+        self.account(exporter, domain)
 
-    def excess(self) -> Exporter | None:
-        """An exporter that has to go, since all templates together take too much."""
-        return self._longest_silent() if self.spec_octets > SPEC_OCTETS and len(self.by_address) > 1 else None
+    def excess(self, keep: Exporter) -> Exporter | None:
+        """Another exporter that has to go, since everything together takes too much."""
+        if self.held <= HELD_OCTETS:
+            return None
+        silent = self._longest_silent()
+        return None if silent is keep else silent
 
     def __iter__(self) -> Iterator[Exporter]:
         return iter(self.by_address.values())

@@ -14,7 +14,7 @@ from common.config import Ingest
 from ingest.blocks import measure
 from ingest.choices import Choices
 from ingest.elements import Element, is_known
-from ingest.exporters import Domain, DomainKey, Exporter, Exporters, Parked
+from ingest.exporters import TABLES_OF_ONE, Domain, DomainKey, Exporter, Exporters, Parked
 from ingest.optiondata import OptionRecord, read_element, read_records
 from ingest.parking import Parking
 from ingest.pending import Pending, Source
@@ -143,8 +143,7 @@ class Intake:
         for exporter in self.exporters:
             for domain in exporter.domains.values():
                 if domain.session == 0:
-                    octets = domain.templates.octets
-                    self.exporters.remove_templates(exporter, domain, domain.templates.expire(before), octets)
+                    self.exporters.remove_templates(exporter, domain, domain.templates.expire(before))
         for exporter, domain, sets in self.parking.expire(now_ms):
             exporter.expired_sets += sets
             exporter.problems[Reason.PARKED_EXPIRED] += sets - 1
@@ -228,9 +227,7 @@ class Intake:
         if pushed_out:
             text = f"{pushed_out} templates forgotten: there are more than `ingest.templates_per_exporter`"
             self._note(message, Fault(Reason.TEMPLATE_EVICTED, message.header.start, text, definition.id))
-        while (excess := self.exporters.excess()) is not None:
-            self.exporters.drop(excess)
-            self.drop_exporter(excess, message.received_ms)
+        self._keep_within(message.exporter, message.received_ms)
         for parked in self.parking.take(message.domain, definition.id):
             message.exporter.replayed_sets += 1
             self._replay(message, template, parked)
@@ -244,9 +241,8 @@ class Intake:
 
     def _withdraw(self, message: "_Message", number: int, options: bool) -> None:
         store = message.domain.templates
-        octets = store.octets
         count = int(store.remove(number)) if number >= FIRST_DATA_SET else store.remove_kind(options)
-        self.exporters.remove_templates(message.exporter, message.domain, count, octets)
+        self.exporters.remove_templates(message.exporter, message.domain, count)
 
     def _take_data(self, message: "_Message", span: Span) -> None:
         number, start, stop = span
@@ -300,10 +296,17 @@ class Intake:
             message.exporter.option_records += 1
             self.option_counts[message.header.version] += 1
             self._learn_element(values)
-            if not message.domain.facts.learn(values):
+            if not message.domain.facts.learn(values, message.exporter.held < TABLES_OF_ONE):
                 fault = Fault(Reason.OPTIONS_REFUSED, message.header.start, "an options table is full", template.id)
                 self._note(message, fault)
         message.exporter.forget_views()
+        self.exporters.account(message.exporter, message.domain)
+        self._keep_within(message.exporter, message.received_ms)
+
+    def _keep_within(self, exporter: Exporter, now_ms: int) -> None:
+        while (excess := self.exporters.excess(exporter)) is not None:
+            self.exporters.drop(excess)
+            self.drop_exporter(excess, now_ms)
 
     def _learn_element(self, values: dict[tuple[int, int], bytes]) -> None:
         element = read_element(values)

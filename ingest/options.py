@@ -15,6 +15,9 @@ from ingest.elements import SCOPE_PEN
 TABLE_LIMIT: Final = 16_384
 """Entries of one table of one domain."""
 _LONG_OCTETS: Final = 8
+_ENTRY_OCTETS: Final = 256
+_TEXT_OCTETS: Final = 255
+_ID_OCTETS: Final = 64
 _LONGEST_S: Final = 31_536_000
 _LAST_ALGORITHM: Final = 255
 
@@ -76,42 +79,49 @@ class Facts:
     vrfs: dict[int, str] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
 
-    def learn(self, values: Values) -> bool:
-        """Take one option record in; False if a table was full."""
+    @property
+    def weight(self) -> int:
+        """About how many octets the tables take."""
+        samplers, names = len(self.by_id) + len(self.by_interface), len(self.interfaces) + len(self.applications) + len(self.vrfs)
+        return _ENTRY_OCTETS * (samplers + names)
+
+    def learn(self, values: Values, may_grow: bool = True) -> bool:
+        """Take one option record in; False if a table was full, or would have had to grow."""
+        limit = TABLE_LIMIT if may_grow else 0
         self._learn_times(values)
-        return self._learn_sampler(values) and self._learn_names(values)
+        return self._learn_sampler(values, limit) and self._learn_names(values, limit)
 
     def _learn_times(self, values: Values) -> None:
         self.active_timeout_s = min(number(values, (0, 36)), _LONGEST_S) or self.active_timeout_s
         self.inactive_timeout_s = min(number(values, (0, 37)), _LONGEST_S) or self.inactive_timeout_s
         self.boot_ms = number(values, (0, 160)) or self.boot_ms
 
-    def _learn_sampler(self, values: Values) -> bool:
+    def _learn_sampler(self, values: Values, limit: int) -> bool:
         sampler = read_sampler(values)
         if sampler is None:
             return True
         identity = next((values[key] for key in _SAMPLER_ID if key in values), None)
         interface = next((values[key] for key in _INTERFACE if key in values), None)
         if identity is not None:
-            return _put(self.by_id, int.from_bytes(identity[-_LONG_OCTETS:]), sampler)
+            return _put(self.by_id, int.from_bytes(identity[-_LONG_OCTETS:]), sampler, limit)
         if interface is not None:
-            return _put(self.by_interface, int.from_bytes(interface[-_LONG_OCTETS:]), sampler)
+            return _put(self.by_interface, int.from_bytes(interface[-_LONG_OCTETS:]), sampler, limit)
         self.default = sampler
         return True
 
-    def _learn_names(self, values: Values) -> bool:
+    def _learn_names(self, values: Values, limit: int) -> bool:
         fits = True
         interface = next((values[key] for key in _INTERFACE if key in values), None)
         if interface is not None and ((0, 82) in values or (0, 83) in values):
-            fits &= _put(
-                self.interfaces, int.from_bytes(interface[-_LONG_OCTETS:]), Fact(text(values, (0, 82)), text(values, (0, 83)))
-            )
+            fact = Fact(text(values, (0, 82)), text(values, (0, 83)))
+            fits &= _put(self.interfaces, int.from_bytes(interface[-_LONG_OCTETS:]), fact, limit)
         if (0, 95) in values and ((0, 96) in values or (0, 94) in values):
-            fits &= _put(self.applications, values[0, 95], Fact(text(values, (0, 96)), text(values, (0, 94))))
+            fact = Fact(text(values, (0, 96)), text(values, (0, 94)))
+            fits &= _put(self.applications, values[0, 95][:_ID_OCTETS], fact, limit)
         if (0, 236) in values:
             for key in ((0, 234), (0, 235)):
                 if key in values:
-                    fits &= _put(self.vrfs, number(values, key), text(values, (0, 236)))
+                    fits &= _put(self.vrfs, number(values, key), text(values, (0, 236)), limit)
         if (0, 300) in values:
             self.names["observation_domain"] = text(values, (0, 300))
         return fits
@@ -161,12 +171,12 @@ def number(values: Values, key: Key) -> int:
 
 
 def text(values: Values, key: Key) -> str:
-    """An element as text: UTF-8, without the NUL and blank padding of fixed-length names."""
-    return values.get(key, b"").split(b"\0", 1)[0].decode("utf-8", "replace").strip()
+    """An element as text: UTF-8, at most 255 octets, without the NUL and blank padding of fixed-length names."""
+    return values.get(key, b"")[:_TEXT_OCTETS].split(b"\0", 1)[0].decode("utf-8", "replace").strip()
 
 
-def _put(table: dict[_K, _V], key: _K, value: _V) -> bool:
-    if len(table) >= TABLE_LIMIT and key not in table:
+def _put(table: dict[_K, _V], key: _K, value: _V, limit: int) -> bool:
+    if len(table) >= limit and key not in table:
         return False
     table[key] = value
     return True

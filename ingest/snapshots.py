@@ -105,6 +105,7 @@ class Loaded:
             domain.facts = facts
             for template in templates:
                 exporters.put_template(exporter, domain, template)
+            exporters.account(exporter, domain)
         exporter.forget_views()
 
 

@@ -1,0 +1,55 @@
+"""A storm of templates, data and options from spoofed sources takes a bounded amount of memory, however long it lasts."""
+
+import random
+import struct
+import tracemalloc
+
+from common.addresses import pack_address
+from common.config import Ingest
+from tests.protocols.sflow_wire import ethernet_ipv4_tcp, flow_sample, raw_header, sflow
+from tests.protocols.wire import Line, ipfix, netflow9, options_template, put, template
+
+_TURNS = 300
+_BOUND = 24 << 20
+
+
+def _storm(line: Line, chance: random.Random) -> None:
+    for number in range(_TURNS):
+        fields = tuple((chance.randrange(1, 500), chance.randrange(1, 9)) for _ in range(chance.randrange(1, 40)))
+        source = pack_address(f"10.{chance.randrange(256)}.{number % 256}.1")
+        identity, domain = chance.randrange(256, 4000), chance.randrange(1 << 32)
+        sets = template(identity, fields, True), put(chance.randrange(256, 4000), chance.randbytes(chance.randrange(600)))
+        options = options_template(301, ((149, 4),), ((48, 4), (50, 4), (82, 16)), True)
+        named = put(301, b"".join(struct.pack(">III16s", 0, chance.randrange(1 << 32), 9, b"x") for _ in range(20)))
+        line.feed(ipfix(*sets, options, named, domain=domain), exporter=source)
+        line.feed(netflow9(*sets, domain=domain), sflow(flow_sample(raw_header(ethernet_ipv4_tcp()))), exporter=source)
+        if number % 50 == 49:
+            line.decoder.drain()
+            line.decoder.reports(line.now_ms)
+
+
+def test_a_storm_takes_no_more_after_twice_the_time() -> None:
+    settings = Ingest(exporters=100, templates_per_exporter=32, parked_bytes=1 << 20)
+    line, chance = Line(settings), random.Random(7)
+    _storm(line, chance)
+    tracemalloc.start()
+    try:
+        _storm(line, chance)
+        first, _ = tracemalloc.get_traced_memory()
+        _storm(line, chance)
+        second, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert second < first * 1.5 + (1 << 20)
+    assert peak < _BOUND
+
+
+def test_options_tables_of_one_exporter_stop_growing() -> None:
+    line = Line()
+    options = options_template(301, ((149, 4),), ((48, 4), (50, 4)), True)
+    for number in range(80):
+        records = b"".join(struct.pack(">III", 0, number * 1000 + place, 9) for place in range(1000))
+        line.feed(ipfix(options, put(301, records), domain=number % 5, sequence=number))
+    reports = [report for lane in line.decoder.reports(line.now_ms).values() for report in lane]
+    assert [report.samplers for report in reports] == [33_000]
+    assert line.problems()["options_refused"] == 80_000 - 33_000
