@@ -20,6 +20,7 @@ from stores.elasticsearch.client import Client
 from stores.elasticsearch.dead_letters import burial
 from stores.elasticsearch.documents import Documents
 from stores.elasticsearch.raw import CHUNK, raw_documents
+from stores.elasticsearch.setup import require_templates
 from stores.elasticsearch.target import Target
 from transforms.flows import NAMESPACE, AcceptedBatch
 
@@ -43,8 +44,9 @@ class _Write(beam.DoFn):
         self._seen = Tallies()
 
     def setup(self) -> None:
-        """Opens the stream."""
+        """Opens the stream; raises StoreError where the server was not set up."""
         client = _CLIENTS.get(self._target) or _CLIENTS.setdefault(self._target, Client.open(self._target))
+        require_templates(client)
         self._bulk = Bulk(client, burial(client))
         self._seen = Tallies()
 

@@ -248,7 +248,8 @@ def _ends(columns: Columns) -> tuple[pa.StringArray, pa.StringArray]:
 
 def _words(dictionary: pa.Array | None) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Upper and lower half of each address, after those of "no value"."""
-    values = [] if dictionary is None else dictionary.to_pylist()
-    content = b"".join([bytes(16), *(value or bytes(16) for value in values)])
-    halves = np.frombuffer(content, ">u8").astype(np.uint64).reshape(-1, 2)
+    halves = np.zeros((1 if dictionary is None else len(dictionary) + 1, 2), np.uint64)
+    if dictionary is not None and len(dictionary):
+        stored = np.frombuffer(dictionary.buffers()[1], ">u8").reshape(-1, 2)
+        halves[1:] = stored[dictionary.offset : dictionary.offset + len(dictionary)]
     return halves[:, 0], halves[:, 1]

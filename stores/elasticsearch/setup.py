@@ -5,11 +5,14 @@ In: a target and how long to keep what. Out: what was done, line by line. Refuse
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
+from common.errors import StoreError
 from stores.elasticsearch.client import Client
-from stores.elasticsearch.layout import day_of_index, pattern
+from stores.elasticsearch.layout import RAW, day_of_index, pattern
 from stores.elasticsearch.templates import templates, with_lifecycle
+
+_MISSING: Final = 404
 
 
 def install(client: Client, days: dict[str, float]) -> Iterator[str]:
@@ -28,6 +31,13 @@ def install(client: Client, days: dict[str, float]) -> Iterator[str]:
         yield f"index template {name} for {', '.join(template['index_patterns'])}"
     if not lifecycle:
         yield "this server has no lifecycle management: run this command with --expire once a day"
+
+
+def require_templates(client: Client) -> None:
+    """Raises StoreError where nothing was installed: the server would guess all fields. A user who may not look is believed."""
+    name = f"{client.target.prefix}{RAW}"
+    if client.send("GET", f"/_index_template/{name}").status == _MISSING:
+        raise StoreError(f"{client.target.place}: index template {name} is missing: run `nephrite setup` with this target first")
 
 
 def has_lifecycle(client: Client) -> bool:

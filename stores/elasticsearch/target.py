@@ -37,7 +37,7 @@ class Target:
     prefix: str = ""
     profile: str = "compact"
     fields: tuple[str, ...] = ()
-    source: str = "none"
+    source: str = "aggregates"
     raw: bool = True
     shards: int = 1
     replicas: str = "0-1"

@@ -12,7 +12,7 @@ from common.errors import StoreError
 from stores.commands import app_commands
 from stores.elasticsearch.client import NDJSON, Client
 from stores.elasticsearch.layout import AGGREGATES, RAW
-from stores.elasticsearch.setup import expire, install
+from stores.elasticsearch.setup import expire, install, require_templates
 from stores.elasticsearch.target import Target
 from tests.servers.elasticsearch import PASSWORD, ElasticsearchServer
 from tests.servers.registry import ServerUnavailableError
@@ -51,6 +51,15 @@ def test_only_old_daily_indices_of_this_prefix_go(elasticsearch: ElasticsearchSe
     assert sorted(left) == [
         f"{prefix}{name}" for name in names if name in ("netflow-2026-01-02", "netflow-notes", "netflow_agg-2026-01-01")
     ]
+    wipe(client)
+
+
+def test_a_server_that_was_not_set_up_is_not_written_to(elasticsearch: ElasticsearchServer) -> None:
+    client = Client.open(replace(target_of(elasticsearch), prefix=elasticsearch.new_prefix()))
+    with pytest.raises(StoreError, match=r"index template .*netflow is missing: run `nephrite setup`"):
+        require_templates(client)
+    list(install(client, {}))
+    require_templates(client)
     wipe(client)
 
 
