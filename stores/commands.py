@@ -8,7 +8,7 @@ import typer
 from common.options import ConfigFile, settings_of
 
 _HELP = (
-    "elasticsearch://HOST:PORT[,HOST:PORT][?OPTION=VALUE&...] with options profile (compact, opennms), fields (more columns), "
+    "elasticsearch://HOST:PORT[,HOST:PORT][?OPTION=VALUE&...] with options profile (compact, opennms), fields, drop, "
     "source (none, aggregates, all), raw, prefix, shards, replicas, refresh_s, tls, ca_file, api_key_file, user, password_file, "
     "in_flight, retry_s, timeout_s. The same as for `nephrite flink submit --documents`."
 )

@@ -21,6 +21,7 @@ from stores.elasticsearch.fields import LISTED, NAMED, RawField, Together, raw_c
 from stores.elasticsearch.intervals import Judged, judge
 from stores.elasticsearch.layout import DAY_MS, RAW, day_index, days_of
 from stores.elasticsearch.pieces import Coded
+from stores.elasticsearch.selection import without
 from stores.elasticsearch.target import Target
 
 ENDS: Final = ("src_addr", "dst_addr")
@@ -112,6 +113,7 @@ def _lines(target: Target, batches: Sequence[JudgedBatch]) -> pa.StringArray:
     judged = judge(flows, mark, frontier)
     opennms = target.profile == "opennms"
     arrays = {name: flows.column(name).chunk(0) for name in flows.schema.names} | _times(judged)
+    arrays = without(arrays, target.drop)
     columns = Columns(len(mark), arrays)
     fields = [field for field in raw_columns(target.profile, target.fields) if field.column in arrays]
     top = [field for field in fields if not field.object and field.column != "exported_ms"]

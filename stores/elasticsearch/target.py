@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from common.errors import ConfigError
 from flowpb.schema import BY_NAME
+from stores.elasticsearch.selection import Drop
 
 SCHEME: Final = "elasticsearch://"
 PROFILES: Final = ("compact", "opennms")
@@ -20,6 +21,7 @@ _OPTIONS: Final = {
     "profile": f"one of {', '.join(PROFILES)}",
     "source": f"one of {', '.join(SOURCES)}",
     "fields": "columns of FLOW with commas between",
+    "drop": "NETWORK~COLUMN,COLUMN with columns that a document can do without",
 }
 
 
@@ -27,7 +29,8 @@ _OPTIONS: Final = {
 class Target:
     """Options of the URL, with their defaults.
 
-    `prefix` precedes every index name. `profile` says which fields raw documents have, `fields` adds columns of FLOW to them;
+    `prefix` precedes every index name. `profile` says which fields raw documents have, `fields` adds columns of FLOW to them,
+    and each `drop` takes some away from exporters of a network;
     `source` says whose `_source` is kept. `raw` false writes no raw documents. With `tls` the server's certificate is checked
     against `ca_file`, or the system's authorities. `retry_s` is how long a request is tried before a bundle fails: less than a
     checkpoint may take. `refresh_s` is how soon documents are seen.
@@ -37,6 +40,7 @@ class Target:
     prefix: str = ""
     profile: str = "compact"
     fields: tuple[str, ...] = ()
+    drop: tuple[Drop, ...] = ()
     source: str = "aggregates"
     raw: bool = True
     shards: int = 1
@@ -60,11 +64,12 @@ class Target:
         kinds = {field.name: type(getattr(target, field.name)) for field in fields(cls) if field.name != "hosts"}
         for name, text in parse_qsl(query, keep_blank_values=True):
             try:
-                target = replace(target, **{name: _value(kinds[name], text)})
+                value: Any = (*target.drop, Drop.parse(text)) if name == "drop" else _value(kinds[name], text)
+                target = replace(target, **{name: value})
             except KeyError:
                 problems.append(f"no option {name!r}; there are {', '.join(kinds)}")
             except ValueError:
-                problems.append(f"{name}={text}: expected a {kinds[name].__name__}")
+                problems.append(f"{name}={text}: expected {_OPTIONS.get(name, f'a {kinds[name].__name__}')}")
         if problems := [*problems, *target.faults()]:
             raise ConfigError([f"{url.partition('?')[0]}: {problem}" for problem in problems])
         return target

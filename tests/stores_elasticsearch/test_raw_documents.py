@@ -14,7 +14,7 @@ from stores.elasticsearch.fields import raw_fields
 from stores.elasticsearch.raw import CHUNK, raw_documents
 from stores.elasticsearch.target import Target
 from stores.elasticsearch.templates import templates
-from tests.stores.literals import LATE, MINUTE, T0, A, Batch, batch_of, flow
+from tests.stores.literals import LATE, MINUTE, T0, A, B, Batch, batch_of, flow
 
 DAY: Final = 86_400_000
 FULL: Final = flow(
@@ -111,6 +111,17 @@ def test_added_columns_of_any_type() -> None:
         "nat_src_addr": "2001:db8::5", "client": "source", "sampling_source": "record",
     }  # fmt: skip
     assert not added & set(second[2]["netflow"])
+
+
+def test_exporters_of_a_network_do_without_some_fields() -> None:
+    url = "elasticsearch://unused?profile=opennms&drop=192.0.2.0/31~src_port,application&drop=2001:db8::/32~vlan"
+    rows = [{**FULL, "exporter_addr": exporter} for exporter in (A, B, "2001:db8::1")]
+    found = [document["netflow"] for _, _, document in documents(Target.parse(url), batch_of(rows))]
+    assert [(each.get("src_port"), each.get("application"), each.get("vlan")) for each in found] == [
+        (None, None, 5),
+        (1000, "https", 5),
+        (1000, "https", None),
+    ]
 
 
 def test_a_day_per_index_and_ids_of_each_batch() -> None:

@@ -19,12 +19,15 @@ def test_a_url_says_everything() -> None:
 
 def test_all_faults_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        Target.parse("elasticsearch://?profile=big&fields=nonsense&tls=perhaps&in_flight=x&what=1&user=me&retry_s=0")
+        Target.parse(
+            "elasticsearch://?profile=big&fields=nonsense&tls=perhaps&in_flight=x&what=1&user=me&retry_s=0&drop=10.0.0.0/8~host"
+        )
     assert [problem.partition(": ")[2].partition(":")[0].partition(";")[0] for problem in caught.value.problems] == [
         "expected elasticsearch",
         "tls=perhaps",
         "in_flight=x",
         "no option 'what'",
+        "drop=10.0.0.0/8~host",
         "profile",
         "fields",
         "user and password_file go together",
