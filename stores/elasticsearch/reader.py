@@ -18,7 +18,7 @@ from common.errors import StoreError
 from stores.answering import Answer, Answering
 from stores.contract import FLOWS_SCHEMA, Flows, Provenance
 from stores.elasticsearch.client import Client
-from stores.elasticsearch.flows import EVER, RawFlows
+from stores.elasticsearch.flows import EVER, PAGE, RawFlows
 from stores.elasticsearch.layout import AGGREGATES, pattern
 from stores.elasticsearch.questions import QUIET as LENIENT
 from stores.elasticsearch.questions import AggregateTables
@@ -86,7 +86,7 @@ class ElasticsearchStore(Answering):
         def ask() -> Flows:
             matching = RawFlows(self._client, query.span, query.filters)
             matched = matching.count()
-            if query.order in _SORTED and query.limit < matched:
+            if query.order in _SORTED and query.limit < matched and query.limit <= PAGE:
                 self._take(matching.first(_LISTED, *_SORTED[query.order], query.limit))
             else:
                 self._take(matching.table(_LISTED))
