@@ -6,6 +6,7 @@ In: a protocol, a rate, a bus URL. Out: JSON with `flows_per_second` and `cpu_se
 
 import argparse
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -58,7 +59,9 @@ def measure(protocol: str, flows_per_s: float, seconds: float, url: str = "spool
         service = IngestService(settings, producer)
         service.start()
         arguments = [protocol, str(flows_per_s), str(seconds), str(service.addresses[0][1])]
-        sender = subprocess.Popen([sys.executable, "-m", "bench.ingest", "--send", *arguments], stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-m", "bench.ingest", "--send", *arguments]
+        path = os.pathsep.join(filter(None, sys.path))
+        sender = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path})
         assert sender.stdout is not None
         sender.stdout.readline()  # the packets are made, the clock may run
         started = time.process_time()

@@ -7,7 +7,7 @@ that have been silent for a day are forgotten. Refuses to know the decoder.
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from common.addresses import format_address
@@ -18,6 +18,7 @@ _FORGET_MS: Final = 24 * 3_600_000
 _SILENT_MS: Final = 60_000
 _LIMIT: Final = 65_536
 _LOSSY: Final = 0.01
+NOBODY: Final[Mapping[bytes, int]] = {}
 
 
 @dataclass(slots=True)
@@ -86,10 +87,14 @@ class ExporterBoard:
         with self._lock:
             return sum(1 for seen in self._seen.values() if seen.report.datagrams)
 
-    def rows(self, rules: ExporterRules, now_ms: int) -> list[ExporterRow]:
-        """All exporters, in the order of their addresses."""
+    def rows(self, rules: ExporterRules, now_ms: int, refused: Mapping[bytes, int] = NOBODY) -> list[ExporterRow]:
+        """All exporters in the order of their addresses, then the sources that are `refused`, with their datagrams."""
         with self._lock:
-            return [_row(address, self._seen[address], rules, now_ms) for address in sorted(self._seen)]
+            rows = [_row(address, self._seen[address], rules, now_ms) for address in sorted(self._seen)]
+        for address in sorted(refused):
+            row = _row(address, _Seen(datagrams=refused[address]), rules, now_ms)
+            rows.append(replace(row, state="refused: its network is not in ingest.allowed_networks"))
+        return rows
 
     def _oldest(self) -> _Seen:
         return next(iter(self._seen.values()))

@@ -188,8 +188,8 @@ class IngestService:
         )
 
     def exporters(self) -> list[ExporterRow]:
-        """Every exporter that was heard of."""
-        return self._board.rows(self._batcher.rules, self._clock())
+        """Every exporter that was heard of, and sources that are not taken."""
+        return self._board.rows(self._batcher.rules, self._clock(), self._receivers.refused_sources)
 
     def gauges(self) -> dict[str, float]:
         """Values of the metrics that go up and down."""

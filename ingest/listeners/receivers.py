@@ -119,6 +119,11 @@ class Receivers:
         return self._udp.refused
 
     @property
+    def refused_sources(self) -> dict[bytes, int]:
+        """Datagrams of some of those sources, so that an operator finds the exporter that is missing."""
+        return dict(self._udp.refused_sources)
+
+    @property
     def errors(self) -> int:
         """Failed receive and accept calls."""
         return self._udp.errors + (self._streams.errors if self._streams else 0)

@@ -24,6 +24,7 @@ from ingest.listeners.sources import Identify
 
 _IPV4_MAPPED: Final = bytes(10) + b"\xff\xff"
 _KNOWN_SOURCES: Final = 1 << 16
+_REFUSED_SOURCES: Final = 1_000
 _LINGER_S: Final = 0.01
 _FILL_BYTES_PER_S: Final = 100 << 20  # a small receive buffer is looked at before this much traffic fills it
 _CHECK_S: Final = 0.1
@@ -115,6 +116,7 @@ class UdpReceiver:
         self._drops_lock = threading.Lock()
         self.queue_drops = 0
         self.refused = 0
+        self.refused_sources: Counter[bytes] = Counter()
         self.socket_drops = 0
         self.errors = 0
 
@@ -194,12 +196,19 @@ class UdpReceiver:
         exporters = [self._canonical(source) for source in sources]
         kept = [exporter for exporter in exporters if exporter is not None]
         if len(kept) < len(exporters):
-            self.refused += len(exporters) - len(kept)
+            self._note_refused([source for source, exporter in zip(sources, exporters, strict=True) if exporter is None])
             payloads = [payload for exporter, payload in zip(exporters, payloads, strict=True) if exporter is not None]
         if kept and not self._queue.put(Chunk(self._clock(), kept, payloads)):
             self.queue_drops += len(kept)
             with self._drops_lock:
                 self._drops.update(kept)
+
+    def _note_refused(self, sources: list[bytes]) -> None:
+        self.refused += len(sources)
+        for source in sources:
+            address = source if len(source) == 16 else _IPV4_MAPPED + source
+            if address in self.refused_sources or len(self.refused_sources) < _REFUSED_SOURCES:
+                self.refused_sources[address] += 1
 
     def _canonical(self, source: bytes) -> bytes | None:
         """The exporter of a source, None when its network is refused; remembered, in bounded number."""

@@ -167,6 +167,8 @@ def test_reload_brings_rules_into_force_and_names_what_must_wait(tmp_path: Path)
         service.reload(settings.model_copy(update={"ingest": refused}))
         send(service.addresses[0], [v5(1, 2)])
         until(lambda: service.status().refused == 1)
+        missing = service.exporters()[-1]
+        assert (missing.exporter, missing.datagrams, missing.state.split(":")[0]) == ("127.0.0.1", 1, "refused")
     flows = [columns for header, columns in entries.all() if header.flow_count]
     assert [(each["location"][0].as_py(), each["exporter_addr"][0].as_py()) for each in flows] == [
         ("Default", pack_address("127.0.0.1")),
