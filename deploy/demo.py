@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -63,12 +63,18 @@ def running(arguments: list[str]) -> Iterator["queue.Queue[str]"]:
     process = subprocess.Popen([*NEPHRITE, *arguments], stderr=subprocess.PIPE, text=True)
     lines: queue.Queue[str] = queue.Queue()
     assert process.stderr is not None
-    threading.Thread(target=lambda stream: [lines.put(line) for line in stream], args=(process.stderr,), daemon=True).start()
+    threading.Thread(target=pass_on, args=(process.stderr, lines), daemon=True).start()
     try:
         yield lines
     finally:
         process.terminate()
         process.wait(30)
+
+
+def pass_on(stream: Iterable[str], lines: "queue.Queue[str]") -> None:
+    """What a service says, line by line."""
+    for line in stream:
+        lines.put(line)
 
 
 def wait_for_ready(lines: "queue.Queue[str]") -> None:
@@ -93,7 +99,7 @@ def wait_for_first_mark(data_dir: Path) -> dict[str, Any]:
         while time.monotonic() < until:
             answer = ask(data_dir, "top", "interfaces", "-n", "3")
             if answer:
-                return answer[0]
+                return dict(answer[0])
             time.sleep(1)
     raise SystemExit("no aggregates came")
 
