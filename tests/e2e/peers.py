@@ -86,6 +86,22 @@ def seen_by_tshark(capture: Path, tshark: str) -> Seens:
     return seen
 
 
+def samples_seen_by_tshark(capture: Path, tshark: str) -> tuple[Counter[tuple[str, int, int]], Counter[tuple[str, int]]]:
+    """Samples of sFlow by (exporter, in, out), and sampled packets by (exporter, octets); the capture's own packets are IPv4."""
+    fields = ("sflow.flow_sample.input_interface", "sflow.flow_sample.output_interface_value", "ip.len", "ipv6.plen")
+    command = [tshark, "-n", "-r", str(capture), "-d", f"udp.port=={COLLECTOR_PORT},sflow", "-Y", "sflow", "-T", "fields"]
+    for field in ("ip.src", *fields):
+        command += ["-e", field]
+    interfaces, octets = Counter[tuple[str, int, int]](), Counter[tuple[str, int]]()
+    for line in subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.splitlines():
+        source, *lists = line.split("\t")
+        exporter = source.split(",")[0]
+        ins, outs, lengths, payloads = ([int(value) for value in cell.split(",")] if cell else [] for cell in lists)
+        interfaces.update((exporter, *pair) for pair in zip(ins, outs, strict=True))
+        octets.update((exporter, length) for length in (*lengths[1:], *(length + 40 for length in payloads)))
+    return interfaces, octets
+
+
 def _send_slowly(datagrams: Iterable[tuple[str, int, bytes]], port: int) -> None:
     sockets: dict[str, socket.socket] = {}
     try:

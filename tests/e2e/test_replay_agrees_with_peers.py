@@ -8,9 +8,10 @@ from typing import Any, Final
 import pytest
 
 from tests.e2e.command import ALL_TIMES, EXACT, ROOT, flows, nephrite, rows
-from tests.e2e.peers import Seen, Seens, seen_by_nfdump, seen_by_tshark, write_capture
+from tests.e2e.peers import Seen, Seens, samples_seen_by_tshark, seen_by_nfdump, seen_by_tshark, write_capture
 
 CORPUS: Final = ROOT / "tests" / "data" / "corpus" / "public.jsonl"
+SFLOW: Final = 105
 PROTOCOLS: Final = ("netflow5", "netflow9", "ipfix")
 
 
@@ -35,8 +36,11 @@ def replayed(capture: Path) -> Path:
 
 
 def seen_by_nephrite(data_dir: Path) -> Seens:
+    """Without sFlow, for which the peers have programs and dissectors of their own."""
     return Counter(
-        Seen(f["exporter"], f["in_if"] or 0, f["out_if"] or 0, f["bytes"] or 0, f["packets"] or 0) for f in flows(data_dir)
+        Seen(f["exporter"], f["in_if"] or 0, f["out_if"] or 0, f["bytes"] or 0, f["packets"] or 0)
+        for f in flows(data_dir)
+        if f["protocol_version"] != SFLOW
     )
 
 
@@ -48,6 +52,14 @@ def test_small_is_to_nfdump_what_it_is_to_nephrite(small: Path, small_set: Path,
 
 def test_small_is_to_tshark_what_it_is_to_nephrite(small: Path, small_set: Path, tshark: str) -> None:
     assert seen_by_tshark(small, tshark) == seen_by_nephrite(small_set)
+
+
+def test_samples_of_small_are_to_tshark_what_they_are_to_nephrite(small: Path, small_set: Path, tshark: str) -> None:
+    samples = [flow for flow in flows(small_set) if flow["protocol_version"] == SFLOW]
+    assert len(samples) > 100
+    interfaces, octets = samples_seen_by_tshark(small, tshark)
+    assert interfaces == Counter((f["exporter"], f["in_if"], f["out_if"]) for f in samples)
+    assert octets == Counter((f["exporter"], f["bytes"]) for f in samples)
 
 
 def test_interface_totals_are_the_scaled_sums_of_raw_flows(small_set: Path) -> None:
