@@ -22,7 +22,8 @@ _INTERNAL: Final = 0x3FFFFFFF
 _COUNT_BASED: Final = 1
 _DROPPED: Final = 128
 """forwardingStatus (89): dropped, no reason given."""
-_RAW, _ETHERNET, _IPV4, _IPV6, _SWITCH, _ROUTER, _GATEWAY, _NAT = 1, 2, 3, 4, 1001, 1002, 1003, 1007
+_RAW, _ETHERNET, _IPV4, _IPV6, _SWITCH, _ROUTER, _GATEWAY, _MPLS, _NAT = 1, 2, 3, 4, 1001, 1002, 1003, 1006, 1007
+_LABELS: Final = 10
 _SEGMENTS: Final = 32
 _FIXED: Final = 44
 """Octets before the records of the longest type of sample."""
@@ -136,7 +137,13 @@ def put_samples(samples: Samples, out: Assembly, rows: Longs, received: Longs, i
     for kind, put in ((_ETHERNET, _put_ethernet), (_IPV6, _put_ipv6), (_IPV4, _put_ipv4), (_RAW, _put_raw)):
         if kind in records:
             put(samples, records[kind], target)
-    for kind, put in ((_SWITCH, _put_switch), (_ROUTER, _put_router), (_GATEWAY, _put_gateway), (_NAT, _put_nat)):
+    for kind, put in (
+        (_SWITCH, _put_switch),
+        (_ROUTER, _put_router),
+        (_GATEWAY, _put_gateway),
+        (_MPLS, _put_mpls),
+        (_NAT, _put_nat),
+    ):
         if kind in records:
             put(samples, records[kind], target)
 
@@ -322,6 +329,19 @@ def _put_gateway(samples: Samples, records: sflow.Items, target: _Target) -> Non
         last = np.where(reached, samples.word(end - 4), last)
         place = np.where(here, end, place)
     target.put("dst_as", records, last, np.uint32, known)
+
+
+def _put_mpls(samples: Samples, records: sflow.Items, target: _Target) -> None:
+    """MPLS next hop, then the stack that the packet came with: a count, and entries as in RFC 3032. A header's own is better."""
+    after = _put_address(samples, records, target, "next_hop", records.start)
+    counts = np.minimum(np.where(after + 4 <= records.stop, samples.word(after), 0), _LABELS)
+    counts = np.where(after + 4 + 4 * counts <= records.stop, counts, 0)
+    known = target.out.objects.get("mpls_labels")
+    rows = target.rows[records.owner]
+    for row, place, count in zip(rows.tolist(), (after + 4).tolist(), counts.tolist(), strict=True):
+        if count and (known is None or known[row] is None):
+            entries = samples.word(place + 4 * np.arange(count)) >> 12
+            target.out.put_objects("mpls_labels", np.array([row]), [entries.tolist()])
 
 
 def _put_nat(samples: Samples, records: sflow.Items, target: _Target) -> None:

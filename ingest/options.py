@@ -7,6 +7,7 @@ flows of a domain. Refuses to know packets and templates. Every table is bounded
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Final, NamedTuple, TypeVar
 
 from flowpb.schema import SamplingSource
@@ -124,6 +125,9 @@ class Facts:
                     fits &= _put(self.vrfs, number(values, key), text(values, (0, 236)), limit)
         if (0, 300) in values:
             self.names["observation_domain"] = text(values, (0, 300))
+        exporter = values.get((0, 130)) or values.get((0, 131), b"")
+        if len(exporter) in (4, 16):
+            self.names["exporter"] = str(ip_address(exporter))
         return fits
 
 

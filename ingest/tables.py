@@ -57,7 +57,10 @@ class SamplerRow:
 
 @dataclass(frozen=True, slots=True)
 class NameRow:
-    """One name; `kind` is interface, application, vrf or observation_domain, `id` its number as text (application: hex)."""
+    """One name; `kind` is interface, application, vrf, observation_domain or exporter (then the name is its address).
+
+    `id` is the number of what is named, as text; of an application its octets in hexadecimal.
+    """
 
     exporter: bytes
     domain: int

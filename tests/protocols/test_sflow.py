@@ -183,6 +183,15 @@ def test_plain_ip_records_stand_in_for_a_missing_head() -> None:
     assert [row["tcp_flags"] for row in rows] == [None, 0x12]
 
 
+def test_an_mpls_record_stands_in_for_a_missing_stack() -> None:
+    stack = struct.pack(">I4sIII", 1, bytes((10, 0, 2, 1)), 2, 1001 << 12 | 64, 1002 << 12 | 1 << 8) + struct.pack(">I", 0)
+    rows = Line().take(sflow(flow_sample(item(1006, stack)), flow_sample(item(1006, stack[:12]))))
+    assert [(row["mpls_labels"], row["next_hop"]) for row in rows] == [
+        ([1001, 1002], pack_address("10.0.2.1")),
+        (None, pack_address("10.0.2.1")),
+    ]
+
+
 def test_ethernet_and_nat_records() -> None:
     frame = item(2, struct.pack(">I6sxx6sxxI", 80, MAC_A, MAC_B, 0x0800))
     nat = item(1007, struct.pack(">I4sI16s", 1, bytes((203, 0, 113, 1)), 2, b"\x20" * 16))

@@ -252,6 +252,8 @@ def test_names_of_interfaces_applications_and_vrfs_become_tables() -> None:
             put(301, struct.pack(">II8s8s", 0, 0x03000050, b"http", b"the web")),
             options_template(302, ((1, 4),), ((234, 4), (236, 8))),
             put(302, struct.pack(">II8s", 0, 9, b"red")),
+            options_template(303, ((1, 4),), ((130, 4), (300, 4))),
+            put(303, struct.pack(">I4s4s", 0, bytes((192, 0, 2, 9)), b"edge")),
         )
     )
     names = {(row.kind, row.id): (row.name, row.description) for row in line.decoder.names()}
@@ -259,6 +261,8 @@ def test_names_of_interfaces_applications_and_vrfs_become_tables() -> None:
         ("interface", "5"): ("Gi0/5", "uplink"),
         ("application", "03000050"): ("http", "the web"),
         ("vrf", "9"): ("red", ""),
+        ("observation_domain", "0"): ("edge", ""),
+        ("exporter", "0"): ("192.0.2.9", ""),
     }
 
 
