@@ -67,7 +67,7 @@ class Intake:
         domain = exporter.domains.get((0, version, header.domain)) or self._domain(exporter, (0, version, header.domain))
         if self._is_repeat(exporter, domain, header, payload, received_ms):
             return
-        correction = exporter.clock.observe(received_ms, header.exported_ms)
+        correction = exporter.clock.observe(received_ms, header.exported_ms or received_ms)
         if version != 1:
             domain.sequence.advance(header.sequence, header.records)
         template = _FIXED[version]
@@ -90,7 +90,7 @@ class Intake:
         domain = exporter.domains.get(key) or self._domain(exporter, key)
         if session == 0 and self._is_repeat(exporter, domain, header, payload, received_ms):
             return
-        correction = exporter.clock.observe(received_ms, header.exported_ms)
+        correction = exporter.clock.observe(received_ms, header.exported_ms or received_ms)
         spans, faults = walk_sets(payload, header.start, header.end)
         if version == ipfix.VERSION and (fault := ipfix.check_length(payload)) is not None:
             faults.append(fault)

@@ -176,6 +176,7 @@ def test_missing_times_are_that_of_the_export() -> None:
 def test_an_export_time_of_zero_is_the_receive_time() -> None:
     (row,) = Line().take(ipfix(template(256, FLOW, ipfix=True), put(256, flow()), exported_s=0))
     assert row["exported_ms"] == row["last_switched_ms"] == NOW_MS
+    assert "clock_correction_ms" not in row
 
 
 _NTP = (NOW_S + 2_208_988_800) << 32
