@@ -26,7 +26,7 @@ class _Part(BaseModel):
 class Sampling(_Part):
     """How an exporter samples and where it says so."""
 
-    interval: int = Field(1, ge=1, le=16383, description="One packet of this many is seen; v5 has 14 bits for it.")
+    interval: int = Field(1, ge=1, le=1 << 24, description="One packet of this many is seen; v5 has 14 bits for it.")
     via: Literal["none", "record", "options", "sampler", "header"] = Field(
         "none",
         description="record: element 34; options: 34 and 35 of the system or domain; sampler: a sampler table (48-50, or 302 and "
@@ -82,6 +82,8 @@ class Exporter(_Part):
         ipaddress.ip_address(self.address)
         if self.protocol == "netflow5" and self.sampling.via not in ("none", "header"):
             raise ValueError(f"netflow5 cannot carry sampling via {self.sampling.via}")
+        if self.protocol == "netflow5" and self.sampling.interval >= 1 << 14:
+            raise ValueError("netflow5 has 14 bits for a sampling interval")
         if self.protocol != "netflow5" and self.sampling.via == "header":
             raise ValueError(f"{self.protocol} has no sampling in its header")
         if self.protocol == "netflow5" and (self.timeouts_via != "none" or self.domain > 0xFFFF):

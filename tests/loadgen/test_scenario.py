@@ -74,6 +74,7 @@ def test_a_file_that_is_not_there() -> None:
     "settings",
     [
         {"protocol": "netflow5", "sampling": Sampling(interval=2, via="record")},
+        {"protocol": "netflow5", "sampling": Sampling(interval=1 << 14, via="header")},
         {"protocol": "netflow5", "timeouts_via": "record"},
         {"protocol": "netflow5", "domain": 65_536},
         {"protocol": "netflow9", "sampling": Sampling(interval=2, via="header")},

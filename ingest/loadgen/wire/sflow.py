@@ -117,6 +117,22 @@ LONGEST_SAMPLE: Final = _HEAD.start + HEAD_OCTETS - 2 * 4
 """Octets of an expanded sample of a tagged IPv6 packet."""
 
 
+def _forms() -> npt.NDArray[np.bool_]:
+    """Octets of a sample by its form: expanded + 2 x IPv6 + 4 x tagged."""
+    forms = np.ones((8, _SAMPLE.itemsize), dtype=bool)
+    for form in range(8):
+        expanded, six, tagged = form & 1, form >> 1 & 1, form >> 2
+        absent = [*(() if expanded else _EXPANDED), *(_NARROW if six else _WIDE), *(() if tagged else (_TAG,))]
+        for place in absent:
+            forms[form, place] = False
+    return forms
+
+
+_FORMS: Final = _forms()
+_RANKS: Final = np.cumsum(_FORMS[:, _HEAD], axis=1, dtype=np.uint8)
+"""The place of each octet among those of its head, from 1 on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """What agents say beside each row: the number of the sample at its source, the packets that could have been sampled there,
@@ -263,11 +279,7 @@ def _octets(numbers: npt.NDArray[np.generic], width: int) -> npt.NDArray[np.uint
 
 def _kept(rows: Rows, told: Told, six: npt.NDArray[np.bool_], copied: Ints) -> npt.NDArray[np.bool_]:
     """Which octets of the whole layout each sample has; the copied head is filled up to four octets."""
-    kept = np.ones((len(rows), _SAMPLE.itemsize), dtype=bool)
-    parts = [(_EXPANDED, told.expanded), (_NARROW, ~six), (_WIDE, six), ((_TAG,), is_tagged(rows))]
-    for places, having in parts:
-        for place in places:
-            kept[:, place] = having[:, None]
-    head = kept[:, _HEAD]
-    head &= np.cumsum(head, axis=1, dtype=np.uint8) <= (copied + 3 & ~3)[:, None]
+    form = told.expanded + 2 * six + 4 * is_tagged(rows)
+    kept: npt.NDArray[np.bool_] = _FORMS[form]
+    kept[:, _HEAD] &= _RANKS[form] <= (copied + 3 & ~3).astype(np.uint8)[:, None]
     return kept
