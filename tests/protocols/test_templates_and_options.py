@@ -286,3 +286,44 @@ def test_applications_get_the_name_that_options_gave_them() -> None:
     rows = line.take(netflow9(*sets, template(256, fields), put(256, records)))
     assert [row["application_name"] for row in rows] == ["http", None, "own"]
     assert [row["application_id"][-1] for row in rows] == [0x50, 0x51, 0x50]
+
+
+@pytest.mark.parametrize(
+    ("fields", "values", "interval", "algorithm"),
+    [
+        (((34, 4), (35, 1)), struct.pack(">IB", 100, 2), 100, 3),
+        (((50, 4), (49, 1)), struct.pack(">IB", 64, 1), 64, 1),
+        (((305, 4), (306, 4), (304, 2)), struct.pack(">IIH", 1, 999, 1), 1000, 1),
+        (((305, 4),), struct.pack(">I", 5), 1, None),
+        (((309, 4), (310, 4), (304, 2)), struct.pack(">IIH", 10, 1000, 3), 100, 3),
+        (((309, 4), (310, 4)), struct.pack(">II", 0, 1000), None, None),
+    ],
+)
+def test_samplers_of_every_kind_are_read_from_the_record_itself(
+    fields: tuple[tuple[int, int], ...], values: bytes, interval: float | None, algorithm: int | None
+) -> None:
+    (row,) = Line().take(ipfix(template(256, (*FLOW, *fields), True), put(256, flow(1) + values)))
+    assert (row.get("sampling_interval"), row.get("sampling_algorithm")) == (interval, algorithm)
+    assert row["sampling_source"] == (SamplingSource.NONE if interval is None else SamplingSource.RECORD)
+
+
+def test_a_template_larger_than_its_set_and_reserved_ids_are_located() -> None:
+    line = Line()
+    for version, make in ((2, ipfix), (0, netflow9)):
+        line.feed(make(put(version, struct.pack(">HHHH", 255, 1, 1, 4)), put(version + 1, struct.pack(">HHHHH", 300, 8, 8, 1, 4))))
+    found = [(problem.protocol, problem.reason.value, problem.set_id) for problem in line.decoder.problems()]
+    assert found == [
+        (10, "template_malformed", 255),
+        (10, "template_malformed", 300),
+        (9, "template_malformed", 255),
+        (9, "template_malformed", 300),
+    ]
+    assert line.decoder.templates() == []
+
+
+def test_too_many_domains_of_one_exporter_push_out_its_oldest() -> None:
+    line = Line()
+    for number in range(1030):
+        line.feed(netflow9(template(256, FLOW), domain=number))
+    assert len(line.decoder.templates()) == 1024
+    assert line.take(netflow9(put(256, flow(1)), domain=0, sequence=1)) == []
