@@ -16,16 +16,26 @@ Longs = NDArray[np.int64]
 SLACK: Final = 64
 """Octets that must follow the last head, so that reading beyond it stays inside the array."""
 
+
+def _flags(size: int, *numbers: int) -> Bools:
+    """A table that is true at these numbers: looking a column up in it is faster than comparing."""
+    table = np.zeros(size, bool)
+    table[list(numbers)] = True
+    return table
+
+
 ETHERNET: Final = 1
 IPV4: Final = 11
 IPV6: Final = 12
-_TAGS: Final = (0x8100, 0x88A8, 0x9100, 0x9200)
+_TAGS: Final = _flags(1 << 16, 0x8100, 0x88A8, 0x9100, 0x9200)
 _MAX_TAGS: Final = 4
 _MAX_LABELS: Final = 10
 _MAX_EXTENSIONS: Final = 8
 _HOP_BY_HOP, _ROUTING, _FRAGMENT, _AH, _DESTINATION, _MOBILITY = 0, 43, 44, 51, 60, 135
-_WITH_PORTS: Final = (6, 17, 33, 132, 136)
-_ICMP: Final = (1, 58)
+_WITH_PORTS: Final = _flags(256, 6, 17, 33, 132, 136)
+_ICMP: Final = _flags(256, 1, 58)
+_WITH_LENGTH: Final = _flags(256, _HOP_BY_HOP, _ROUTING, _DESTINATION, _MOBILITY)
+_EXTENSIONS: Final = _WITH_LENGTH | _flags(256, _FRAGMENT, _AH)
 
 
 class Known(NamedTuple):
@@ -104,7 +114,7 @@ def _read_ethernet(octets: Octets, heads: Heads, place: Longs, ethernet: Bools, 
     at = place + 12
     found = octets.read(at, 2)
     for number in range(_MAX_TAGS):
-        tagged = ethernet & np.isin(found, _TAGS)
+        tagged = ethernet & _TAGS[found]
         if not tagged.any():
             break
         if number == 0:
@@ -192,7 +202,7 @@ def _skip_extensions(octets: Octets, place: Longs, protocol: Longs, inside: Bool
     """RFC 8200 section 4: the chain of extension headers up to the transport header, or to where the head is cut."""
     offset, fragments = np.zeros(len(place), np.int64), np.zeros(len(place), bool)
     for _ in range(_MAX_EXTENSIONS):
-        options = inside & np.isin(protocol, (_HOP_BY_HOP, _ROUTING, _DESTINATION, _MOBILITY))
+        options = inside & _WITH_LENGTH[protocol]
         fragment, authentic = inside & (protocol == _FRAGMENT), inside & (protocol == _AH)
         extension = (options | fragment | authentic) & octets.fit(place, 8)
         if not extension.any():
@@ -203,17 +213,17 @@ def _skip_extensions(octets: Octets, place: Longs, protocol: Longs, inside: Bool
         step = np.select([fragment, authentic], [8, (size + 2) * 4], (size + 1) * 8)
         protocol = np.where(extension, octets.read(place, 1), protocol)
         place = np.where(extension, place + step, place)
-    ended = ~np.isin(protocol, (_HOP_BY_HOP, _ROUTING, _DESTINATION, _MOBILITY, _FRAGMENT, _AH))
+    ended = ~_EXTENSIONS[protocol]
     return _Extensions(place, protocol, offset, fragments, inside & ended & (offset == 0))
 
 
 def _read_transport(octets: Octets, heads: Heads, at: Longs, protocol: Longs, carries: Bools) -> None:
-    ports = carries & np.isin(protocol, _WITH_PORTS)
+    ports = carries & _WITH_PORTS[protocol]
     _put(heads, "src_port", octets.read(at, 2), np.uint16, ports & octets.fit(at, 2))
     _put(heads, "dst_port", octets.read(at + 2, 2), np.uint16, ports & octets.fit(at, 4))
     tcp = carries & (protocol == 6)
     _put(heads, "tcp_flags", octets.read(at + 12, 2) & 0x1FF, np.uint16, tcp & octets.fit(at, 14))
-    icmp = carries & np.isin(protocol, _ICMP)
+    icmp = carries & _ICMP[protocol]
     _put(heads, "icmp_type", octets.read(at, 1), np.uint8, icmp & octets.fit(at, 1))
     _put(heads, "icmp_code", octets.read(at + 1, 1), np.uint8, icmp & octets.fit(at, 2))
 
