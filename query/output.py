@@ -120,7 +120,7 @@ def _write_table(sheet: Sheet) -> None:
         table.add_column(shown.title, justify="right" if shown.right else "left", overflow="fold")
     for cells in zip(*(shown.cells for shown in sheet.table), strict=True):
         table.add_row(*map(Text, cells))
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDE)
+    console = Console(file=sys.stdout, width=_WIDE)  # a terminal wraps a line better than a table breaks addresses
     with console.capture() as text:
         console.print(table)
     lines = [sheet.caption, *(line.rstrip() for line in text.get().splitlines() if line.strip())]

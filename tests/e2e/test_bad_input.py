@@ -23,7 +23,7 @@ from tests.e2e.command import (
     running,
     wait_until,
 )
-from tests.e2e.peers import write_capture
+from tests.e2e.peers import octets_waiting, write_capture
 
 FAILED: Final = 1
 BAD_USAGE: Final = 2
@@ -265,9 +265,25 @@ def test_a_second_up_on_one_data_folder(tmp_path: Path) -> None:
         assert_one_line(nephrite("pipeline", "--data-dir", tmp_path), FAILED, str(tmp_path))
 
 
-def test_a_pipeline_without_its_kafka(tmp_path: Path) -> None:
-    done = nephrite("pipeline", "--data-dir", tmp_path, changes={"NEPHRITE_BUS__URL": DEAD_KAFKA})
+@pytest.mark.parametrize("command", ["pipeline", f"flink submit --documents {DEAD_KAFKA}", f"generate small --bus {DEAD_KAFKA}"])
+def test_what_needs_a_kafka_that_is_not_there(command: str, tmp_path: Path) -> None:
+    arguments = [] if "--bus" in command else ["--data-dir", str(tmp_path)]
+    done = nephrite(*command.split(), *arguments, changes={"NEPHRITE_BUS__URL": DEAD_KAFKA})
     assert_one_line(done, FAILED, "127.0.0.1:9")
+
+
+def test_ingest_goes_on_without_its_kafka_and_keeps_what_comes(tmp_path: Path) -> None:
+    """docs: a broker that is away is no reason to lose datagrams; they are on disk when it comes back."""
+    port = free_port()
+    where = f"127.0.0.1:{port}"
+    with running("ingest", "--data-dir", tmp_path, "--listen", where, changes={"NEPHRITE_BUS__URL": DEAD_KAFKA}) as ingest:
+        ingest.wait_for("ready")
+        made = nephrite("generate", "small", "--to", f"udp://{where}", "--rate", "50", "--duration", "1", "--speed", "max")
+        assert made.code == 0, made.err
+        wait_until(lambda: not octets_waiting(port), "ingest has read all")
+        assert ingest.end() == 0
+    assert not [line for line in ingest.lines if "Traceback" in line]
+    assert sum(path.stat().st_size for path in files_below(tmp_path / "kafka-spool")) > 5_000
 
 
 # Questions and options
