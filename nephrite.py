@@ -29,7 +29,7 @@ _ROUND_BYTES: Final = 32 << 20
 
 app = typer.Typer(
     name="nephrite",
-    help="Collects NetFlow and IPFIX; keeps exact aggregates and every flow; answers questions about them.",
+    help="Collects NetFlow, IPFIX and sFlow; keeps exact aggregates and every flow; answers questions about them.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -46,7 +46,7 @@ def demonstrate(folder: Path) -> int:
     console.rule("[bold]Nephrite: exporters -> UDP -> ingest -> bus -> Beam pipeline -> Parquet -> answers")
     with running(["up", "--data-dir", str(folder / "data"), "--listen", f"127.0.0.1:{port}"]) as lines:
         wait_for_ready(lines)
-        console.print(f"listening on UDP 127.0.0.1:{port}; synthetic exporters start sending NetFlow v5, v9 and IPFIX")
+        console.print(f"listening on UDP 127.0.0.1:{port}; synthetic exporters start sending NetFlow v5, v9, IPFIX and sFlow")
         seconds = 70 - time.time() % 60
         generate = ["generate", SCENARIO, "--to", f"udp://127.0.0.1:{port}", "--duration", f"{seconds:.0f}"]
         sender = subprocess.run([*NEPHRITE, *generate, "--expect", str(expected)], check=False)
