@@ -26,7 +26,9 @@ RUNTIME = [
     "PyYAML==6.0.4",
     "requests==2.34.2",
     "rich==15.0.0",
+    "starlette==1.10.0",
     "typer==0.29.2",
+    "uvicorn==0.54.0",
 ]
 DEVELOPMENT = [
     "grpcio-tools==1.81.1",  # a newer one writes code that protobuf 6 refuses

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from common.errors import ConfigError
 
@@ -178,6 +178,16 @@ class Store(_Section):
     max_bytes: int = Field(50 << 30, ge=1 << 20, description="Oldest raw files go first when the store is larger.")
 
 
+class Query(_Section):
+    """Answering over HTTP (`nephrite serve`)."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8980, ge=0, le=65535, description="Port; 0 takes a free one.")
+    token: SecretStr = Field(
+        SecretStr(""), description="Asked of every request, as bearer or as password of any user; empty asks for none."
+    )
+
+
 class Logs(_Section):
     """Lines on standard error."""
 
@@ -195,6 +205,7 @@ class Settings(_Section):
     pipeline: Pipeline = Pipeline()
     enrichment: Enrichment = Enrichment()
     store: Store = Store()
+    query: Query = Query()
 
 
 def load_settings(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:

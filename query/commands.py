@@ -1,4 +1,4 @@
-"""`nephrite top`, `series`, `flows`, `exporters`, `retention`: the question side of the command line.
+"""`nephrite top`, `series`, `flows`, `exporters`, `retention`, `serve`: the question side of the command line.
 
 In: arguments. Out: a question to the store and its answer on standard output. Refuses to compute. Heavy parts are imported when a
 command runs, so that `--help` is quick.
@@ -17,6 +17,7 @@ from common.clock import wall_clock
 from common.config import Settings
 from common.errors import StoreError, UsageError
 from common.options import ConfigFile, DataDir, settings_of
+from common.process import stop_event
 from query.output import Format, Sheet, show_bytes, write
 from query.planner import DAY_MS, Asked, Plan, plan, plan_flows, step_for
 from query.times import parse_duration, parse_time, show_span
@@ -50,8 +51,8 @@ class Opened:
 
 
 def app_commands(app: typer.Typer) -> None:
-    """Registers `top`, `series`, `flows`, `exporters` and `retention`."""
-    for command in (top, series, flows, exporters, retention):
+    """Registers `top`, `series`, `flows`, `exporters`, `retention` and `serve`."""
+    for command in (top, series, flows, exporters, retention, serve):
         app.command()(command)
 
 
@@ -157,6 +158,17 @@ def retention(config: ConfigFile = None, data_dir: DataDir = None) -> None:
         f"expired files: {done.expired_files} ({show_bytes(done.expired_bytes)}), merges: {done.merges},"
         f" deleted files: {done.deleted}; what was replaced now is deleted by the next call after a minute"
     )
+
+
+def serve(config: ConfigFile = None, data_dir: DataDir = None) -> None:
+    """Answer over HTTP: rules and groups of rules as OpenNMS's /rest/classifications, /healthz."""
+    from query.serve import serving
+
+    settings = settings_of(config, data_dir)
+    stopped = stop_event()
+    with serving(settings) as port:
+        typer.echo(f"serve ready: http://{settings.query.host}:{port}", err=True)
+        stopped.wait()
 
 
 @contextmanager
