@@ -7,7 +7,7 @@ same on every bus, and documents are only ever created: whoever sends one twice 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -23,43 +23,12 @@ from stores.elasticsearch.layout import DAY_MS, RAW, day_index, days_of
 from stores.elasticsearch.pieces import Coded
 from stores.elasticsearch.selection import without
 from stores.elasticsearch.target import Target
+from stores.judged import JudgedBatch
 
 ENDS: Final = ("src_addr", "dst_addr")
 CHUNK: Final = 50_000
 """Flows that are joined at a time: fewer cost more each, more do not fit the caches."""
 _MISSING: Final = "null"
-
-
-class JudgedBatch(Protocol):
-    """A batch that its lane's log accepted, with the mark and the frontier that its flows are judged by."""
-
-    @property
-    def collector(self) -> str:
-        """Name of the collector."""
-
-    @property
-    def epoch(self) -> int:
-        """Start of the collector."""
-
-    @property
-    def lane(self) -> int:
-        """Lane of the batch."""
-
-    @property
-    def seq(self) -> int:
-        """Number of the batch."""
-
-    @property
-    def mark_ms(self) -> int:
-        """Clock of the collector, clamped."""
-
-    @property
-    def frontier_ms(self) -> int:
-        """Frontier of the lane, raised by this batch."""
-
-    @property
-    def flows(self) -> pa.RecordBatch:
-        """Its flows."""
 
 
 @dataclass(frozen=True, slots=True)

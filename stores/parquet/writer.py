@@ -7,7 +7,6 @@ know the manifest: a file here counts for nothing until it is committed.
 import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +18,7 @@ from common.errors import StoreError
 from flowpb.documents import AGGREGATE_SCHEMA, LEVEL_MINUTE
 from flowpb.groupings import FUTURE_MS, HORIZON_MS
 from stores.addresses import text_column
+from stores.judged import JudgedBatch
 from stores.parquet.layout import HOUR_MS, RAW_LEVEL, Kind, PendingFile, sync
 from stores.parquet.rows import (
     ADDRESS_COLUMNS,
@@ -31,41 +31,6 @@ from stores.parquet.rows import (
     encodings,
     schema_of,
 )
-
-
-class JudgedBatch(Protocol):
-    """A batch that its lane's log accepted, with the mark and the frontier that its flows are judged by.
-
-    `flows` has columns of FLOW in any number; (collector, epoch, lane, seq) is the batch's identity.
-    """
-
-    @property
-    def collector(self) -> str:
-        """Name of the collector."""
-
-    @property
-    def epoch(self) -> int:
-        """Start of the collector."""
-
-    @property
-    def lane(self) -> int:
-        """Lane of the batch."""
-
-    @property
-    def seq(self) -> int:
-        """Number of the batch."""
-
-    @property
-    def mark_ms(self) -> int:
-        """Clock of the collector, clamped."""
-
-    @property
-    def frontier_ms(self) -> int:
-        """Frontier of the lane, raised by this batch."""
-
-    @property
-    def flows(self) -> pa.RecordBatch:
-        """Its flows."""
 
 
 def write_raw(folder: Path, batches: Sequence[JudgedBatch]) -> list[PendingFile]:

@@ -1,0 +1,43 @@
+"""What a store takes as raw flows: the shape of a batch that its lane's log accepted.
+
+The pipeline's own batch fits it; no store imports the pipeline.
+"""
+
+from typing import Protocol
+
+import pyarrow as pa
+
+
+class JudgedBatch(Protocol):
+    """A batch that its lane's log accepted, with the mark and the frontier that its flows are judged by.
+
+    `flows` has columns of FLOW in any number; (collector, epoch, lane, seq) is the batch's identity.
+    """
+
+    @property
+    def collector(self) -> str:
+        """Name of the collector."""
+
+    @property
+    def epoch(self) -> int:
+        """Start of the collector."""
+
+    @property
+    def lane(self) -> int:
+        """Lane of the batch."""
+
+    @property
+    def seq(self) -> int:
+        """Number of the batch."""
+
+    @property
+    def mark_ms(self) -> int:
+        """Clock of the collector, clamped."""
+
+    @property
+    def frontier_ms(self) -> int:
+        """Frontier of the lane, raised by this batch."""
+
+    @property
+    def flows(self) -> pa.RecordBatch:
+        """Its flows."""
