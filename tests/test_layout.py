@@ -67,3 +67,9 @@ def test_the_protocols_know_no_sockets_clocks_or_logs() -> None:
         if name in forbidden
     ]
     assert wrong == []
+
+
+def test_data_files_lie_in_packages_so_that_an_installation_has_them() -> None:
+    data = [path for folder in FOLDERS.values() for path in folder.rglob("*.*") if path.suffix in {".csv", ".sh", ".yaml", ".html"}]
+    assert data
+    assert [str(path.relative_to(ROOT)) for path in data if not (path.parent / "__init__.py").exists()] == []
