@@ -4,13 +4,17 @@ In: octets: a list of datagrams, each with its length in two octets before it, s
 found together. Out: nothing, or whatever the decoder raised. Refuses to know who makes the inputs.
 """
 
-from collections.abc import Iterator
+import struct
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from common.config import ExporterSettings, Ingest
+from common.errors import InputError
 from common.metrics import Counters
 from ingest.decoder import Datagram, Decoder
+from ingest.listeners.pcap import Capture
 from tests.protocols.corpus import cases
 
 _EXPORTER: Final = bytes(10) + b"\xff\xff\xc0\x00\x02\x01"
@@ -56,3 +60,32 @@ def write_seeds(folder: Path) -> None:
     for number, packets in enumerate(cases().values()):
         payloads = [packet.payload for packet in packets[:6]]
         folder.joinpath(f"case-{number}").write_bytes(b"".join(len(item).to_bytes(2) + item for item in payloads))
+
+
+def check_capture(data: bytes) -> None:
+    """Read one file as a capture; it is read, or refused with an InputError."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        try:
+            datagrams = list(Capture(Path(file.name)).datagrams())
+        except InputError:
+            return
+    assert sum(len(datagram.payload) for datagram in datagrams) <= len(data)
+
+
+def write_captures(folder: Path) -> None:
+    """Captures of the first datagrams of some cases, as pcap with Ethernet and as raw IP."""
+    for number, packets in enumerate(list(cases().values())[::8]):
+        for link, frame_head in ((1, bytes(12) + b"\x08\x00"), (101, b"")):
+            parts = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, link)]
+            for packet in packets[:3]:
+                udp = struct.pack(">HHHH", 2055, 2055, 8 + len(packet.payload), 0) + packet.payload
+                ip = struct.pack(">BBHHHBBH8s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, bytes(8)) + udp
+                frame = frame_head + ip
+                parts += [struct.pack("<IIII", 1, 2, len(frame), len(frame)), frame]
+            folder.joinpath(f"capture-{number}-{link}").write_bytes(b"".join(parts))
+
+
+CHECKS: Final[dict[str, Callable[[bytes], None]]] = {"decoder": check, "capture": check_capture}
+SEEDS: Final[dict[str, Callable[[Path], None]]] = {"decoder": write_seeds, "capture": write_captures}
