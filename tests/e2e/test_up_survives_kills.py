@@ -110,6 +110,17 @@ def test_up_and_its_pipeline_killed_while_traffic_comes(tmp_path: Path) -> None:
     assert sums(flows(data_dir)) == sent(delivered)
 
 
+def test_a_killed_up_started_again_at_once_waits_for_the_services_of_the_first(tmp_path: Path) -> None:
+    port = free_port()
+    first = ready(tmp_path, port)
+    first.process.kill()
+    first.process.wait()
+    second = ready(tmp_path, port)
+    assert second.end() == 0
+    first.end()
+    assert not [line for line in second.lines if "error" in line or "ended with code" in line]
+
+
 @pytest.mark.slow
 def test_pipeline_killed_again_and_again_over_a_full_spool(tmp_path: Path) -> None:
     """From its start to its end one and the same backlog, in small runs."""
