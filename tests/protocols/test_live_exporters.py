@@ -48,9 +48,10 @@ def _decode(payloads: list[bytes]) -> tuple[list[dict[str, Any]], dict[str, int]
     for number, payload in enumerate(payloads):
         decoder.feed(Datagram(EXPORTER, 1_700_000_000_000 + number, payload))
     rows = [row for batch in decoder.drain().values() for row in batch.to_pylist()]
-    decoder.reports(1_700_000_100_000)
+    reports = [report for lane in decoder.reports(1_700_000_100_000).values() for report in lane]
     lost = {key: value for key, value in counters.as_map().items() if "problems" in key and "unknown_element" not in key}
-    return rows, lost
+    missing = sum(sequence.missing + sequence.restarts for report in reports for sequence in report.sequences)
+    return rows, lost | ({"missing": missing} if missing else {})
 
 
 def _sums(rows: list[dict[str, Any]], measure: str) -> dict[FlowKey, int]:
