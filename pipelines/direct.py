@@ -6,6 +6,7 @@ computed. The runner is named explicitly: Beam's switching DirectRunner would lo
 gives anything. The program is built once and run many times: building it costs three times what running it does.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,10 +25,12 @@ from columns.marks import mark_times
 from flowpb.groupings import FINAL_DELAY_MS, HORIZON_MS, WINDOW_MS
 from pipelines.aggregate import build_run
 from pipelines.handover import Run, Window, handed_over, new_token
-from pipelines.intake import Intake, frontiers
+from pipelines.intake import Intake, frontiers, read_on
 from stores.parquet.manifest import Commit, Manifest, WindowState
 from transforms.carried_state import CarriedWindow, Stepped
 from transforms.flows import NAMESPACE
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +72,20 @@ class Program:
 
 
 class MicroBatches:
-    """Drives runs over one bus into one manifest. Not thread-safe; one driver per manifest."""
+    """Drives runs over one bus into one manifest. Not thread-safe; one driver per manifest.
 
-    def __init__(self, source: Source, manifest: Manifest, work: Work) -> None:
+    Without `resume` the bus is read from its beginning: its offsets are not those of the bus that the manifest knows. The lanes'
+    logs drop what was read before.
+    """
+
+    def __init__(self, source: Source, manifest: Manifest, work: Work, resume: bool = True) -> None:
         self._source, self._manifest, self._work = source, manifest, work
         token = self._token = new_token()
         self._program = Program(
             lambda pipeline: build_run(pipeline, token, manifest.pending_dir, work.enricher, work.limits, work.raw)
         )
         carried = manifest.load()
-        self._positions = dict(carried.positions)
+        self._positions = {at: offset for at, offset in carried.positions.items() if resume and self._is_there(at, offset)}
         self._logs = {lane: LaneLog.unpack(data) for lane, data in carried.lanes.items()}
         self._windows = {(w.lane, w.window_start_ms): CarriedWindow(w.next_mark, w.base, w.parts) for w in carried.windows}
 
@@ -126,12 +133,20 @@ class MicroBatches:
         for partition in range(partitions):
             offset = self._positions.get(partition)
             offset = self._source.begin(partition) if offset is None else offset
-            entries = self._source.read(partition, offset, share, 0.0 if positions else wait_s / partitions)
-            if entries:
+            wait_here_s = 0.0 if positions else wait_s / partitions
+            entries, reached = read_on(self._source, partition, offset, share, wait_here_s, intake.counters)
+            if reached > offset:
                 intake.take(entries)
-                positions[partition] = entries[-1].offset + 1
+                positions[partition] = reached
                 octets += sum(len(entry.value) for entry in entries)
         return positions, octets
+
+    def _is_there(self, partition: int, offset: int) -> bool:
+        """Whether a bus that is still the same could have given `offset`; one that was replaced is read from its beginning."""
+        end = self._source.end(partition) if partition < self._source.partitions else offset
+        if offset > end:
+            log.warning("partition %d ends at %d, %d was read once: another bus, read from its beginning", partition, end, offset)
+        return offset <= end
 
     def _due(self, now: Mapping[int, int]) -> Iterator[Window]:
         for (lane, window_start_ms), carried in self._windows.items():

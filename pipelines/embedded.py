@@ -69,12 +69,15 @@ def work_of(settings: Settings) -> Work:
 
 @contextmanager
 def open_embedded(settings: Settings, source: Source | None = None) -> Iterator[Embedded]:
-    """Opens what the settings name (or reads from `source`) and closes it again; raises BusError, StoreError, ConfigError."""
+    """Opens what the settings name and closes it again; raises BusError, StoreError, ConfigError.
+
+    A given `source` is read instead, whole: what the data folder has of it already is dropped as a repeat.
+    """
     data_dir = Path(settings.data_dir)
     with Manifest.open(data_dir, writer=True) as manifest:
         reading = source or open_source(settings.bus, data_dir)
         try:
-            yield Embedded(MicroBatches(reading, manifest, work_of(settings)), manifest, settings)
+            yield Embedded(MicroBatches(reading, manifest, work_of(settings), resume=source is None), manifest, settings)
         finally:
             if source is None:
                 reading.close()

@@ -5,16 +5,35 @@ what is refused is counted by reason. Refuses to know who keeps the logs and who
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bus.contract import Entry
+from bus.contract import Entry, Source
 from columns.log import LaneLog, advance
+from common.errors import OffsetGoneError
 from common.metrics import Counters
 from flowpb.codec import ContractError, decode
 from transforms.flows import AcceptedBatch
 
 log = logging.getLogger(__name__)
+
+
+def read_on(
+    source: Source, partition: int, offset: int, max_bytes: int, wait_s: float, counters: Counters
+) -> tuple[Sequence[Entry], int]:
+    """Entries from `offset` on, and the offset behind them. Offsets that the bus let go unread are counted and passed over."""
+    while True:
+        try:
+            entries = source.read(partition, offset, max_bytes, wait_s)
+        except OffsetGoneError:
+            begin = source.begin(partition)
+            if begin <= offset:
+                raise
+            log.warning("partition %d: entries %d to %d are gone, they were not read in time", partition, offset, begin - 1)
+            counters.add("pipeline_batches_dropped_total", begin - offset, reason="gone")
+            offset = begin
+        else:
+            return entries, entries[-1].offset + 1 if entries else offset
 
 
 @dataclass(slots=True)
