@@ -24,7 +24,7 @@ demo: install
 	$(BIN)/python deploy/demo.py
 
 test: develop
-	tests/run checks fast servers
+	FUZZ_SECONDS=20 tests/run checks fast servers fuzz
 
 checks: develop
 	tests/run checks

@@ -31,6 +31,7 @@ RUNTIME = [
     "uvicorn==0.54.0",
 ]
 DEVELOPMENT = [
+    "atheris==3.0.0",
     "grpcio-tools==1.81.1",  # a newer one writes code that protobuf 6 refuses
     "hypothesis==6.170.17",
     "mmdb_writer==0.2.7",
