@@ -51,10 +51,13 @@ class Documents:
 
 
 def job_builder(settings: Settings, documents: Documents, parallelism: int = 2) -> PipelineBuilder:
-    """The job over all partitions that the bus has now, from their beginning; raises BusError when it cannot be reached.
+    """The job over all partitions that the bus has now, from their beginning.
 
-    Partitions are dealt out to `parallelism` subtasks in turn.
+    Raises BusError when it cannot be reached, ConfigError for a bus that is not Kafka: a spool forgets what was read, and a job
+    that goes back to its last checkpoint reads again. Partitions are dealt out to `parallelism` subtasks in turn.
     """
+    if not settings.bus.url.startswith("kafka:"):
+        raise ConfigError([f"bus.url {settings.bus.url}: a job on Flink reads from kafka://host:9092/topic"])
     opener = functools.partial(open_bus, settings.bus, settings.data_dir)
     source = opener()
     try:

@@ -2,7 +2,8 @@
 
 In: partitions with the offsets wanted of them. Out: `AcceptedBatch`es with the watermark = least frontier of the partition's lanes
 - 5 s. The restriction holds the offset and the lane logs (repeats, leases, frontiers), so that a restored job judges as if it had
-never stopped. Refuses to know which bus it is, and commits no offsets that anything depends on.
+never stopped. Refuses to know which bus it is. What it releases is read, but not yet in a checkpoint: the bus must keep it all the
+same, as Kafka does and a spool does not.
 
 A partition at its end lets the watermark follow the clock (10 s behind), but never more than 55 s past the frontier of a lane that
 was ever heard of: all marks but the last may fire then, and what a returning collector brings is still accepted. Lanes never heard
@@ -20,14 +21,17 @@ import apache_beam as beam
 from apache_beam.coders import Coder
 from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
+from apache_beam.metrics import Metrics
 from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Duration, Timestamp
 
 from bus.contract import Source
 from columns.log import LaneLog
+from common.metrics import Counters
 from flowpb.groupings import FINAL_DELAY_MS
-from pipelines.intake import Intake, frontiers
+from pipelines.intake import Intake, frontiers, read_on
+from transforms.flows import NAMESPACE
 
 FOREVER: Final = 1 << 62
 _DELAY_MS: Final = 5_000
@@ -185,23 +189,34 @@ class ReadBus(beam.DoFn):
         reported = estimator.current_watermark()
         least_frontier_ms = 0 if reported is None else max(0, reported.micros // 1000 - FINAL_DELAY_MS)
         intake = Intake({lane: LaneLog.unpack(log) for lane, log in todo.logs}, self._lanes, least_frontier_ms)
-        offset = todo.start if todo.logs else max(todo.start, source.begin(partition))
-        ends, taken = time.monotonic() + self._max_s, 0
-        while offset < todo.stop and taken < self._max_bytes and time.monotonic() < ends:
-            entries = [e for e in source.read(partition, offset, self._max_bytes, 0.05) if e.offset < todo.stop]
-            if not entries:
-                break
-            intake.take(entries)
-            offset, taken = entries[-1].offset + 1, taken + sum(len(e.value) for e in entries)
+        offset = self._read(source, partition, todo, intake)
         at_end = source.end(partition) <= offset
         if not tracker.try_claim(Claim(offset, tuple((lane, log.pack()) for lane, log in sorted(intake.logs.items())))):
             return
+        self.count(intake.counters)
         for lane in sorted(intake.accepted):
             for batch in intake.accepted[lane]:
                 yield TimestampedValue(batch, _at(batch.frontier_ms))
         self._advance(estimator, frontiers(intake.logs).values(), at_end)
         source.release(partition, offset)
         tracker.defer_remainder(_POLL)
+
+    def count(self, counters: Counters) -> None:
+        """Counts as Beam counters, which a runner commits with the bundle."""
+        for name, amount in counters.as_map().items():
+            Metrics.counter(NAMESPACE, name).inc(amount)
+
+    def _read(self, source: Source, partition: int, todo: LogRange, intake: Intake) -> int:
+        """Takes what is there of the range, for at most `max_s`; returns the offset that it came to."""
+        offset = todo.start if todo.logs else min(todo.stop, max(todo.start, source.begin(partition)))
+        ends, taken = time.monotonic() + self._max_s, 0
+        while offset < todo.stop and taken < self._max_bytes and time.monotonic() < ends:
+            entries, reached = read_on(source, partition, offset, self._max_bytes, 0.05, intake.counters)
+            if reached == offset:
+                break
+            intake.take(entry for entry in entries if entry.offset < todo.stop)
+            offset, taken = min(reached, todo.stop), taken + sum(len(entry.value) for entry in entries)
+        return offset
 
     def _advance(self, estimator: Any, heard: Collection[int], at_end: bool) -> None:
         idle_ms = time.time_ns() // 1_000_000 - _IDLE_DELAY_MS

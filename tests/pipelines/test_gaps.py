@@ -10,7 +10,17 @@ from common.metrics import Counters
 from pipelines.direct import MicroBatches, Work
 from pipelines.intake import read_on
 from stores.parquet.manifest import Manifest
-from tests.pipelines.line import ENRICHER, EXACT, LANES, driver_of, entries_of, expected_documents, fill, stored_documents, traffic_of
+from tests.pipelines.line import (
+    ENRICHER,
+    EXACT,
+    LANES,
+    driver_of,
+    entries_of,
+    expected_documents,
+    fill,
+    stored_documents,
+    traffic_of,
+)
 
 GONE: Final = 'pipeline_batches_dropped_total{reason="gone"}'
 
