@@ -9,7 +9,7 @@ and deletes everything else in pending/. So a crash before the COMMIT repeats th
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -125,6 +125,11 @@ class Manifest:
         self._place(commit.files)
         return run
 
+    def count(self, counters: Mapping[str, int]) -> None:
+        """Add to the counters, in a transaction of its own."""
+        with self._writing():
+            self._add_counters(counters)
+
     def replace(self, dropped: Sequence[str], added: Sequence[PendingFile], stage: int, now_ms: int) -> None:
         """Exchange live files for merged ones (or for none) in one transaction; the dropped ones stay on disk until `sweep`."""
         with self._writing():
@@ -140,7 +145,8 @@ class Manifest:
         gone = self._rows(query, before_ms)
         for level, name, max_ms in gone:
             path = placed_path(self.data_dir, level, name, max_ms)
-            path.unlink(missing_ok=True)
+            with _translated(self.data_dir):
+                path.unlink(missing_ok=True)
             with suppress(OSError):
                 path.parent.rmdir()
         if gone:
@@ -190,9 +196,11 @@ class Manifest:
             " ON CONFLICT (lane) DO UPDATE SET frontier_ms = excluded.frontier_ms",
             commit.frontiers.items(),
         )
+        self._add_counters(commit.counters)
+
+    def _add_counters(self, counters: Mapping[str, int]) -> None:
         self._many(
-            "INSERT INTO counters VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET total = total + excluded.total",
-            commit.counters.items(),
+            "INSERT INTO counters VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET total = total + excluded.total", counters.items()
         )
 
     def _write_windows(self, commit: Commit) -> None:
@@ -232,11 +240,12 @@ class Manifest:
         known = {
             row[2]: LiveFile(*row) for row in self._rows("SELECT kind, level, name, rows, bytes, min_ms, max_ms, stage FROM files")
         }
-        for path in sorted(pending_path(self.data_dir).iterdir()):
-            if path.name in known:
-                self._place([known[path.name]])
-            else:
-                path.unlink()
+        with _translated(self.data_dir):
+            for path in sorted(pending_path(self.data_dir).iterdir()):
+                if path.name in known:
+                    self._place([known[path.name]])
+                else:
+                    path.unlink()
 
     def _meta(self, key: str) -> int | None:
         rows = self._rows("SELECT value FROM meta WHERE key = ?", key)

@@ -12,6 +12,7 @@ from typing import Final, Self
 
 from common.config import Store
 from common.errors import StoreError
+from common.metrics import Counters
 from stores.parquet.compact import LEVELS, Merge, compact, merge_files, most_worthwhile, put_merged
 from stores.parquet.layout import DAY_MS, EVER, LiveFile, PendingFile
 from stores.parquet.manifest import Manifest
@@ -29,6 +30,15 @@ class Upkeep:
     expired_files: int
     expired_bytes: int
     deleted: int
+
+    def counted(self) -> Counters:
+        """The same as counters."""
+        counters = Counters()
+        counters.add("store_merges_total", self.merges, result="made")
+        counters.add("store_merges_total", self.failed_merges, result="given_up")
+        counters.add("store_expired_files_total", self.expired_files)
+        counters.add("store_expired_bytes_total", self.expired_bytes)
+        return counters
 
 
 class Maintenance:
@@ -52,13 +62,13 @@ class Maintenance:
         self.close()
 
     def step(self, now_ms: int) -> Upkeep:
-        """Retention, the grace, and the next merge when the last one is finished. Raises StoreError."""
+        """Retention, the grace, and the next merge when the last one is finished; counted in the manifest. Raises StoreError."""
         expired = retire(self._manifest, self._limits, now_ms)
         merges, failed = self._take_finished(now_ms)
         if self._merging is None and (merge := most_worthwhile(self._manifest, now_ms, self._unmergeable)):
             self._merging = merge, self._pool.submit(merge_files, self._manifest.data_dir, merge)
         deleted = self._manifest.sweep(now_ms - GRACE_MS)
-        return Upkeep(merges, failed, len(expired), sum(file.bytes for file in expired), deleted)
+        return _counted(self._manifest, Upkeep(merges, failed, len(expired), sum(file.bytes for file in expired), deleted))
 
     def settle(self, now_ms: int) -> Upkeep:
         """As `step`, but waits for the merge that is being made."""
@@ -87,7 +97,13 @@ def maintain(manifest: Manifest, limits: Store, now_ms: int, merges: int = 1) ->
     expired = retire(manifest, limits, now_ms)
     merged = compact(manifest, now_ms, merges)
     deleted = manifest.sweep(now_ms - GRACE_MS)
-    return Upkeep(merged, 0, len(expired), sum(file.bytes for file in expired), deleted)
+    return _counted(manifest, Upkeep(merged, 0, len(expired), sum(file.bytes for file in expired), deleted))
+
+
+def _counted(manifest: Manifest, done: Upkeep) -> Upkeep:
+    if counters := done.counted().as_map():
+        manifest.count(counters)
+    return done
 
 
 def retire(manifest: Manifest, limits: Store, now_ms: int) -> list[LiveFile]:

@@ -165,6 +165,7 @@ def test_a_merge_that_fails_does_not_stop_maintenance(tmp_path: Path, caplog: py
         assert upkeep.step(now).failed_merges == 0
         assert upkeep.settle(now).failed_merges == 1
         assert upkeep.settle(now).failed_merges == 0
+        assert manifest.load().counters == {'store_merges_total{result="given_up"}': 1}
     assert "merge given up" in caplog.text
 
 
@@ -216,6 +217,8 @@ def test_retention_takes_files_out_of_answers_at_once(tmp_path: Path) -> None:
     with Manifest.open(tmp_path, writer=True) as manifest:
         done = maintain(manifest, Store(aggregate_days=1), T0 + 3 * DAY_MS)
         assert (done.expired_files, done.merges, manifest.status().levels) == (3, 0, ())
+        counted = manifest.load().counters
+        assert counted == {"store_expired_files_total": 3, "store_expired_bytes_total": done.expired_bytes}
     with ParquetStore.open(tmp_path) as store:
         assert store.extent("1m") is None
         assert store.top(TopQuery(Items.APPLICATIONS, SPAN, Filters(), "1m", 5)).items == ()
