@@ -107,6 +107,9 @@ def inventory_columns(flows: pa.RecordBatch, inventory: Snapshot, database_first
         for name in ("in_if", "out_if"):
             if name in flows.schema.names:
                 columns |= _interface_columns(flows, name, exporters, inventory)
+        for name in ("vrf_in", "vrf_out"):
+            if name in flows.schema.names:
+                columns[f"{name}_name"] = _vrf_names(flows, name, exporters, inventory)
     for end in _ENDS:
         if picked := locations.nodes(flows, f"{end}_addr", inventory):
             columns |= _node_columns(end, picked, nodes)
@@ -181,16 +184,31 @@ def _node_columns(prefix: str, picked: Picked, nodes: pa.StructArray) -> Found:
 
 
 def _interface_columns(flows: pa.RecordBatch, name: str, exporters: Picked, inventory: Snapshot) -> Found:
-    indexes = _filled(flows.column(name), 0).astype(np.int64)
-    pairs, pair = distinct(exporters.place.astype(np.int64) << 32 | indexes)
-    nodes = exporters.rows[pairs >> 32].astype(np.int32)
-    picked = Picked(inventory.interfaces_of(nodes, pairs & 0xFFFF_FFFF), pair)
+    nodes, indexes, pair = _numbers_of(flows, name, exporters)
+    picked = Picked(inventory.interfaces_of(nodes, indexes), pair)
     table = inventory.tables["interfaces"]
     return {
         f"{name}_name": picked.text(table.field("name")),
         f"{name}_alias": picked.text(table.field("alias")),
         f"{name}_speed": picked.numbers(table.field("speed")),
+        f"{name}_side": picked.text(table.field("side")),
     }
+
+
+def _vrf_names(flows: pa.RecordBatch, name: str, exporters: Picked, inventory: Snapshot) -> pa.Array | None:
+    nodes, ids, pair = _numbers_of(flows, name, exporters)
+    rows = np.append(inventory.vrfs_of(nodes, ids), NOWHERE)
+    is_known = flows.column(name).is_valid().to_numpy(zero_copy_only=False)
+    return Picked(rows, np.where(is_known, pair, len(rows) - 1)).text(inventory.tables["vrfs"].field("name"))
+
+
+def _numbers_of(
+    flows: pa.RecordBatch, name: str, exporters: Picked
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.integer]]:
+    """Distinct pairs of the exporter's node and a number of the flow, null as 0; and which of them each flow has."""
+    numbers = _filled(flows.column(name), 0).astype(np.int64)
+    pairs, pair = distinct(exporters.place.astype(np.int64) << 32 | numbers)
+    return exporters.rows[pairs >> 32].astype(np.int32), pairs & 0xFFFF_FFFF, pair
 
 
 def _address_columns(flows: pa.RecordBatch, end: str, inventory: Snapshot, database_first: bool) -> Found:

@@ -3,7 +3,7 @@
 In: a file written by `write_snapshot`. Out: numpy and Arrow views of it, nothing copied. Refuses to know where nodes come from and
 what flows are.
 
-The file is one record batch of one row; each column is a list: nodes, their addresses and interfaces, the operator's labels,
+The file is one record batch of one row; each column is a list: nodes, their addresses, interfaces and VRFs, the operator's labels,
 autonomous systems and countries, the latter three with the address intervals that they hold for. Version and time of making are in
 the schema's metadata. What is searched is sorted in the file.
 """
@@ -22,7 +22,7 @@ from columns.ranges import Halves, RangeTable
 from columns.search import search
 from common.errors import ConfigError
 
-FORMAT: Final = "nephrite-inventory-1"
+FORMAT: Final = "nephrite-inventory-2"
 ANYWHERE: Final = -1
 """Location of a node that is the same node at every location."""
 LABELS: Final = ("site", "role", "tenant", "region")
@@ -42,7 +42,8 @@ NODE: Final = pa.struct(
 ADDRESS: Final = pa.struct(
     [("key", pa.uint64()), ("high", pa.uint64()), ("low", pa.uint64()), ("location", pa.int32()), ("node", pa.int32())]
 )
-INTERFACE: Final = pa.struct([("key", pa.uint64()), ("name", TEXT), ("alias", TEXT), ("speed", pa.uint64())])
+INTERFACE: Final = pa.struct([("key", pa.uint64()), ("name", TEXT), ("alias", TEXT), ("speed", pa.uint64()), ("side", TEXT)])
+VRF: Final = pa.struct([("key", pa.uint64()), ("name", TEXT)])
 SYSTEM: Final = pa.struct([("number", pa.uint32()), ("name", TEXT)])
 _IPV4: Final = pa.struct([("start", pa.uint32()), ("value", pa.int32())])
 _ALL: Final = pa.struct([("high", pa.uint64()), ("low", pa.uint64()), ("value", pa.int32())])
@@ -54,6 +55,7 @@ SCHEMA: Final = pa.schema(
         ("locations", pa.list_(pa.string())),
         ("addresses", pa.list_(ADDRESS)),
         ("interfaces", pa.list_(INTERFACE)),
+        ("vrfs", pa.list_(VRF)),
         ("labels", pa.list_(pa.struct([(name, TEXT) for name in LABELS]))),
         ("systems", pa.list_(SYSTEM)),
         ("countries", pa.list_(pa.struct([("code", TEXT)]))),
@@ -95,6 +97,11 @@ class Snapshot:
         found = _exact(_numbers(self.tables["interfaces"], "key"), interface_key(nodes, indexes))
         return np.where(nodes >= 0, found, -1)
 
+    def vrfs_of(self, nodes: NDArray[np.int32], ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Row of the VRF with each id of each node; -1 where there is none."""
+        found = _exact(_numbers(self.tables["vrfs"], "key"), interface_key(nodes, ids))
+        return np.where(nodes >= 0, found, -1)
+
     def systems_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Row of each autonomous system; -1 where it is not known."""
         return _exact(_numbers(self.tables["systems"], "number"), numbers.astype(np.uint32))
@@ -123,7 +130,7 @@ def address_key(addresses: Halves, locations: NDArray[np.int32]) -> Words:
 
 
 def interface_key(nodes: NDArray[np.int32], indexes: NDArray[np.int64]) -> Words:
-    """What interfaces are sorted by."""
+    """What interfaces and VRFs are sorted by."""
     return nodes.astype(np.uint64) << np.uint64(32) | indexes.astype(np.uint64)
 
 

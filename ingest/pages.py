@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from common.exposition import expose
 from common.metrics import Counters
+from ingest.naming import plain_rows
 from ingest.service import IngestService
 from ingest.watch import Page, Pages, json_page, text_page
 
@@ -19,8 +20,14 @@ def pages_of(service: IngestService, bus_counters: Counters) -> Pages:
         "/healthz": lambda: _health(service),
         "/readyz": lambda: _readiness(service),
         "/exporters": lambda: json_page([asdict(row) for row in service.exporters()]),
+        "/names": lambda: _names(service),
     }
     return pages
+
+
+def _names(service: IngestService) -> Page:
+    rows = service.names.ask()
+    return text_page("no names: decoding stands still", healthy=False) if rows is None else json_page(plain_rows(rows))
 
 
 def _health(service: IngestService) -> Page:

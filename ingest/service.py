@@ -30,6 +30,7 @@ from ingest.keeper import StateKeeper
 from ingest.line import Line
 from ingest.listeners.receivers import Endpoint, Receivers
 from ingest.listeners.sources import Identify, admit_networks
+from ingest.naming import NamesDesk
 from ingest.observation import Observation, Tap
 from ingest.outbox import Outbox
 from ingest.sharing import Sharer, open_table
@@ -89,6 +90,7 @@ class IngestService:
         self._queue = ChunkQueue(ingest.queue_bytes)
         self._receivers = Receivers(ingest.listeners, self._queue, clock, identify_by(ingest, self._batcher.rules))
         self._outbox = Outbox(producer, ingest.outbox_bytes)
+        self.names = NamesDesk()
         self._reloads: Counter[str] = Counter()
         self._tallies = self._watched()
         self._kernel_drops = 0
@@ -238,10 +240,12 @@ class IngestService:
         for chunk in self._queue.take(timeout_s, _TAKE_BYTES):
             self._decode(chunk)
         self._collect()
+        self.names.answer(self._keeper.decoder.names)
         self._outbox.put(self._line.tick(self._clock()))
         self._keeper.save_when_due(self._clock())
         while self._outbox.full and not self._stopping.is_set():
             self._outbox.wait_for_room(_TAKE_S)
+            self.names.answer(self._keeper.decoder.names)
 
     def _decode(self, chunk: Chunk) -> None:
         self._outbox.put(self._line.feed(_datagrams(chunk), self._clock()))

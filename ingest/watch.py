@@ -1,4 +1,4 @@
-"""Watching the service over HTTP: /metrics, /healthz, /readyz and /exporters.
+"""Watching the service over HTTP: /metrics, /healthz, /readyz, /exporters and /names.
 
 In: what the pages say, as functions. Out: answers to GET. Read-only, one thread per request, meant for the operator's network.
 """

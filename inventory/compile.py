@@ -22,6 +22,7 @@ from columns.snapshot import (
     NODE,
     SYSTEM,
     TEXT,
+    VRF,
     address_key,
     interface_key,
     range_columns,
@@ -30,7 +31,7 @@ from columns.snapshot import (
 from common.addresses import pack_address
 from inventory.labels import NO_LABELS, Labels
 from inventory.maxmind import NO_COUNTRIES, NO_SYSTEMS, Located, System
-from inventory.model import Node
+from inventory.model import Interface, Node, Vrf
 
 _VERSION_DIGITS: Final = 12
 _LOW: Final = (1 << 64) - 1
@@ -68,6 +69,7 @@ def compile_content(content: Content) -> Compiled:
         "locations": pa.array(locations, pa.string()),
         "addresses": _addresses(content.nodes, {name: place for place, name in enumerate(locations)}),
         "interfaces": _interfaces(content.nodes),
+        "vrfs": _vrfs(content.nodes),
         "labels": _struct({name: [labels[place] for labels in content.labels.sets] for place, name in enumerate(LABELS)}),
         **_systems(content.systems),
         "countries": _struct({"code": content.countries.values}),
@@ -105,17 +107,32 @@ def _addresses(nodes: Sequence[Node], location_ids: Mapping[str, int]) -> pa.Str
 
 
 def _interfaces(nodes: Sequence[Node]) -> pa.StructArray:
-    owners = np.repeat(np.arange(len(nodes), dtype=np.int32), [len(node.interfaces) for node in nodes])
     interfaces = [interface for node in nodes for interface in node.interfaces]
-    keys = interface_key(owners, np.array([interface.index for interface in interfaces], np.int64))
-    order = np.argsort(keys, kind="stable")
     columns = [
-        pa.array(keys),
+        _keys([node.interfaces for node in nodes]),
         _text(interface.name for interface in interfaces),
         _text(interface.alias for interface in interfaces),
         pa.array([interface.speed for interface in interfaces], pa.uint64()),
+        _text(interface.side for interface in interfaces),
     ]
-    return pa.StructArray.from_arrays([column.take(pa.array(order)) for column in columns], fields=list(INTERFACE))
+    return _by_key(columns, INTERFACE)
+
+
+def _vrfs(nodes: Sequence[Node]) -> pa.StructArray:
+    columns = [_keys([node.vrfs for node in nodes]), _text(vrf.name for node in nodes for vrf in node.vrfs)]
+    return _by_key(columns, VRF)
+
+
+def _keys(items: Sequence[Sequence[Interface] | Sequence[Vrf]]) -> pa.Array:
+    """Key of each item of each node."""
+    owners = np.repeat(np.arange(len(items), dtype=np.int32), [len(each) for each in items])
+    return pa.array(interface_key(owners, np.array([item.index for each in items for item in each], np.int64)))
+
+
+def _by_key(columns: Sequence[pa.Array], kind: pa.StructType) -> pa.StructArray:
+    """The columns as a table that is sorted by the first of them."""
+    order = pa.array(np.argsort(columns[0].to_numpy(), kind="stable"))
+    return pa.StructArray.from_arrays([column.take(order) for column in columns], fields=list(kind))
 
 
 def _systems(located: Located[System]) -> Tables:

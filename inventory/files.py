@@ -7,7 +7,7 @@ In: the path of a file. Out: its nodes; a file that cannot be read raises Config
       categories: [Routers]
       interfaces: [{index: 1, name: xe-0/0/0, alias: uplink, speed: 10000000000}]
 
-    foreign_source;foreign_id;node_id;label;location;vendor;categories;addresses;if_index;if_name;if_alias;if_speed
+    foreign_source;foreign_id;node_id;label;location;vendor;categories;addresses;if_index;if_name;if_alias;if_speed;if_side
 
 Columns of a CSV file can be left out and in any order; lines with the same foreign source and id, or else the same addresses,
 are one node.
@@ -25,8 +25,8 @@ from common.errors import ConfigError
 from inventory.model import Gathered, Node, Problem, merge
 from inventory.records import NODE_FIELDS, Json, is_record, node_of
 
-_INTERFACE_COLUMNS: Final = {"if_index": "index", "if_name": "name", "if_alias": "alias", "if_speed": "speed"}
-_CSV_COLUMNS: Final = (*NODE_FIELDS[:-1], *_INTERFACE_COLUMNS)
+_INTERFACE_COLUMNS: Final = {"if_index": "index", "if_name": "name", "if_alias": "alias", "if_speed": "speed", "if_side": "side"}
+_CSV_COLUMNS: Final = (*NODE_FIELDS[:-2], *_INTERFACE_COLUMNS)
 
 
 def read_nodes(path: Path) -> Gathered:
@@ -70,7 +70,7 @@ def _from_csv(text: str, where: str) -> Gathered:
 
 
 def _record(row: Mapping[str, str | None]) -> Mapping[str, Json]:
-    record: dict[str, Json] = {name: row[name] for name in row if name in NODE_FIELDS and row[name]}
+    record: dict[str, Json] = {name: row[name] for name in row if name in NODE_FIELDS[:-2] and row[name]}
     interface = {key: row.get(name) for name, key in _INTERFACE_COLUMNS.items()}
     if interface["index"]:
         record["interfaces"] = [interface]

@@ -17,8 +17,9 @@ from common.errors import ConfigError, NephriteError, StoreError
 from inventory.compile import Content, compile_content
 from inventory.labels import NO_LABELS, Labels, read_labels
 from inventory.maxmind import NO_COUNTRIES, NO_SYSTEMS, Located, System, read_countries, read_systems
-from inventory.model import Gathered, Interface, Node, merge
+from inventory.model import Gathered, Interface, Node, Vrf, merge
 from inventory.settings import InventorySettings
+from inventory.sides import SidePatterns
 
 _MOST_PROBLEMS: Final = 20
 T = TypeVar("T")
@@ -89,7 +90,8 @@ class Gatherer:
         self.labels = self._file("labels", self.settings.labels, read_labels, self.labels)
         self.systems = self._file("as_database", self.settings.as_database, read_systems, self.systems)
         self.countries = self._file("country_database", self.settings.country_database, read_countries, self.countries)
-        nodes = merge(self.states[name].nodes for name, _ in self.sources)
+        patterns = SidePatterns(self.settings.external_interfaces, self.settings.internal_interfaces)
+        nodes = patterns.apply(merge(self.states[name].nodes for name, _ in self.sources))
         compiled = compile_content(Content(nodes, self.labels, self.systems, self.countries))
         path = self.folder / self.settings.snapshot
         self.version = self.version or _version_of(path)
@@ -173,5 +175,6 @@ def _version_of(path: Path) -> str:
 
 def _node(record: Any) -> Node:
     interfaces = tuple(Interface(**each) for each in record.pop("interfaces"))
+    vrfs = tuple(Vrf(**each) for each in record.pop("vrfs", ()))
     categories, addresses = tuple(record.pop("categories")), tuple(record.pop("addresses"))
-    return Node(**record, categories=categories, addresses=addresses, interfaces=interfaces)
+    return Node(**record, categories=categories, addresses=addresses, interfaces=interfaces, vrfs=vrfs)

@@ -10,15 +10,28 @@ from typing import Final, TypeVar
 
 from common.addresses import pack_address
 
+INTERNAL: Final = "internal"
+EXTERNAL: Final = "external"
+SIDES: Final = (INTERNAL, EXTERNAL)
+
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """One interface of a node; None is not known. `speed` is in bit/s."""
+    """One interface of a node; None is not known. `speed` is in bit/s, `side` one of SIDES."""
 
     index: int
     name: str | None = None
     alias: str | None = None
     speed: int | None = None
+    side: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Vrf:
+    """One table of routes of a node, by the id that its flows carry."""
+
+    index: int
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +47,7 @@ class Node:
     categories: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     interfaces: tuple[Interface, ...] = ()
+    vrfs: tuple[Vrf, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +69,9 @@ class Gathered:
     problems: tuple[Problem, ...] = ()
 
 
-_JOINED: Final = ("categories", "addresses", "interfaces")
-T = TypeVar("T", Node, Interface)
+_JOINED: Final = ("categories", "addresses", "interfaces", "vrfs")
+T = TypeVar("T", Node, Interface, Vrf)
+N = TypeVar("N", Interface, Vrf)
 
 
 def merge(sources: Iterable[Iterable[Node]]) -> list[Node]:
@@ -126,15 +141,16 @@ def _joined(trusted: Node, other: Node) -> Node:
         _filled(trusted, other),
         categories=tuple(categories),
         addresses=tuple(addresses),
-        interfaces=_interfaces(trusted.interfaces, other.interfaces),
+        interfaces=_numbered(trusted.interfaces, other.interfaces),
+        vrfs=_numbered(trusted.vrfs, other.vrfs),
     )
 
 
-def _interfaces(trusted: Sequence[Interface], other: Sequence[Interface]) -> tuple[Interface, ...]:
-    by_index = {interface.index: interface for interface in trusted}
-    for interface in other:
-        known = by_index.get(interface.index)
-        by_index[interface.index] = interface if known is None else _filled(known, interface)
+def _numbered(trusted: Sequence[N], other: Sequence[N]) -> tuple[N, ...]:
+    by_index = {each.index: each for each in trusted}
+    for each in other:
+        known = by_index.get(each.index)
+        by_index[each.index] = each if known is None else _filled(known, each)
     return tuple(by_index[index] for index in sorted(by_index))
 
 

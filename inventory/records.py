@@ -7,14 +7,14 @@ costs itself, never the other records. Refuses to know how the record was fetche
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypeGuard
 
-from inventory.model import Interface, Node, Problem, is_address
+from inventory.model import SIDES, Interface, Node, Problem, Vrf, is_address
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
 NODE_FIELDS: Final = (
-    "foreign_source", "foreign_id", "node_id", "label", "location", "vendor", "categories", "addresses", "interfaces"
+    "foreign_source", "foreign_id", "node_id", "label", "location", "vendor", "categories", "addresses", "interfaces", "vrfs"
 )  # fmt: skip
-INTERFACE_FIELDS: Final = ("index", "name", "alias", "speed")
+INTERFACE_FIELDS: Final = ("index", "name", "alias", "speed", "side")
 
 
 def node_of(record: Mapping[str, Json], place: str, problems: list[Problem]) -> Node | None:
@@ -32,6 +32,7 @@ def node_of(record: Mapping[str, Json], place: str, problems: list[Problem]) -> 
         categories=tuple(_texts(record.get("categories"), f"{place}.categories", problems)),
         addresses=addresses,
         interfaces=tuple(_interfaces(record.get("interfaces"), place, problems)),
+        vrfs=tuple(_vrfs(record.get("vrfs"), place, problems)),
     )
     if not node.addresses and node.foreign_id is None:
         problems.append(Problem(place, "a node needs an address or a foreign id"))
@@ -54,22 +55,41 @@ def _addresses(value: Json, place: str, problems: list[Problem]) -> Iterator[str
 
 
 def _interfaces(value: Json, place: str, problems: list[Problem]) -> Iterator[Interface]:
+    for index, record, where in _numbered(value, f"{place}.interfaces", problems):
+        name, alias = (_text(record, each, where, problems) for each in ("name", "alias"))
+        yield Interface(index, name, alias, _number(record, "speed", where, problems), _side(record, where, problems))
+
+
+def _vrfs(value: Json, place: str, problems: list[Problem]) -> Iterator[Vrf]:
+    for index, record, where in _numbered(value, f"{place}.vrfs", problems):
+        yield Vrf(index, _text(record, "name", where, problems))
+
+
+def _numbered(value: Json, place: str, problems: list[Problem]) -> Iterator[tuple[int, Mapping[str, Json], str]]:
+    """Index, record and place of each of a list of mappings."""
     if value is None:
         return
     if isinstance(value, str) or not isinstance(value, Sequence):
-        problems.append(Problem(f"{place}.interfaces", "must be a list"))
+        problems.append(Problem(place, "must be a list"))
         return
     for number, record in enumerate(value):
-        where = f"{place}.interfaces[{number}]"
+        where = f"{place}[{number}]"
         if not is_record(record):
             problems.append(Problem(where, "must be a mapping"))
             continue
         index = _number(record, "index", where, problems)
         if index is None or index >= 1 << 32:
-            problems.append(Problem(where, "an interface needs an index below 2^32"))
+            problems.append(Problem(where, "needs an index below 2^32"))
             continue
-        name, alias = (_text(record, each, where, problems) for each in ("name", "alias"))
-        yield Interface(index, name, alias, _number(record, "speed", where, problems))
+        yield index, record, where
+
+
+def _side(record: Mapping[str, Json], place: str, problems: list[Problem]) -> str | None:
+    side = _text(record, "side", place, problems)
+    if side is None or side in SIDES:
+        return side
+    problems.append(Problem(f"{place}.side", f"must be {' or '.join(SIDES)}, not '{side}'"))
+    return None
 
 
 def _text(record: Mapping[str, Json], name: str, place: str, problems: list[Problem]) -> str | None:

@@ -67,7 +67,7 @@ class JsonSource(_HttpSource):
 
 
 class OptionsSource(_Source):
-    """Interface names that exporters sent as options data."""
+    """Names of interfaces and VRFs that exporters sent as options data."""
 
     type: Literal["options"]
     path: str = Field("", description="NDJSON file with one record per line: exporter, location, index, name, alias.")
@@ -117,6 +117,10 @@ class InventorySettings(_Model):
     snapshot: str = Field("inventory.arrow", description="File that workers map.")
     state: str = Field("inventory-state", description="Folder with the last good answer of each source.")
     sources: tuple[Source, ...] = Field((), description="Sources of nodes, the most trusted first.")
+    external_interfaces: tuple[str, ...] = Field(
+        (), description="Patterns, * and ?, of names and aliases of interfaces to other networks, where no source says the side."
+    )
+    internal_interfaces: tuple[str, ...] = Field((), description="The same of interfaces to the own network.")
     labels: str = Field("", description="CSV file of networks and labels.")
     as_database: str = Field("", description="Database of autonomous systems in MaxMind's format.")
     country_database: str = Field("", description="Database of countries in MaxMind's format.")

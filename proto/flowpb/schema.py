@@ -203,6 +203,10 @@ FLOW: Final[tuple[Column, ...]] = (
     Column("client", _U8, "Client", _NOT_KNOWN, es="netflow.client", es_type="keyword", stage=_PIPE),
     Column("rules_version", TEXT, "version", "pre-defined rules", es="netflow.rules_version", es_type="keyword", stage=_PIPE),
     Column("inventory_version", TEXT, "version", "no inventory", es="netflow.inventory_version", es_type="keyword", stage=_PIPE),
+    Column("in_if_side", TEXT, "internal or external", _NOT_KNOWN, es="netflow.input_side", es_type="keyword", stage=_PIPE),
+    Column("out_if_side", TEXT, "internal or external", _NOT_KNOWN, es="netflow.output_side", es_type="keyword", stage=_PIPE),
+    Column("vrf_in_name", TEXT, "name", _NOT_KNOWN, es="netflow.vrf_in_name", es_type="keyword", stage=_PIPE),
+    Column("vrf_out_name", TEXT, "name", _NOT_KNOWN, es="netflow.vrf_out_name", es_type="keyword", stage=_PIPE),
 )  # fmt: skip
 
 BY_NAME: Final = {column.name: column for column in FLOW}

@@ -17,11 +17,19 @@ from flowpb.schema import ADDRESS, BY_NAME, TEXT
 from inventory.compile import Content, compile_content
 from inventory.labels import parse_labels
 from inventory.maxmind import Located
-from inventory.model import Interface, Node
+from inventory.model import SIDES, Interface, Node, Vrf
 
 _HOSTS = ("10.0.0.1", "10.0.0.2", "192.0.2.1", "2001:db8::1", "2001:db8:1::1")
 _PLACES = ("Berlin", "Rome", "Oslo")
-_INTERFACE = st.builds(Interface, st.integers(0, 3), st.none() | st.just("if"), st.none(), st.none() | st.integers(0, 9))
+_INTERFACE = st.builds(
+    Interface,
+    st.integers(0, 3),
+    st.none() | st.just("if"),
+    st.none(),
+    st.none() | st.integers(0, 9),
+    st.sampled_from([None, *SIDES]),
+)
+_VRF = st.builds(Vrf, st.integers(0, 3), st.sampled_from([None, "red", "blue"]))
 _NODE = st.builds(
     Node,
     foreign_source=st.sampled_from([None, "lab"]),
@@ -33,6 +41,7 @@ _NODE = st.builds(
     categories=st.sampled_from([(), ("A",), ("A", "B")]),
     addresses=st.lists(st.sampled_from(_HOSTS), max_size=2, unique=True).map(tuple),
     interfaces=st.lists(_INTERFACE, max_size=3, unique_by=lambda each: each.index).map(tuple),
+    vrfs=st.lists(_VRF, max_size=2, unique_by=lambda each: each.index).map(tuple),
 )
 _FLOW = st.tuples(
     st.sampled_from([None, *_HOSTS]),
@@ -56,6 +65,7 @@ def _flows(rows: Sequence[Row]) -> pa.RecordBatch:
         "location": pa.array(places, pa.string()).dictionary_encode().cast(TEXT),
         "src_addr": _addresses(sources),
         "in_if": pa.array(indexes, pa.uint32()),
+        "vrf_in": pa.array(indexes, pa.uint32()),
     }
     return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
@@ -75,6 +85,7 @@ def _plain(nodes: Sequence[Node], row: Row) -> dict[str, object]:
     exporter, source = _node(nodes, row[0], row[1]), _node(nodes, row[3], row[1])
     interfaces = exporter.interfaces if exporter else ()
     interface = next((each for each in interfaces if each.index == (row[2] or 0)), Interface(0))
+    vrf = next((each for each in (exporter.vrfs if exporter else ()) if each.index == row[2]), Vrf(0))
     return {
         "exporter_foreign_source": exporter and exporter.foreign_source,
         "exporter_foreign_id": exporter and exporter.foreign_id,
@@ -85,6 +96,8 @@ def _plain(nodes: Sequence[Node], row: Row) -> dict[str, object]:
         "in_if_name": interface.name,
         "in_if_alias": interface.alias,
         "in_if_speed": interface.speed,
+        "in_if_side": interface.side,
+        "vrf_in_name": vrf.name,
         "src_label": source and source.label,
         "src_node_id": source.node_id if source else None,
     }

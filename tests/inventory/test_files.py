@@ -64,7 +64,7 @@ def test_a_bad_record_costs_itself(tmp_path: Path) -> None:
         "[1]: must be a mapping",
         "[2]: a node needs an address or a foreign id",
         "[3].label: must be a text, not list",
-        "[3].interfaces[0]: an interface needs an index below 2^32",
+        "[3].interfaces[0]: needs an index below 2^32",
         "[3].interfaces[1]: must be a mapping",
         "[3].interfaces[2].speed: must be a whole number, not 'fast'",
         "[4].categories: must be a list",

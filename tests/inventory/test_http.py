@@ -7,7 +7,7 @@ import pytest
 
 from inventory.http import HttpAccess, SourceError
 from inventory.json_api import JsonApi, value_at
-from inventory.model import Interface, Node
+from inventory.model import Interface, Node, Vrf
 from inventory.opennms import OpenNms
 from inventory.options import OptionsPage
 from tests.inventory.conftest import JsonServer
@@ -182,8 +182,11 @@ def test_names_that_a_collector_has(json_server: JsonServer) -> None:
     ]
     gathered = OptionsPage(f"{json_server.url}/names", _QUICK, "Berlin").gather()
     assert gathered.nodes == (
-        Node(location="Berlin", addresses=("10.0.0.1",), interfaces=(Interface(1, "lo"), Interface(2, "xe-0", "up"))),
-    )
+        Node(
+            location="Berlin", addresses=("10.0.0.1",),
+            interfaces=(Interface(1, "lo"), Interface(2, "xe-0", "up")), vrfs=(Vrf(1, "red"),),
+        ),
+    )  # fmt: skip
     assert [problem.place.partition(": ")[2] for problem in gathered.problems] == ["[3]", "[4]"]
     json_server.answers["/names"] = {"names": []}
     with pytest.raises(SourceError, match="answer is no list"):
