@@ -85,8 +85,8 @@ def _digest(path: Path) -> str:
 def main() -> None:
     """Entry point: exit code 0 done, 1 failed, 2 bad usage or configuration."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(lambda record: "apitools not found" not in record.getMessage())  # Beam, of a client nobody asked for
+    # Beam, of a client nobody asked for
+    logging.getLogger().addFilter(lambda record: "apitools not found" not in record.getMessage())
     try:
         app()
     except NephriteError as error:

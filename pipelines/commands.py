@@ -13,6 +13,7 @@ import typer
 
 from common.config import Settings
 from common.errors import ConfigError, StoreError
+from common.logs import set_up_logs
 from common.options import ConfigFile, DataDir, listener_of, settings_of
 from common.process import WITH_PARENT, stop_event
 
@@ -30,6 +31,7 @@ def app_commands(app: typer.Typer) -> None:
 def pipeline(config: ConfigFile = None, data_dir: DataDir = None) -> None:
     """Run the embedded pipeline: bus -> windows, aggregates and raw flows -> Parquet."""
     settings = settings_of(config, data_dir)
+    set_up_logs(settings.logs.form, settings.logs.level)
     stopped = stop_event()
     serve(settings, stopped)
 

@@ -22,6 +22,7 @@ from columns.enrich import Enricher
 from columns.lane import Limits
 from columns.log import LaneLog
 from columns.marks import mark_times
+from common.errors import NephriteError
 from flowpb.groupings import FINAL_DELAY_MS, HORIZON_MS, WINDOW_MS
 from pipelines.aggregate import build_run
 from pipelines.handover import Run, Window, handed_over, new_token
@@ -58,6 +59,7 @@ class Program:
     """A Beam pipeline that is built once and run, in this process, as often as wanted."""
 
     def __init__(self, build: Callable[[beam.Pipeline], None]) -> None:
+        logging.getLogger("apache_beam.runners.common").addFilter(_is_news)
         self._options = PipelineOptions([])
         pipeline = beam.Pipeline(FnApiRunner(), options=self._options)
         build(pipeline)
@@ -69,6 +71,11 @@ class Program:
         result.wait_until_finish()
         counters = result.metrics().query()["counters"]
         return {c.key.metric.name: c.committed for c in counters if c.key.metric.namespace == NAMESPACE and c.committed}
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line of Beam's log tells of something that is not raised as an error of ours anyway."""
+    return not (record.exc_info and isinstance(record.exc_info[1], NephriteError))
 
 
 class MicroBatches:
