@@ -11,6 +11,8 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -39,12 +41,13 @@ def pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def ready(data_dir: Path, port: int) -> Service:
-    """A new `up` that takes datagrams and whose pipeline runs."""
-    service = Service("up", "--data-dir", data_dir, "--listen", f"127.0.0.1:{port}", changes=EXACT)
-    service.wait_for("ready")
-    service.wait_for("ready")
-    return service
+@contextmanager
+def ready(data_dir: Path, port: int) -> Iterator[Service]:
+    """A new `up` that takes datagrams and whose pipeline runs; gone at the end of the block."""
+    with running("up", "--data-dir", data_dir, "--listen", f"127.0.0.1:{port}", changes=EXACT) as service:
+        service.wait_for("ready")
+        service.wait_for("ready")
+        yield service
 
 
 def send(port: int, expect: Path, seed: int, seconds: int) -> "subprocess.Popen[bytes]":
@@ -91,20 +94,20 @@ def test_up_and_its_pipeline_killed_while_traffic_comes(tmp_path: Path) -> None:
     received: Received = {}
     delivered: list[Path] = []
     for round_number in range(2):
-        up = ready(data_dir, port)
         expect = tmp_path / f"{round_number}.json"
-        generator = send(port, expect, seed=round_number, seconds=8)
-        for _ in range(2):
-            pause(chance.uniform(0.5, 4))
-            os.kill(up.child("pipeline"), signal.SIGKILL)
-            up.wait_for("pipeline ready")
-        assert generator.wait(60) == 0
-        delivered.append(expect)
-        while octets_waiting(port):
-            pause(0.02)
-        pause(chance.uniform(0, 1.5))
-        os.killpg(up.process.pid, signal.SIGKILL)
-        assert up.end() == -signal.SIGKILL
+        with ready(data_dir, port) as up:
+            generator = send(port, expect, seed=round_number, seconds=8)
+            for _ in range(2):
+                pause(chance.uniform(0.5, 4))
+                os.kill(up.child("pipeline"), signal.SIGKILL)
+                up.wait_for("pipeline ready")
+            assert generator.wait(60) == 0
+            delivered.append(expect)
+            while octets_waiting(port):
+                pause(0.02)
+            pause(chance.uniform(0, 1.5))
+            os.killpg(up.process.pid, signal.SIGKILL)
+            assert up.end() == -signal.SIGKILL
         note_entries(data_dir, received)
     finish_and_compare(data_dir, received)
     assert sums(flows(data_dir)) == sent(delivered)
@@ -112,12 +115,11 @@ def test_up_and_its_pipeline_killed_while_traffic_comes(tmp_path: Path) -> None:
 
 def test_a_killed_up_started_again_at_once_waits_for_the_services_of_the_first(tmp_path: Path) -> None:
     port = free_port()
-    first = ready(tmp_path, port)
-    first.process.kill()
-    first.process.wait()
-    second = ready(tmp_path, port)
-    assert second.end() == 0
-    first.end()
+    with ready(tmp_path, port) as first:
+        first.process.kill()
+        first.process.wait()
+        with ready(tmp_path, port) as second:
+            assert second.end() == 0
     assert not [line for line in second.lines if "error" in line or "ended with code" in line]
 
 
