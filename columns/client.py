@@ -1,7 +1,8 @@
 """Which end of a flow asked, and which served?
 
-In: protocol and ports of a batch. Out: the column `client`. An end with a well-known port (below 1024, RFC 6335 section 6) is the
-server; else one with a port that IANA has assigned for the protocol. Null where both ends are alike in that, or have no ports.
+In: a batch. Out: the column `client`. An end with a well-known port (below 1024, RFC 6335 section 6) is the server; else one with a
+port that IANA has assigned for the protocol. Where both ends are alike in that, the client is the end whose flow began first, if
+the batch has both directions; else null, as for flows without ports.
 """
 
 from typing import Final
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from columns.classify import default_classifier
 from columns.dictionaries import integers
+from columns.first_seen import UNKNOWN, first_seen
 from columns.rules.ports import NO_PORT, NO_PROTOCOL
 from flowpb.schema import Client
 
@@ -25,8 +27,12 @@ def client_column(flows: pa.RecordBatch) -> pa.Array:
     protocol = integers(flows, "protocol", NO_PROTOCOL)
     source, destination = integers(flows, "src_port", NO_PORT), integers(flows, "dst_port", NO_PORT)
     served_by_source, served_by_destination = _service(protocol, source), _service(protocol, destination)
-    client = np.where(served_by_source > served_by_destination, Client.DESTINATION, Client.SOURCE).astype(np.uint8)
-    return pa.array(client, mask=(served_by_source == served_by_destination) | ~_WITH_PORTS[protocol])
+    by_port = np.where(served_by_source > served_by_destination, Client.DESTINATION, Client.SOURCE).astype(np.uint8)
+    alike = served_by_source == served_by_destination
+    client = np.where(
+        alike, first_seen(flows, alike & _WITH_PORTS[protocol] & (source != NO_PORT) & (destination != NO_PORT)), by_port
+    )
+    return pa.array(client, mask=~_WITH_PORTS[protocol] | (client == UNKNOWN))
 
 
 def _service(protocol: NDArray[np.integer], port: NDArray[np.integer]) -> NDArray[np.int8]:

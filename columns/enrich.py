@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from columns.classify import NOTHING_KNOWN, Classifier, Exporters, default_classifier
 from columns.client import client_column
+from columns.direction import repaired_direction
 from columns.inventory import Inventory, inventory_columns, process_inventory
 from columns.locality import PRIVATE_NETWORKS, locality_columns
 from columns.rules.live import process_rules
@@ -41,6 +42,7 @@ class Enricher:
     client: bool = False
     database_as_first: bool = False
     hostnames: Hostnames | None = None
+    direction_by_side: bool = False
 
     @classmethod
     def default(cls) -> "Enricher":
@@ -52,7 +54,8 @@ class Enricher:
         """As configured; raises ConfigError if a file cannot be used, so that a service does not start with a bad one."""
         networks = settings.private_networks or PRIVATE_NETWORKS
         database_first = settings.as_number == "database"
-        enricher = cls(networks, settings.rules, settings.inventory, settings.client, database_first, hostnames)
+        by_side = settings.direction == "interface_side"
+        enricher = cls(networks, settings.rules, settings.inventory, settings.client, database_first, hostnames, by_side)
         enricher.classifier()
         enricher.snapshot()
         return enricher
@@ -72,6 +75,8 @@ class Enricher:
         added |= locality_columns(flows, self.private_networks)
         if inventory is not None:
             added |= inventory_columns(flows, inventory.snapshot, self.database_as_first)
+        if self.direction_by_side:
+            added["direction"] = repaired_direction(flows, added)
         if self.client:
             added["client"] = client_column(flows)
         if self.hostnames is not None:
