@@ -27,6 +27,9 @@ class Hostnames(Protocol):
     def columns(self, flows: pa.RecordBatch) -> Mapping[str, pa.Array]:
         """src_hostname and dst_hostname, as far as they are known."""
 
+    def take_counts(self) -> Mapping[str, int]:
+        """How many addresses came to which end since the last call in this process."""
+
 
 @dataclass(frozen=True, slots=True)
 class Enricher:
@@ -82,6 +85,11 @@ class Enricher:
         if self.hostnames is not None:
             added |= self.hostnames.columns(flows)
         return _with_columns(flows, added)
+
+    def take_counts(self) -> dict[str, int]:
+        """Counters of this process that grew since the last call, under their full names."""
+        counts = {} if self.hostnames is None else self.hostnames.take_counts()
+        return {f'pipeline_hostnames_total{{result="{result}"}}': count for result, count in counts.items() if count}
 
     def _applications(self, flows: pa.RecordBatch, exporters: Exporters) -> dict[str, pa.Array]:
         classifier = self.classifier()

@@ -69,6 +69,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("pipeline_rows_total", "shares given to lane state", ()),
     Metric("pipeline_documents_total", "aggregate documents written", ()),
     Metric("pipeline_raw_documents_total", "raw documents written", ()),
+    Metric("pipeline_hostnames_total", "addresses whose names were wanted, by how far reverse DNS came with them", ("result",)),
     Metric("pipeline_runs_total", "micro-batch runs committed", ()),
     Metric("store_conflicts_total", "documents that Elasticsearch had already, or had a newer version of", ()),
     Metric("store_dead_letters_total", "documents that Elasticsearch refused for good, kept in nephrite_dead_letters-*", ()),

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Final
 
@@ -52,6 +52,10 @@ class ReverseDns:
         found = {f"{end}_hostname": _column(flows, f"{end}_addr", resolver) for end in _ENDS}
         return {name: column for name, column in found.items() if column is not None}
 
+    def take_counts(self) -> Mapping[str, int]:
+        """What became of addresses in this process since the last call, by the fields of `Counts`."""
+        return asdict(process_resolver(self).take_counts())
+
 
 @dataclass(slots=True)
 class Counts:
@@ -92,6 +96,12 @@ class Resolver:
                 else:
                     self._ask(address)
         return found
+
+    def take_counts(self) -> Counts:
+        """The counts since the last call."""
+        with self.lock:
+            taken, self.counts = self.counts, Counts()
+        return taken
 
     def run(self) -> None:
         """Ask for what waits until `stop`; the body of each worker."""

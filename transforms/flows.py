@@ -52,6 +52,11 @@ class Enrich(beam.DoFn):
             self._flows.inc(batch.flows.num_rows)
             yield replace(batch, flows=self._enricher.enrich(batch.flows))
 
+    def finish_bundle(self) -> None:
+        """Counts what enrichment did beside the flows."""
+        for name, amount in self._enricher.take_counts().items():
+            Metrics.counter(NAMESPACE, name).inc(amount)
+
 
 class LayOut(beam.DoFn):
     """AcceptedBatch -> KV[key, part]: one part per (lane, window) and bundle, so that elements stay few."""

@@ -95,6 +95,15 @@ def test_a_flow_never_waits(name_server: str) -> None:
     assert resolver.counts == Counts(answered=2, unknown=3, found=2)
 
 
+def test_counts_are_those_since_they_were_last_taken() -> None:
+    resolver = _resolver({_A: ("a", 60.0)}, [0.0])
+    resolver.known([_A, _B])
+    _resolve_all(resolver)
+    resolver.known([_A])
+    assert resolver.take_counts() == Counts(answered=1, unknown=2, found=1, failed=1)
+    assert resolver.take_counts() == Counts()
+
+
 def test_names_are_kept_for_their_ttl_within_limits() -> None:
     answers: dict[bytes, tuple[str | None, float]] = {_A: ("a", 5.0), _B: ("b", 1e9), _C: (None, 600.0)}
     now = [0.0]
