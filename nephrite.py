@@ -4,39 +4,80 @@ import hashlib
 import importlib
 import logging
 import sys
+from collections.abc import Mapping
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from common.errors import InputError, NephriteError
 from common.options import ConfigFile, DataDir, settings_of
 
-_OWNERS: Final = (
-    "pipelines.commands",
-    "ingest.commands",
-    "ingest.loadgen.commands",
-    "query.commands",
-    "columns.rules.commands",
-    "inventory.commands",
-    "stores.commands",
-    "flink.commands",
-    "common.commands",
-    "bench.commands",
-)
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "up": ("pipelines.commands", "Run everything on this machine: ingest and pipeline on the embedded default."),
+    "ingest": ("ingest.commands", "Receive NetFlow, IPFIX and sFlow, decode it, and put batches on the bus."),
+    "pipeline": ("pipelines.commands", "Run the embedded pipeline: bus -> windows, aggregates and raw flows -> Parquet."),
+    "serve": ("query.commands", "Answer over HTTP."),
+    "decode": ("ingest.commands", "Decode a capture of export packets; nothing is stored."),
+    "replay": ("", "Take a capture through the whole line, into a data set of its own."),
+    "generate": ("ingest.loadgen.commands", "Play synthetic exporters, and know the exact answer."),
+    "resend": ("ingest.loadgen.commands", "Send the datagrams of a capture again, to a UDP address."),
+    "top": ("query.commands", "Show the largest applications, hosts, conversations, interfaces or exporters."),
+    "series": ("query.commands", "Show traffic over time."),
+    "flows": ("query.commands", "List raw flows as they were exported."),
+    "exporters": ("query.commands", "List exporters: interfaces, traffic, protocols, first and last seen."),
+    "rules": ("columns.rules.commands", "Classification rules: which application a flow is."),
+    "inventory": ("inventory.commands", "Nodes, interfaces and networks: what flows are enriched with."),
+    "bus": ("ingest.commands", "Look at the bus."),
+    "dead-letters": ("ingest.commands", "Undecodable datagrams: list, show, decode again."),
+    "retention": ("query.commands", "Delete what is older or larger than configured, and merge small files."),
+    "setup": ("stores.commands", "Install index templates and lifecycle policies in Elasticsearch."),
+    "flink": ("flink.commands", "Run a Flink cluster on this machine, and jobs on it."),
+    "config": ("common.commands", "Check, show and document the configuration."),
+    "bench": ("bench.commands", "Measure this machine; prints JSON."),
+}
+"""Every sub-command in the order of the help: the module that owns it (none: this one), and its line there."""
 _ROUND_BYTES: Final = 32 << 20
+
+
+class Commands(TyperGroup):
+    """Sub-commands by the table. The module that owns one is imported when it is called, and not for the list of them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command; None, and all of them known for a suggestion, where there is none of this name."""
+        wanted = [COMMANDS[cmd_name]] if cmd_name in COMMANDS else COMMANDS.values()
+        for owner in {owner for owner, _ in wanted if owner}:
+            room = typer.Typer(rich_markup_mode=None)
+            importlib.import_module(owner).app_commands(room)
+            self.commands.update(typer.main.get_group(room).commands)
+        return self.commands.get(cmd_name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
 
 app = typer.Typer(
     name="nephrite",
+    cls=Commands,
     help="Collects NetFlow, IPFIX and sFlow; keeps exact aggregates and every flow; answers questions about them.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _owner in _OWNERS:
-    importlib.import_module(_owner).app_commands(app)
+
+
+@app.callback()
+def program() -> None:
+    """What all sub-commands have in common: nothing but being one program."""
 
 
 @app.command()
