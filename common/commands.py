@@ -1,11 +1,12 @@
 """`nephrite config`: check, dump and document the configuration."""
 
 import json
-from typing import Annotated
+from typing import Annotated, TypeGuard, get_args
 
 import typer
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
+from pydantic.fields import FieldInfo
 
 from common.config import Settings
 from common.options import ConfigFile, DataDir, settings_of
@@ -43,12 +44,23 @@ def document(model: type[BaseModel], prefix: str) -> str:
     """A Markdown table of one model's plain fields, followed by those of the models below it."""
     rows, below = [], []
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        if _is_model(field.annotation):
             below.append(document(field.annotation, f"{prefix}{name}."))
         else:
-            default = json.dumps(model().model_dump(mode="json")[name])
-            rows.append(f"| `{prefix}{name}` | `{default if '!!' not in default else 'one on port 9999'}` | {field.description} |")
+            rows.append(f"| `{prefix}{name}` | `{_default(field)}` | {field.description} |")
+            below.extend(document(item, f"{prefix}{name}[].") for item in get_args(field.annotation) if _is_model(item))
     return "\n".join(["| setting | default | meaning |", "|---|---|---|", *rows, ""]) + "\n" + "".join(below)
+
+
+def _default(field: FieldInfo) -> str:
+    """As JSON; of models only what was set."""
+    if field.is_required():
+        return "required"
+    return json.dumps(TypeAdapter[object](field.annotation or object).dump_python(field.default, mode="json", exclude_unset=True))
+
+
+def _is_model(kind: object) -> TypeGuard[type[BaseModel]]:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _section(name: str) -> type[BaseModel]:

@@ -41,7 +41,8 @@ class Listener(_Section):
 
     transport: Literal["udp", "tcp", "tls"] = Field("udp", description="udp, tcp or tls.")
     host: str = Field("0.0.0.0", description="Address to listen on.")
-    port: int = Field(9999, ge=0, le=65535, description="Port; 0 takes a free one.")
+    port: int = Field(9999, ge=0, le=65535, description="Port; 0 takes a free one. Where it is not given, TLS has 4740.")
+    optional: bool = Field(False, description="Do without it, with a warning, when another program has the port.")
     receive_buffer_bytes: int = Field(16 << 20, ge=0, description="SO_RCVBUF to ask for; 0 leaves the kernel's default.")
     group: str = Field("", description="UDP: multicast group to take part in; host then is the group's or any address.")
     connections: int = Field(1024, ge=1, description="TCP and TLS: connections at a time; more are closed at once and counted.")
@@ -49,11 +50,26 @@ class Listener(_Section):
     key_file: str = Field("", description="TLS: PEM file with its key; empty if it is in certificate_file.")
     client_ca_file: str = Field("", description="TLS: PEM file with the CAs that exporters' certificates must come from.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _tls_has_its_port(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("transport") == "tls":
+            return {"port": 4740, **data}
+        return data
+
     @model_validator(mode="after")
     def _tls_has_its_files(self) -> Self:
         if self.transport == "tls" and not (self.certificate_file and self.client_ca_file):
             raise ValueError("transport tls needs certificate_file and client_ca_file")
         return self
+
+
+CUSTOMARY: Final = (
+    Listener(port=9999),
+    *(Listener(port=port, optional=True) for port in (2055, 4739, 6343)),
+    Listener(transport="tcp", port=4739, optional=True),
+)
+"""The ports that exporters come with: of everything, NetFlow, IPFIX and sFlow. TLS (4740) needs certificates first."""
 
 
 class ExporterSettings(_Section):
@@ -66,7 +82,17 @@ class ExporterSettings(_Section):
     sampling_interval: int | None = Field(None, ge=1, description="Sampling interval of their flows, whatever they say.")
     sampling_fallback: int | None = Field(None, ge=1, description="Sampling interval of their flows that do not say theirs.")
     active_timeout_s: int | None = Field(None, ge=1, description="No flow of theirs is spread over more time than this.")
+    inactive_timeout_s: int | None = Field(None, ge=1, description="Inactive timeout of theirs where they do not say it.")
     direction: Literal["ingress", "egress"] | None = Field(None, description="Direction of their flows that do not say theirs.")
+    interface_accounting: Literal["plain", "both_sides", "auto"] | None = Field(
+        None,
+        description="Whether their ingress flows also count as out-traffic of the output interface: never, always, or unless "
+        "egress flows of that interface have been seen.",
+    )
+    identity: Literal["source", "agent_address", "exporter_address"] | None = Field(
+        None,
+        description="Who the exporter is: the sender, the agent address of sFlow, or elements 130 and 131 in records or options.",
+    )
     clock_correction_ms: int | None = Field(None, description="Added to their times instead of the estimate; 0 trusts them.")
     keep_elements: tuple[str, ...] = Field(
         (), description="Elements kept in `extras`: a name, ID or PEN.ID each, `unknown` for all without a name, `all`."
@@ -88,7 +114,7 @@ class Ingest(_Section):
 
     collector: str = Field("", description="Name of this collector in batch identities; empty takes the host's name.")
     location: str = Field("Default", description="Location given to flows of this collector.")
-    listeners: tuple[Listener, ...] = Field((Listener(),), description="Sockets to listen on.")
+    listeners: tuple[Listener, ...] = Field(CUSTOMARY, description="Sockets to listen on.")
     processes: int = Field(1, ge=1, le=256, description="Processes that share the listeners; more than one needs a Kafka bus.")
     allowed_networks: Networks = Field((), description="Only packets from these networks are taken; empty takes all.")
     exporter_settings: tuple[ExporterSettings, ...] = Field((), description="What holds for exporters of some networks.")
@@ -157,6 +183,11 @@ class Enrichment(_Section):
     inventory: str = Field("", description="Snapshot made by `nephrite inventory`; empty adds nothing of nodes and networks.")
     as_number: Literal["exporter", "database"] = Field("exporter", description="Whose AS number holds where both have one.")
     client: bool = Field(False, description="Say which end of a flow asked and which served.")
+    direction: Literal["exporter", "interface_side"] = Field(
+        "exporter",
+        description="interface_side fills in unknown directions: ingress from an external interface, egress to one. For exporters "
+        "that observe at their external interfaces only.",
+    )
     hostnames: bool = Field(False, description="Add names of addresses by reverse DNS, as far as they are known already.")
     name_servers: tuple[str, ...] = Field(
         (), description="DNS servers for that, ADDRESS or ADDRESS:PORT; empty takes the system's."

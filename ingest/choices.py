@@ -11,6 +11,7 @@ from common.addresses import format_address
 from common.config import ExporterSettings, Ingest
 from common.errors import ConfigError
 from ingest.elements import TYPES, Element, shipped
+from ingest.exporter_rules import ExporterRules
 
 Key = tuple[int, int]
 ALL: Final = "all"
@@ -39,6 +40,7 @@ class Choices:
     """All choices of the settings; of several networks that match the longest prefix counts. Raises ConfigError."""
 
     def __init__(self, settings: Ingest) -> None:
+        self.rules = ExporterRules(settings)
         self.elements = added_elements(settings)
         names = {element.name: key for key, element in (shipped() | self.elements).items()}
         entries = [

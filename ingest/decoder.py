@@ -22,12 +22,15 @@ from flowpb.schema import ProtocolVersion
 from ingest import reports, snapshots, tables
 from ingest.canonical import Canonicaliser, Reading
 from ingest.choices import Choices
+from ingest.exporter_rules import AGENT
 from ingest.exporters import Exporter, Exporters
 from ingest.intake import Intake
+from ingest.lending import Lent
 from ingest.options import Facts
 from ingest.parking import Parking
 from ingest.pending import Pending
 from ingest.problems import Problem, ProblemLog, Reason
+from ingest.protocols import sflow
 from ingest.protocols.message import Fault
 from ingest.protocols.sflow import InterfaceCounters
 
@@ -82,7 +85,10 @@ class Decoder:
         self._log = ProblemLog()
         self._pending = Pending()
         self._canonicaliser = Canonicaliser(lanes)
-        self._intake = Intake(settings, self._exporters, self._parking, self._pending, self._log, Choices(settings))
+        self._lent = Lent(settings.exporters)
+        choices, log = Choices(settings), self._log
+        self._intake = Intake(settings, self._exporters, self._parking, self._pending, log, choices, self._known, self._lent)
+        self._by_agent = AGENT in self._intake.choices.rules.identities
         self._readings: deque[InterfaceReading] = deque(maxlen=READINGS_KEPT)
         self._datagrams: Counter[int] = Counter()
         self._octets: Counter[int] = Counter()
@@ -90,7 +96,8 @@ class Decoder:
     def feed(self, datagram: Datagram) -> None:
         """Take one datagram in. Its flows wait for `drain`, its options are in force for them already."""
         payload, received_ms = bytes(datagram.payload), datagram.received_ms
-        exporter = self._exporters.by_address.get(datagram.exporter) or self._admit(datagram.exporter, received_ms)
+        address = self._agent(datagram.exporter, payload) if self._by_agent else datagram.exporter
+        exporter = self._exporters.by_address.get(address) or self._admit(address, received_ms)
         exporter.datagrams += 1
         exporter.last_ms = received_ms
         version = payload[0] << 8 | payload[1] if len(payload) > 1 else 0
@@ -112,6 +119,11 @@ class Decoder:
         """Take many datagrams in, in order."""
         for datagram in datagrams:
             self.feed(datagram)
+
+    def reconsider(self, choices: Choices) -> None:
+        """Decode by other settings of exporters from the next drain on."""
+        self._intake.choices = choices
+        self._by_agent = AGENT in choices.rules.identities
 
     @property
     def pending_flows(self) -> int:
@@ -163,6 +175,10 @@ class Decoder:
     def restore(self, data: bytes) -> None:
         """Bring a snapshot into force; raises InputError if it is none of this version, and changes nothing then."""
         snapshots.unpack(data, self._exporters, lambda address: lane_of(address, self._lanes))
+
+    def lend(self, data: bytes) -> None:
+        """Keep another collector's snapshot for data that comes before its template. Raises InputError."""
+        self._lent.add(data)
 
     @property
     def is_waiting(self) -> bool:
@@ -224,6 +240,18 @@ class Decoder:
         readings = list(self._readings)
         self._readings.clear()
         return readings
+
+    def _agent(self, sender: bytes, payload: bytes) -> bytes:
+        """The exporter of a datagram where senders of sFlow may stand for the agents behind them."""
+        rules = self._intake.choices.rules
+        if payload[:4] != _SFLOW_5 or rules.of(sender).identity != AGENT or isinstance(sflow.parse_header(payload, 0), Fault):
+            return sender
+        return rules.identity_of(sflow.agent_address(payload))
+
+    def _known(self, address: bytes, now_ms: int) -> Exporter:
+        exporter = self._exporters.get(address) or self._admit(address, now_ms)
+        exporter.last_ms = now_ms
+        return exporter
 
     def _admit(self, address: bytes, now_ms: int) -> Exporter:
         exporter, pushed_out = self._exporters.admit(address, lane_of(address, self._lanes), now_ms)

@@ -17,8 +17,14 @@ from numpy.typing import NDArray
 from common.addresses import pack_address
 from common.config import ExporterSettings, Ingest
 from flowpb.schema import INGEST_SCHEMA, Direction, SamplingSource
+from ingest.egress_metering import EgressMetering
 from ingest.listeners.sources import Network
 
+PLAIN: Final = "plain"
+AUTO: Final = "auto"
+SOURCE: Final = "source"
+AGENT: Final = "agent_address"
+ANNOUNCED: Final = "exporter_address"
 _KNOWN: Final = 1 << 16
 _DIRECTIONS: Final = {"ingress": Direction.INGRESS, "egress": Direction.EGRESS}
 _PLACE: Final = {name: place for place, name in enumerate(INGEST_SCHEMA.names)}
@@ -38,18 +44,23 @@ class Rule:
     active_timeout_s: int | None = None
     direction: Direction | None = None
     clock_correction_ms: int | None = None
+    inactive_timeout_s: int | None = None
+    accounting: str = PLAIN
+    identity: str = SOURCE
 
     @property
     def changes_flows(self) -> bool:
         """Whether flows have to be touched, beyond their location."""
         values = (self.sampling_interval, self.sampling_fallback, self.active_timeout_s, self.direction, self.clock_correction_ms)
-        return any(value is not None for value in values)
+        return self.accounting != PLAIN or any(value is not None for value in values)
 
 
 class ExporterRules:
-    """All rules of the settings, looked up once per exporter."""
+    """All rules of the settings, looked up once per exporter; those of `former` give what has been seen of egress metering."""
 
-    def __init__(self, settings: Ingest) -> None:
+    def __init__(self, settings: Ingest, former: "ExporterRules | None" = None) -> None:
+        self._egress: EgressMetering = former._egress if former else EgressMetering()
+        self.identities = {entry.identity for entry in settings.exporter_settings} - {None, SOURCE}
         self._location = settings.location
         entries = [(Network(text), entry) for entry in settings.exporter_settings for text in entry.networks]
         self._entries = sorted(entries, key=lambda each: -each[0].bits)
@@ -73,7 +84,18 @@ class ExporterRules:
             codes = exporters.indices.to_numpy(zero_copy_only=False) if codes is None else codes
             mask = np.isin(codes, [code for code, each in enumerate(rules) if each == rule])
             flows = _apply_one(flows, rule, mask)
+            if rule.accounting != PLAIN:
+                flows = self._count_both_sides(flows, mask, rule.accounting == AUTO)
         return flows
+
+    def _count_both_sides(self, flows: pa.RecordBatch, mask: Mask, unless_metered: bool) -> pa.RecordBatch:
+        """Ingress flows become flows of unknown direction, which count at both of their interfaces."""
+        direction = pc.fill_null(_column(flows, "direction"), int(Direction.UNKNOWN)).to_numpy(zero_copy_only=False)
+        chosen = mask & (direction == Direction.INGRESS)
+        if unless_metered:
+            interfaces = pc.fill_null(_column(flows, "out_if"), 0).to_numpy(zero_copy_only=False)
+            chosen &= ~self._egress.metered(flows.column("exporter_addr"), interfaces, mask & (direction == Direction.EGRESS))
+        return _set(flows, "direction", int(Direction.UNKNOWN), chosen)
 
     def _resolve(self, exporter: bytes) -> Rule:
         matching = [entry for network, entry in self._entries if exporter in network]
@@ -89,6 +111,9 @@ class ExporterRules:
             _first(matching, lambda entry: entry.active_timeout_s),
             _DIRECTIONS[direction] if direction else None,
             _first(matching, lambda entry: entry.clock_correction_ms),
+            _first(matching, lambda entry: entry.inactive_timeout_s),
+            next((entry.interface_accounting for entry in matching if entry.interface_accounting is not None), PLAIN),
+            next((entry.identity for entry in matching if entry.identity is not None), SOURCE),
         )
 
 

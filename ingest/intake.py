@@ -6,6 +6,7 @@ options anywhere in it hold for all of its flows.
 """
 
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Final
@@ -14,31 +15,26 @@ from common.config import Ingest
 from ingest.blocks import measure
 from ingest.choices import Choices
 from ingest.elements import Element, is_known
+from ingest.exporter_rules import ANNOUNCED
 from ingest.exporters import TABLES_OF_ONE, Domain, DomainKey, Exporter, Exporters, Parked
+from ingest.fixed_templates import FIXED
+from ingest.identity import announced_by, by_exporter
+from ingest.lending import Lent, may_describe
+from ingest.message import Message
 from ingest.optiondata import OptionRecord, read_element, read_records
+from ingest.options import Facts
 from ingest.parking import Parking
 from ingest.pending import Pending, Source
 from ingest.problems import Problem, ProblemLog, Reason
 from ingest.protocols import ipfix, netflow5, netflow9, sflow
 from ingest.protocols.message import Fault, Header, Span
 from ingest.protocols.sets import FIRST_DATA_SET, Definition, walk_sets
-from ingest.templates import Template, make_template
+from ingest.templates import Template, make_template, plain_sets
 
 OPTIONS_KEPT: Final = 4096
-_ALIGNMENT: Final = 4
-"""Sets are padded to a multiple of so many octets (RFC 7011 section 3.3.1)."""
 _ELEMENTS_ADDED: Final = 16_384
 _SHOWN: Final = 8
 _WIRE: Final[dict[int, ModuleType]] = {9: netflow9, 10: ipfix}
-
-
-def _fixed_template(version: int) -> Template:
-    template = make_template(0, netflow5.FIELDS[version], None, 0)
-    assert template is not None
-    return template
-
-
-_FIXED: Final = {version: _fixed_template(version) for version in netflow5.FIELDS}
 
 
 @dataclass(slots=True)
@@ -51,6 +47,8 @@ class Intake:
     pending: Pending
     log: ProblemLog
     choices: Choices
+    admit: Callable[[bytes, int], Exporter]
+    lent: Lent
     options: deque[OptionRecord] = field(default_factory=lambda: deque(maxlen=OPTIONS_KEPT))
     elements: dict[tuple[int, int], Element] = field(init=False)
     option_counts: Counter[int] = field(default_factory=Counter)
@@ -70,7 +68,7 @@ class Intake:
         correction = exporter.clock.observe(received_ms, header.exported_ms or received_ms)
         if version != 1:
             domain.sequence.advance(header.sequence, header.records)
-        template = _FIXED[version]
+        template = FIXED[version]
         flows = (header.end - header.start) // template.size
         if header.end - header.start != header.records * template.size or header.end != len(payload):
             text = f"{header.records} records of {template.size} octets after the header, the datagram has {len(payload)}"
@@ -94,9 +92,10 @@ class Intake:
         spans, faults = walk_sets(payload, header.start, header.end)
         if version == ipfix.VERSION and (fault := ipfix.check_length(payload)) is not None:
             faults.append(fault)
-        plain = None if faults else _plain_sets(domain.templates.by_id, payload, spans, received_ms)
+        hurried = not faults and not self._is_mediator(exporter)
+        plain = plain_sets(domain.templates.by_id, payload, spans, received_ms) if hurried else None
         if plain is None:
-            self._take_message(_Message(exporter, domain, header, payload, received_ms, correction), wire, spans, faults)
+            self._take_message(Message(exporter, domain, header, payload, received_ms, correction), wire, spans, faults)
             return
         packet = self._add_packet(exporter, domain, header, received_ms, correction)
         total = 0
@@ -105,7 +104,7 @@ class Intake:
             total += records
         domain.sequence.advance(header.sequence, 1 if version == netflow9.VERSION else total)
 
-    def _take_message(self, message: "_Message", wire: ModuleType, spans: list[Span], faults: list[Fault]) -> None:
+    def _take_message(self, message: Message, wire: ModuleType, spans: list[Span], faults: list[Fault]) -> None:
         for fault in faults:
             self._note(message, fault)
         for span in spans:
@@ -160,12 +159,12 @@ class Intake:
         waiting = [item for item in domain.parked if item.template_id == template.id]
         if not waiting or domain.templates.get(template.id) is not None:
             return False
-        if not all(_may_describe(template, item) for item in waiting):
+        if not all(may_describe(template, item) for item in waiting):
             return False
         self.exporters.put_template(exporter, domain, template)
         for parked in self.parking.take(domain, template.id):
             exporter.replayed_sets += 1
-            message = _Message(exporter, domain, parked.header, b"", parked.received_ms, parked.correction_ms)
+            message = Message(exporter, domain, parked.header, b"", parked.received_ms, parked.correction_ms)
             self._replay(message, template, parked)
         return True
 
@@ -195,7 +194,7 @@ class Intake:
         self.note(exporter, header.version, header.domain, received_ms, Fault(Reason.DUPLICATE, 0, text))
         return True
 
-    def _take_set(self, message: "_Message", wire: ModuleType, span: Span) -> None:
+    def _take_set(self, message: Message, wire: ModuleType, span: Span) -> None:
         set_id, start, _ = span
         if set_id == wire.TEMPLATE_SET:
             self._take_templates(message, wire.read_templates(message.payload, span), options=False)
@@ -204,7 +203,7 @@ class Intake:
         else:
             self._note(message, Fault(Reason.RESERVED_SET, start - 4, f"set id {set_id} is reserved", set_id))
 
-    def _take_templates(self, message: "_Message", read: tuple[list[Definition], list[Fault]], options: bool) -> None:
+    def _take_templates(self, message: Message, read: tuple[list[Definition], list[Fault]], options: bool) -> None:
         definitions, faults = read
         for fault in faults:
             self._note(message, fault)
@@ -214,7 +213,7 @@ class Intake:
             else:
                 self._withdraw(message, definition.id, options)
 
-    def _define(self, message: "_Message", definition: Definition) -> None:
+    def _define(self, message: Message, definition: Definition) -> None:
         template = make_template(definition.id, definition.fields, definition.scope_count, message.received_ms)
         if template is None:
             text = f"template {definition.id}: its records would take no octets, or more than a message"
@@ -232,21 +231,22 @@ class Intake:
             message.exporter.replayed_sets += 1
             self._replay(message, template, parked)
 
-    def _note_unknown(self, message: "_Message", template: Template) -> None:
+    def _note_unknown(self, message: Message, template: Template) -> None:
         """Elements that no table has are counted once per template; their octets can be kept (`keep_elements`)."""
         unknown = [f"{item.pen}.{item.id}" for item in template.fields() if not is_known(item.pen, item.id, self.elements)]
         if unknown:
             text = f"template {template.id}: no names for elements {', '.join(unknown[:_SHOWN])}"
             self._note(message, Fault(Reason.UNKNOWN_ELEMENT, message.header.start, text, template.id))
 
-    def _withdraw(self, message: "_Message", number: int, options: bool) -> None:
+    def _withdraw(self, message: Message, number: int, options: bool) -> None:
         store = message.domain.templates
         count = int(store.remove(number)) if number >= FIRST_DATA_SET else store.remove_kind(options)
         self.exporters.remove_templates(message.exporter, message.domain, count)
 
-    def _take_data(self, message: "_Message", span: Span) -> None:
+    def _take_data(self, message: Message, span: Span) -> None:
         number, start, stop = span
         template = message.domain.templates.by_id.get(number)
+        template = template or self._borrow(message, span)
         if template is None:
             self._park(message, span)
             return
@@ -262,7 +262,7 @@ class Intake:
         elif records:
             message.sets.append((template.spec, octets, records))
 
-    def _variable_records(self, message: "_Message", template: Template, span: Span) -> tuple[bytes, int]:
+    def _variable_records(self, message: Message, template: Template, span: Span) -> tuple[bytes, int]:
         _, start, stop = span
         octets = message.payload[start:stop]
         records, taken = measure(octets, template.gaps)
@@ -271,7 +271,22 @@ class Intake:
             self._note(message, Fault(Reason.RECORD_TRUNCATED, start + taken, text, template.id))
         return octets[:taken], records
 
-    def _park(self, message: "_Message", span: Span) -> None:
+    def _borrow(self, message: Message, span: Span) -> Template | None:
+        """The template that another collector has learnt, in force from now on, if there is one that fits."""
+        number, start, stop = span
+        exporter, domain = message.exporter, message.domain
+        data = Parked(number, message.payload[start:stop], message.header, message.received_ms, message.correction_ms)
+        template = self.lent.template(exporter.address, domain.key, data)
+        if template is None:
+            return None
+        facts = self.lent.facts(exporter.address, domain.key)
+        if facts is not None and domain.facts == Facts():
+            domain.facts = facts
+            exporter.forget_views()
+        self.exporters.put_template(exporter, domain, template)
+        return template
+
+    def _park(self, message: Message, span: Span) -> None:
         message.is_counted = False
         number, start, stop = span
         text = f"waiting for template {number} of domain {message.header.domain}"
@@ -283,13 +298,13 @@ class Intake:
             text = f"data set of template {number} given up: `ingest.parked_bytes` is used up"
             self._note(message, Fault(Reason.PARKED_REFUSED, start - 4, text, number))
 
-    def _replay(self, message: "_Message", template: Template, parked: Parked) -> None:
+    def _replay(self, message: Message, template: Template, parked: Parked) -> None:
         """A parked set as a message of its own, with the header that it came with and the options of now."""
-        earlier = _Message(message.exporter, message.domain, parked.header, parked.octets, parked.received_ms, parked.correction_ms)
+        earlier = Message(message.exporter, message.domain, parked.header, parked.octets, parked.received_ms, parked.correction_ms)
         self._take_data(earlier, (template.id, 0, len(parked.octets)))
         self._add_sets(earlier)
 
-    def _take_options(self, message: "_Message", template: Template, octets: bytes) -> None:
+    def _take_options(self, message: Message, template: Template, octets: bytes) -> None:
         for values in read_records(template, octets):
             record = OptionRecord(message.exporter.address, message.received_ms, message.header, template, values)
             self.options.append(record)
@@ -313,24 +328,44 @@ class Intake:
         if element is not None and len(self.elements) < _ELEMENTS_ADDED:
             self.elements[element.pen, element.id] = element
 
-    def _add_sets(self, message: "_Message") -> None:
+    def _add_sets(self, message: Message) -> None:
         if not message.sets:
+            return
+        if self._is_mediator(message.exporter):
+            self._add_sets_by_exporter(message)
             return
         packet = self._add_packet(message.exporter, message.domain, message.header, message.received_ms, message.correction_ms)
         for spec, octets, records in message.sets:
             self.pending.add_set(spec, packet, octets, records)
 
+    def _is_mediator(self, exporter: Exporter) -> bool:
+        rules = self.choices.rules
+        return ANNOUNCED in rules.identities and rules.of(exporter.address).identity == ANNOUNCED
+
+    def _add_sets_by_exporter(self, message: Message) -> None:
+        announced = announced_by(message.exporter, message.domain) or message.exporter.address
+        for spec, octets, records in message.sets:
+            for address, part, count in by_exporter(spec, octets, records):
+                owner = self.admit(self.choices.rules.identity_of(address or announced), message.received_ms)
+                owner.version = message.header.version
+                source = self.pending.add_source(self._source(message.exporter, message.domain, message.header, owner))
+                packet = self._put_packet(source, message.domain, message.header, message.received_ms, message.correction_ms)
+                self.pending.add_set(spec, packet, part, count)
+
     def _add_packet(self, exporter: Exporter, domain: Domain, header: Header, received_ms: int, correction_ms: int) -> int:
         pending = self.pending
         if domain.drain is not pending:
-            domain.source = pending.add_source(self._source(exporter, domain, header))
+            domain.source = pending.add_source(self._source(exporter, domain, header, exporter))
             domain.drain = pending
+        return self._put_packet(domain.source, domain, header, received_ms, correction_ms)
+
+    def _put_packet(self, source: int, domain: Domain, header: Header, received_ms: int, correction_ms: int) -> int:
         uptime = header.uptime_ms
         if uptime < 0 and domain.facts.boot_ms is not None:
             uptime = (header.exported_ms - domain.facts.boot_ms) % (1 << 32)
-        return pending.add_packet(
+        return self.pending.add_packet(
             (
-                domain.source,
+                source,
                 received_ms,
                 header.exported_ms or received_ms,
                 correction_ms,
@@ -341,14 +376,16 @@ class Intake:
             )
         )
 
-    def _source(self, exporter: Exporter, domain: Domain, header: Header) -> Source:
+    def _source(self, exporter: Exporter, domain: Domain, header: Header, owner: Exporter) -> Source:
+        """What holds for flows of a domain of `exporter` that count as the `owner`'s."""
         facts, settings = domain.facts, self.settings
         active = facts.active_timeout_s or settings.active_timeout_s
-        inactive = facts.inactive_timeout_s or settings.inactive_timeout_s
+        configured = self.choices.rules.of(owner.address).inactive_timeout_s
+        inactive = facts.inactive_timeout_s or configured or settings.inactive_timeout_s
         view = exporter.view_of(domain, settings.sampling_interval)
         return Source(
-            self.pending.exporter_number(exporter.address),
-            exporter.lane,
+            self.pending.exporter_number(owner.address),
+            owner.lane,
             header.version,
             header.domain,
             header.engine_type,
@@ -356,47 +393,8 @@ class Intake:
             -1 if active is None else active * 1000,
             -1 if inactive is None else inactive * 1000,
             self.pending.view_number(view),
-            self.pending.choice_number(self.choices.of(exporter.address)),
+            self.pending.choice_number(self.choices.of(owner.address)),
         )
 
-    def _note(self, message: "_Message", fault: Fault) -> None:
+    def _note(self, message: Message, fault: Fault) -> None:
         self.note(message.exporter, message.header.version, message.header.domain, message.received_ms, fault)
-
-
-def _plain_sets(
-    templates: dict[int, Template], payload: bytes, spans: list[Span], received_ms: int
-) -> list[tuple[bytes, bytes, int]] | None:
-    """Fields, octets and records of each set if all are flows of fixed layout with their template in force: the common case."""
-    sets = []
-    for number, start, stop in spans:
-        template = templates.get(number)
-        if template is None or template.gaps or template.is_options:
-            return None
-        records = (stop - start) // template.size
-        if not records:
-            return None
-        template.used_ms = received_ms
-        sets.append((template.spec, payload[start : start + records * template.size], records))
-    return sets or None
-
-
-def _may_describe(template: Template, parked: Parked) -> bool:
-    header = parked.header
-    booted_ms = header.exported_ms - header.uptime_ms + parked.correction_ms if header.uptime_ms >= 0 else 0
-    fits = bool(template.gaps) or len(parked.octets) % template.size < _ALIGNMENT
-    return fits and template.declared_ms >= booted_ms
-
-
-@dataclass(slots=True)
-class _Message:
-    """A message while its sets are taken in; `is_counted` is False where its number of records is not known."""
-
-    exporter: Exporter
-    domain: Domain
-    header: Header
-    payload: bytes
-    received_ms: int
-    correction_ms: int
-    sets: list[tuple[bytes, bytes, int]] = field(default_factory=list)
-    data_records: int = 0
-    is_counted: bool = True

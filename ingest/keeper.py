@@ -92,11 +92,12 @@ class StateKeeper:
             return SavedState()
 
     def _restored(self, shared: list[bytes], own: bytes, make_decoder: Callable[[], Decoder]) -> Decoder:
-        """A decoder that knows what others shared and, before it, what this collector has learnt itself."""
+        """A decoder that knows what this collector has learnt itself, and is lent what others shared."""
         decoder = make_decoder()
-        for snapshot in (*shared, *([own] if own else [])):
+        pairs = [(decoder.restore, own)] if own else []
+        for take, snapshot in (*pairs, *((decoder.lend, each) for each in shared)):
             try:
-                decoder.restore(snapshot)
+                take(snapshot)
             except InputError as error:
                 self._forget(error)
         return decoder

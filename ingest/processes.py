@@ -18,6 +18,7 @@ from typing import Final
 from common.config import Listener, Settings
 from common.errors import ConfigError, NephriteError
 from common.process import WITH_PARENT
+from ingest.listeners.dispensing import DISPENSED, dispensable
 from ingest.listeners.steering import open_group
 from ingest.listeners.tcp import bind_stream
 
@@ -43,7 +44,7 @@ def settings_of_process(settings: Settings, number: int, collector: str) -> Sett
 
 @dataclass(slots=True)
 class _Child:
-    sockets: list[socket.socket]
+    sockets: list[socket.socket | None]
     process: subprocess.Popen[bytes] | None = None
     started_s: float = 0.0
     due_s: float = 0.0
@@ -59,10 +60,11 @@ class ProcessGroup:
         faults: list[str] = []
         for listener in listeners:
             try:
-                group = open_group(listener, processes) if listener.transport == "udp" else _open_streams(listener, processes)
+                group: Sequence[socket.socket | None] = _open(listener, processes)
             except ConfigError as error:
-                faults.extend(error.problems)
-                continue
+                if not dispensable(listener, error):
+                    faults.extend(error.problems)
+                group = [None] * processes
             for child, each in zip(self._children, group, strict=True):
                 child.sockets.append(each)
         if faults:
@@ -116,14 +118,15 @@ class ProcessGroup:
         """Let go of the sockets."""
         for child in self._children:
             for each in child.sockets:
-                each.close()
+                if each is not None:
+                    each.close()
 
     def _start(self, number: int, child: _Child, now_s: float) -> None:
-        fds = [each.fileno() for each in child.sockets]
+        fds = [DISPENSED if each is None else each.fileno() for each in child.sockets]
         child.started_s = now_s
         child.process = subprocess.Popen(
             [*self._command, "--process", str(number), "--inherit", ",".join(map(str, fds))],
-            pass_fds=fds,
+            pass_fds=[fd for fd in fds if fd != DISPENSED],
             stdin=subprocess.PIPE,
             env={**os.environ, WITH_PARENT: "1"},
             start_new_session=True,
@@ -135,7 +138,9 @@ def _close_input(process: subprocess.Popen[bytes]) -> None:
         process.stdin.close()
 
 
-def _open_streams(listener: Listener, processes: int) -> list[socket.socket]:
-    """One listening socket, which all processes accept from."""
+def _open(listener: Listener, processes: int) -> Sequence[socket.socket]:
+    """One socket for each process; of TCP and TLS it is the same, which all processes accept from."""
+    if listener.transport == "udp":
+        return open_group(listener, processes)
     first = bind_stream(listener)
     return [first, *(first.dup() for _ in range(processes - 1))]

@@ -21,6 +21,7 @@ from common.errors import NephriteError
 from common.metrics import Counters
 from ingest.batcher import Batcher, Identity
 from ingest.board import ExporterBoard, ExporterRow
+from ingest.choices import Choices
 from ingest.chunks import Chunk, ChunkQueue
 from ingest.dead_letters import DeadLetterStore
 from ingest.decoder import Datagram, Decoder
@@ -157,9 +158,14 @@ class IngestService:
             raise self._failure
 
     def reload(self, settings: Settings) -> list[str]:
-        """Bring location, exporter settings and allowed networks into force; names the changed settings that need a restart."""
+        """Bring location, exporter settings and allowed networks into force; names the changed settings that need a restart.
+
+        Raises ConfigError, and changes nothing then.
+        """
         old, new = self._settings.ingest, settings.ingest
-        rules = ExporterRules(new)
+        choices = Choices(new)
+        rules = ExporterRules(new, self._batcher.rules)
+        self._keeper.decoder.reconsider(choices)
         self._batcher.rules = rules
         self._receivers.replace_identify(identify_by(new, rules))
         kept = {name: getattr(new, name) for name in _RELOADABLE}

@@ -8,7 +8,7 @@ use or declaration (RFC 7011 section 8.4); what exceeds a bound pushes out the l
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -132,3 +132,20 @@ class TemplateStore:
             if item.id != unused:
                 self.by_id[item.id] = self.by_id.pop(item.id)
         return unused
+
+
+def plain_sets(
+    templates: dict[int, Template], payload: bytes, spans: Sequence[tuple[int, int, int]], received_ms: int
+) -> list[tuple[bytes, bytes, int]] | None:
+    """Fields, octets and records of each set if all are flows of fixed layout with their template in force: the common case."""
+    sets = []
+    for number, start, stop in spans:
+        template = templates.get(number)
+        if template is None or template.gaps or template.is_options:
+            return None
+        records = (stop - start) // template.size
+        if not records:
+            return None
+        template.used_ms = received_ms
+        sets.append((template.spec, payload[start : start + records * template.size], records))
+    return sets or None

@@ -12,6 +12,7 @@ from common.clock import Clock
 from common.config import Listener
 from common.errors import ConfigError
 from ingest.chunks import ChunkQueue
+from ingest.listeners.dispensing import DISPENSED
 from ingest.listeners.sources import Identify
 from ingest.listeners.tcp import StreamReceiver
 from ingest.listeners.udp import UdpReceiver
@@ -43,11 +44,12 @@ class Receivers:
     def open(self, inherited: Sequence[int] = ()) -> None:
         """Bind everything; raises ConfigError with every listener that failed, and leaves nothing open then.
 
-        `inherited` are descriptors of sockets that a parent process has bound, one per listener.
+        `inherited` are descriptors of sockets that a parent process has bound, one per listener, DISPENSED where it did without.
         """
-        sockets = [socket.socket(fileno=number) for number in inherited]
+        sockets = [None if number == DISPENSED else socket.socket(fileno=number) for number in inherited]
         for each in sockets:
-            each.setblocking(False)
+            if each is not None:
+                each.setblocking(False)
         pairs = list(zip(self._listeners, sockets, strict=True)) if sockets else []
         adopted = {kind: [each for listener, each in pairs if (listener.transport == "udp") is kind] for kind in (True, False)}
         faults: list[str] = []
@@ -91,12 +93,15 @@ class Receivers:
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """In the order of the settings; none before they are open."""
+        """Those that are open, in the order of the settings; none before."""
         if not self._opened:
             return ()
-        udp = iter(self._udp.addresses)
-        streams = iter(self._streams.addresses if self._streams else ())
-        return tuple(Endpoint(each.transport, *next(udp if each.transport == "udp" else streams)) for each in self._listeners)
+        pairs = list(zip(self._udp.opened, self._udp.addresses, strict=True))
+        if self._streams:
+            pairs += zip(self._streams.opened, self._streams.addresses, strict=True)
+        order = {id(listener): number for number, listener in enumerate(self._listeners)}
+        pairs.sort(key=lambda pair: order[id(pair[0])])
+        return tuple(Endpoint(listener.transport, *address) for listener, address in pairs)
 
     @property
     def received(self) -> int:

@@ -22,6 +22,7 @@ from common.clock import Clock
 from common.config import Listener
 from common.errors import ConfigError
 from ingest.chunks import Chunk, ChunkQueue
+from ingest.listeners.dispensing import dispensable
 from ingest.listeners.ipfix_stream import MessageSplitter
 from ingest.listeners.sources import Identify
 
@@ -75,22 +76,30 @@ class StreamReceiver:
         self.errors = 0
         self.endings: Counter[str] = Counter()
 
-    def open(self, inherited: Sequence[socket.socket] = ()) -> None:
+    def open(self, inherited: Sequence[socket.socket | None] = ()) -> None:
         """Bind all sockets and read all certificates; raises ConfigError with every listener that failed.
 
-        `inherited` are sockets that listen already, one per listener.
+        `inherited` are sockets that listen already, one per listener, None for a listener to do without.
         """
         faults: list[str] = []
         for number, listener in enumerate(self._listeners):
             try:
                 context = tls_context(listener) if listener.transport == "tls" else None
-                self._bound.append((listener, inherited[number] if inherited else bind_stream(listener), context))
+                bound = inherited[number] if inherited else bind_stream(listener)
+                if bound is not None:
+                    self._bound.append((listener, bound, context))
             except ConfigError as error:
-                faults.extend(error.problems)
+                if not dispensable(listener, error):
+                    faults.extend(error.problems)
         self.addresses = tuple(bound.getsockname()[:2] for _, bound, _ in self._bound)
         if faults:
             self.close()
             raise ConfigError(faults)
+
+    @property
+    def opened(self) -> list[Listener]:
+        """The listeners that are open, in the order of `addresses`."""
+        return [listener for listener, _, _ in self._bound]
 
     @property
     def alive(self) -> bool:

@@ -20,6 +20,7 @@ from common.config import Listener
 from common.errors import ConfigError
 from ingest.chunks import Chunk, ChunkQueue
 from ingest.listeners.bulk_receive import SLOTS, BulkReceiver, Taken, bulk_receiver
+from ingest.listeners.dispensing import dispensable
 from ingest.listeners.sources import Identify
 
 _IPV4_MAPPED: Final = bytes(10) + b"\xff\xff"
@@ -110,6 +111,7 @@ class UdpReceiver:
         self._selector = selectors.DefaultSelector()
         self._drops_seen: dict[socket.socket, int] = {}
         self._thread = threading.Thread(target=self._run, name="nephrite-receive", daemon=True)
+        self.opened: list[Listener] = []
         self.addresses: tuple[tuple[str, int], ...] = ()
         self.received = 0
         self._drops: Counter[bytes] = Counter()
@@ -120,20 +122,25 @@ class UdpReceiver:
         self.socket_drops = 0
         self.errors = 0
 
-    def open(self, inherited: Sequence[socket.socket] = ()) -> None:
+    def open(self, inherited: Sequence[socket.socket | None] = ()) -> None:
         """Bind all sockets, so that nothing is missed from here on; raises ConfigError with every listener that failed.
 
-        `inherited` are sockets that are bound already, one per listener.
+        `inherited` are sockets that are bound already, one per listener, None for a listener to do without.
         """
         faults: list[str] = []
         for number, listener in enumerate(self._listeners):
             try:
                 udp = inherited[number] if inherited else open_socket(listener)
             except ConfigError as error:
+                if dispensable(listener, error):
+                    continue
                 faults.extend(error.problems)
+                continue
+            if udp is None:
                 continue
             self._selector.register(udp, selectors.EVENT_READ)
             self._drops_seen[udp] = 0
+            self.opened.append(listener)
         self.addresses = tuple(udp.getsockname()[:2] for udp in self._drops_seen)
         if faults:
             self.close()

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from common.addresses import pack_address
 from common.config import ExporterSettings, Ingest
 from flowpb.schema import INGEST_SCHEMA, Direction, SamplingSource
+from ingest.egress_metering import INTERFACES, EgressMetering
 from ingest.exporter_rules import ExporterRules
 from ingest.listeners.sources import Network, admit_networks
 from tests.ingest.plain_flows import ipv4, make_flows
@@ -87,3 +88,44 @@ def test_allowed_networks() -> None:
     assert not admit(pack_address("2001:db9::1"))
     assert pack_address("8.8.8.8") in Network("0.0.0.0/0")
     assert pack_address("::1") not in Network("0.0.0.0/0")
+
+
+IN, OUT, UNSAID = (int(each) for each in Direction)
+
+
+def both_interfaces(accounting: str, *parts: tuple[list[int], list[int]]) -> list[list[int]]:
+    """Directions after the rules, of batches of (direction, output interface)."""
+    entry = ExporterSettings(networks=("10.0.0.0",), interface_accounting=accounting)
+    under_test = rules(entry)
+    found = []
+    for directions, interfaces in parts:
+        columns = {"direction": pa.array(directions, pa.uint8()), "out_if": pa.array(interfaces, pa.uint32())}
+        found.append(under_test.apply(flows_of(2, **columns)).column("direction").to_pylist())
+        under_test = ExporterRules(Ingest(exporter_settings=(entry,)), under_test)
+    return found
+
+
+def test_flows_that_count_at_both_interfaces_have_no_direction() -> None:
+    directions, interfaces = [IN, IN, OUT, OUT, UNSAID, IN], [3] * 6
+    assert both_interfaces("both_sides", (directions, interfaces)) == [[UNSAID, IN, OUT, OUT, UNSAID, IN]]
+    assert both_interfaces("plain", (directions, interfaces)) == [directions]
+
+
+def test_interfaces_that_meter_egress_need_no_second_count() -> None:
+    first = ([IN, OUT, IN, OUT, OUT, OUT], [3, 4, 4, 3, 5, 3])
+    later = ([IN] * 6, [3, 3, 5, 3, 4, 3])
+    assert both_interfaces("auto", first, later, later) == [
+        [UNSAID, OUT, UNSAID, OUT, OUT, OUT],
+        [UNSAID, IN, IN, IN, UNSAID, IN],
+        [UNSAID, IN, IN, IN, UNSAID, IN],
+    ]
+
+
+def test_egress_metering_is_remembered_in_bounded_number() -> None:
+    metering = EgressMetering()
+    exporters = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1, np.int32)), pa.array([ipv4(1)], pa.binary(16)))
+    egress, ingress = np.ones(INTERFACES + 1, bool), np.zeros(1, bool)
+    many = pa.DictionaryArray.from_arrays(pa.array(np.zeros(INTERFACES + 1, np.int32)), exporters.dictionary)
+    metering.metered(many, np.arange(INTERFACES + 1, dtype=np.uint32), egress)
+    known = [metering.metered(exporters, np.array([number], np.uint32), ingress)[0] for number in (0, INTERFACES)]
+    assert known == [False, True]

@@ -1,5 +1,6 @@
 """Shared templates: a collector that starts cold decodes at once; own templates go first; failures cost nothing else."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,34 @@ def test_a_shared_template_is_refused_when_it_does_not_fit_or_is_older_than_the_
     decoder = waiting_decoder(v9_flows(5))
     assert decoder.fill(late.snapshot()) == 0
     assert decoder.is_waiting
+
+
+def cold_decoder(lent: bytes, *datagrams: bytes) -> Decoder:
+    decoder = Decoder(Ingest(), 1, Counters())
+    decoder.lend(lent)
+    decoder.feed_many([Datagram(ipv4(1), 1_700_000_000_000, each) for each in datagrams])
+    return decoder
+
+
+def test_a_cold_collector_takes_what_fits_and_is_not_older_than_the_boot() -> None:
+    decoder = cold_decoder(snapshot_of(1), v9_flows(5), v9_flows(2, 2))
+    assert (flows_in(decoder), decoder.is_waiting) == (7, False)
+    misfit = cold_decoder(snapshot_of(1), v9_flows(5)[:-8])
+    assert (flows_in(misfit), misfit.is_waiting, misfit.templates()) == (0, True, [])
+    late = Decoder(Ingest(), 4, Counters())
+    late.feed(Datagram(ipv4(1), 1_600_000_000_000, v9_template()))
+    outdated = cold_decoder(late.snapshot(), v9_flows(5))
+    assert (flows_in(outdated), outdated.is_waiting) == (0, True)
+    outdated.feed(Datagram(ipv4(1), 1_700_000_000_000, v9_template()))
+    assert flows_in(outdated) == 5
+
+
+def test_a_cold_collector_takes_samplers_with_the_template() -> None:
+    tree = json.loads(snapshot_of(1))
+    tree["exporters"][0]["domains"][0]["default"] = [50.0, 1]
+    decoder = cold_decoder(json.dumps(tree).encode(), v9_flows(1))
+    (flows,) = decoder.drain().values()
+    assert flows.column("sampling_interval").to_pylist() == [50.0]
 
 
 def test_own_templates_stay() -> None:

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from common.addresses import pack_address
-from common.config import ExporterSettings, Ingest
+from common.config import ExporterSettings, Ingest, Settings
 from common.errors import ConfigError, UsageError
 from common.exposition import expose
 from common.metrics import METRICS, Counters
@@ -147,6 +147,26 @@ def test_every_metric_of_the_table_can_be_exposed() -> None:
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     assert {sample.name for sample in samples} == {metric.name for metric in METRICS}
     assert {sample.value for sample in samples} == {3.0, 4.0}
+
+
+def test_reload_reaches_the_decoder_and_refuses_what_it_cannot_use(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    producer, entries = memory()
+
+    def keep(name: str) -> Settings:
+        entry = ExporterSettings(networks=("127.0.0.1",), keep_elements=(name,))
+        return settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"exporter_settings": (entry,)})})
+
+    with running(settings, producer) as service:
+        with pytest.raises(ConfigError, match="no element is called 'noSuch'"):
+            service.reload(keep("noSuch"))
+        send(service.addresses[0], [v5(1)])
+        until(lambda: entries.flows() == 1)
+        service.reload(keep("destinationIPv4Address"))
+        send(service.addresses[0], [v5(1, 1)])
+        until(lambda: entries.flows() == 2)
+    kept = ["extras" in columns.schema.names for header, columns in entries.all() if header.flow_count]
+    assert kept == [False, True]
 
 
 def test_reload_brings_rules_into_force_and_names_what_must_wait(tmp_path: Path) -> None:
