@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 from columns.snapshot import open_snapshot
 from common.clock import Clock, wall_clock
-from common.errors import ConfigError, NephriteError, StoreError
+from common.errors import ConfigError, InputError, NephriteError, StoreError
 from inventory.compile import Content, compile_content
 from inventory.labels import NO_LABELS, Labels, read_labels
 from inventory.maxmind import NO_COUNTRIES, NO_SYSTEMS, Located, System, read_countries, read_systems
@@ -23,6 +23,10 @@ from inventory.sides import SidePatterns
 
 _MOST_PROBLEMS: Final = 20
 T = TypeVar("T")
+
+
+class _NoNodesError(InputError):
+    """A network does not vanish, but credentials do: services answer who may see nothing with an empty list."""
 
 
 class NodeSource(Protocol):
@@ -112,6 +116,8 @@ class Gatherer:
         state = self.states[name]
         try:
             gathered = source.gather()
+            if state.nodes and not gathered.nodes:
+                raise _NoNodesError(f"{name}: answer has no nodes, the last one had {len(state.nodes)}: it stays")
         except NephriteError as error:
             state.failed, state.failures, state.problems = True, state.failures + 1, tuple(str(error).splitlines())
             return

@@ -37,7 +37,7 @@ class HttpAccess:
     verify: bool | str = True
 
     def get(self, url: str, parameters: Mapping[str, str | int] | None = None) -> Json:
-        """The JSON value at a URL; raises SourceError."""
+        """The JSON value at a URL, None for an answer without content (status 204); raises SourceError."""
         try:
             return self._fetch(url, parameters or {})
         except requests.RequestException as error:
@@ -49,6 +49,8 @@ class HttpAccess:
         with requests.get(
             url, params=parameters, headers=wanted, auth=auth, timeout=self.timeout_s, stream=True, verify=self.verify
         ) as response:
+            if response.status_code == requests.codes.no_content:
+                return None
             if response.status_code != requests.codes.ok:
                 raise SourceError(f"{url}: HTTP status {response.status_code}")
             body, deadline = bytearray(), time.monotonic() + self.total_s
@@ -64,6 +66,6 @@ class HttpAccess:
 def _parsed(url: str, body: bytes) -> Json:
     try:
         value: Json = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SourceError(f"{url}: answer is no JSON: {error}") from error
     return value

@@ -48,9 +48,10 @@ def json_server() -> Iterator[JsonServer]:
             if callable(answer):
                 answer = answer(dict(self.headers))
             status = answer if isinstance(answer, int) else 200
-            body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+            body = answer if isinstance(answer, bytes) else json.dumps(answer).encode() if status != 204 else b""
             self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
+            if status != 204:
+                self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 

@@ -36,7 +36,7 @@ def _opennms(server: JsonServer) -> None:
             ]
         },
         f"{rest}/4/ipinterfaces{_PAGE}": {"ipInterface": [{"ipAddress": "10.0.0.4"}]},
-        f"{rest}/4/snmpinterfaces{_PAGE}": None,
+        f"{rest}/4/snmpinterfaces{_PAGE}": 204,
     }  # fmt: skip
 
 
@@ -73,6 +73,7 @@ def test_opennms_in_pages(json_server: JsonServer) -> None:
     ("answer", "message"),
     [
         (500, "HTTP status 500"),
+        (302, "HTTP status 302"),
         (b"<html>", "answer is no JSON"),
         ({"other": []}, "answer has no list 'node'"),
         ([], "answer has no list 'node'"),
