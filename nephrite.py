@@ -7,13 +7,16 @@ import sys
 from collections.abc import Mapping
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
 from common.errors import InputError, NephriteError
 from common.options import ConfigFile, DataDir, settings_of
+
+if TYPE_CHECKING:
+    from stores.parquet.manifest import Manifest
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "up": ("pipelines.commands", "Run everything on this machine: ingest and pipeline on the embedded default."),
@@ -102,17 +105,27 @@ def replay(
     log = MemoryLog(settings.bus.lanes)
     producer, octets, flows = MemoryProducer(log), 0, 0
     with open_embedded(settings, MemorySource(log)) as embedded:
+        late = -_late_flows(embedded.manifest)
         for batch in chain(begun, batches):
             producer.send(batch.lane, batch.value)
             octets += len(batch.value)
             if octets >= _ROUND_BYTES:
                 octets, flows = 0, flows + embedded.driver.drain()
         flows += embedded.driver.drain()
+        late += _late_flows(embedded.manifest)
     datagrams = run.counters.sum("ingest_datagrams_total")
     typer.echo(f"{capture}: {datagrams:,} datagrams, {flows:,} new flows; ask with --data-dir {folder}", err=True)
+    if late:
+        typer.echo(
+            f"  {late:,} flows were too late for the aggregates, which end later already; they are in the raw flows", err=True
+        )
     for name, count in run.counters.as_map().items():
         if name.startswith("ingest_problems_total"):
             typer.echo(f"  {name}: {count:,}", err=True)
+
+
+def _late_flows(manifest: "Manifest") -> int:
+    return manifest.load().counters.get('pipeline_flows_judged_total{reason="late"}', 0)
 
 
 def _digest(path: Path) -> str:
