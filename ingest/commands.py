@@ -4,7 +4,7 @@ import gc
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from threading import Event
 from types import FrameType
@@ -20,6 +20,7 @@ from common.metrics import Counters
 from common.options import ConfigFile, DataDir, listener_of, settings_of
 from common.process import stop_event
 from ingest.bus_commands import bus_app
+from ingest.captures import ingest_captures
 from ingest.dead_letter_commands import dead_letters_app
 from ingest.decoding import Shown, Wish, decode_captures
 from ingest.listeners.pcap import captures_of
@@ -44,6 +45,9 @@ def app_commands(app: typer.Typer) -> None:
 
 
 def ingest(
+    captures: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE_OR_FOLDER]...", help="Captures to put on the bus, instead of listening.")
+    ] = None,
     config: ConfigFile = None,
     data_dir: DataDir = None,
     listen: Annotated[list[str] | None, typer.Option(metavar="HOST:PORT", help="Listen here instead of as configured.")] = None,
@@ -53,7 +57,10 @@ def ingest(
     process: Annotated[int | None, typer.Option(hidden=True)] = None,
     inherit: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
-    """Receive NetFlow, IPFIX and sFlow, decode it, and put batches on the bus. SIGHUP reads the configuration again."""
+    """Receive NetFlow, IPFIX and sFlow, decode it, and put batches on the bus. SIGHUP reads the configuration again.
+
+    With captures (pcap or pcapng, or folders of them) those are put on the bus, and that is all.
+    """
 
     def read() -> Settings:
         settings = _listening_on(settings_of(config, data_dir), listen or [])
@@ -61,6 +68,11 @@ def ingest(
 
     settings = read()
     set_up_logs(settings.logs.form, settings.logs.level)
+    if captures:
+        if listen or tap or where:
+            raise UsageError("captures are read in place of listening: --listen, --tap and --where do not go with them")
+        _put_captures(captures, settings)
+        return
     check_processes(settings)
     stopped, reload = stop_event(), _reload_event()
     if settings.ingest.processes > 1 and process is None:
@@ -91,6 +103,13 @@ def ingest(
         service.stop()
         if not stopped.is_set():
             raise NephriteError("ingest ended by itself: one of its threads failed, see above")
+
+
+def _put_captures(places: list[Path], settings: Settings) -> None:
+    paths = [path for place in places for path in captures_of(place)]
+    with closing(open_producer(settings.bus, Path(settings.data_dir), Counters())) as producer:
+        for line in ingest_captures(paths, settings, collector_name(settings.ingest), producer):
+            typer.echo(line, err=True)
 
 
 def _serve_in_processes(settings: Settings, stopped: Event, reload: Event) -> None:

@@ -185,11 +185,12 @@ def _closing_lines(captures: Sequence[Capture], counters: Counters) -> Iterator[
             yield f"warning: {capture.damage}"
     yield (
         f"{counters.sum('ingest_datagrams_total')} datagrams, {counters.sum('ingest_flows_total')} flows, "
-        f"{counters.sum('ingest_option_records_total')} option records; problems: {_problems(counters)}"
+        f"{counters.sum('ingest_option_records_total')} option records; problems: {name_problems(counters)}"
     )
 
 
-def _problems(counters: Counters) -> str:
+def name_problems(counters: Counters) -> str:
+    """What could not be decoded, by reason, in words."""
     totals = sorted(counters.totals.items())
     reasons = {dict(labels)["reason"]: total for (name, labels), total in totals if name == "ingest_problems_total"}
     return ", ".join(f"{reason} {total}" for reason, total in reasons.items()) or "none"
