@@ -11,6 +11,7 @@ so a crash in between sends it twice, which readers notice by its identity (coll
 lane is ever handed over before something older: that would make readers drop the older one as a repeat.
 """
 
+import logging
 import threading
 import time
 from collections import deque
@@ -24,7 +25,10 @@ from bus.segments import Released
 from bus.spool import DEFAULT_LIMITS, SpoolLimits, SpoolProducer
 from bus.spool_source import SpoolSource
 from common.errors import BatchTooLargeError, BusError, OffsetGoneError
+from common.logs import Limited
 from common.metrics import Counters
+
+log = logging.getLogger(__name__)
 
 _CHUNK_BYTES: Final = 1 << 20
 """Handed over at once, while `send` waits: some milliseconds."""
@@ -106,6 +110,8 @@ class SpoolingProducer:
         self._counters = Counters() if counters is None else counters
         self._bound_s = bound_s
         self._threaded = threaded
+        self._place = path
+        self._told = Limited(log, period_s=60.0)
         self._spool = SpoolProducer(path, lanes, limits, self._counters)
         self._source = SpoolSource(path, lanes, self._counters)
         released = Released(path)
@@ -284,8 +290,9 @@ class SpoolingProducer:
         if self._kafka is None:
             try:
                 kafka = self._connect()
-            except BusError:
+            except BusError as error:
                 self._counters.add("bus_connect_failures_total")
+                self._told.warning("connect", f"{error}; batches go to {self._place} until it can be reached")
                 return _RETRY_S
             with self._lock:
                 self._kafka, self._proven = kafka, True

@@ -245,11 +245,18 @@ def load_settings(path: Path | None, environment: Mapping[str, str] = os.environ
     where = "configuration" if path is None else str(path)
     for name, value in sorted(environment.items()):
         if name.startswith(_PREFIX) and "__" in name:
-            _put(tree, name.removeprefix(_PREFIX).lower().split("__"), yaml.safe_load(value))
+            _put(tree, name.removeprefix(_PREFIX).lower().split("__"), _value(name, value))
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
         raise ConfigError([f"{where}: {_describe(fault)}" for fault in error.errors()]) from error
+
+
+def _value(name: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError([f"environment: {name}: not YAML: {' '.join(str(error).split())}"]) from error
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ def settings_of(config: Path | None, data_dir: Path | None) -> Settings:
 def listener_of(text: str) -> Listener:
     """HOST:PORT, [IPv6]:PORT or PORT; raises UsageError."""
     host, _, port = text.rpartition(":")
-    if not port.isdigit() or int(port) > 65_535:
+    closed = host.startswith("[") == host.endswith("]")
+    if not port.isdigit() or int(port) > 65_535 or not closed:
         raise UsageError(f"--listen {text}: expected HOST:PORT, [IPv6]:PORT or PORT")
     return Listener(host=host.strip("[]") or "0.0.0.0", port=int(port))

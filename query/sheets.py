@@ -35,6 +35,9 @@ _VERSIONS: Final = {
 }
 _NO_KEY: Final[Key] = (None,) * 5
 
+_BOTH_ENDS: Final = "a flow counts at both of its hosts, so their total is twice the traffic"
+_ONE_SIDE: Final = "an exporter that meters both directions is shown by its ingress side, so that nothing counts twice"
+
 
 def top_sheet(answer: Top, items: Items, filters: Filters, plan: Plan) -> Sheet:
     """Items, Other and, for people, the total; rows add up to multiplicity x total."""
@@ -60,7 +63,7 @@ def top_sheet(answer: Top, items: Items, filters: Filters, plan: Plan) -> Sheet:
         "total": _named(answer.total),
         "accuracy": {"error": max(errors, default=0), "floor": answer.floor},
     }
-    notes = [*([plan.note] if plan.note else []), *_accuracy(answer)]
+    notes = [*([plan.note] if plan.note else []), *_accuracy(answer), *([_BOTH_ENDS] if answer.multiplicity > 1 else [])]
     columns = ["rank", "aggregation_type", *KEYS[items], *MEASURES, "error"]
     return Sheet(rows, columns, table, about, _caption(f"Top {items.value}", answer.provenance, filters), notes)
 
@@ -143,7 +146,8 @@ def exporters_sheet(answer: Exporters, plan: Plan) -> Sheet:
         Shown("Last seen", [show_time(row.last_ms) for row in answer.rows]),
     ]
     columns = ["exporter", "location", "protocols", "interfaces", *MEASURES, "first_ms", "last_ms"]
-    notes = [plan.note] if plan.note else []
+    both = any(row.measures.flows_ingress and row.measures.flows_egress for row in answer.rows)
+    notes = [*([plan.note] if plan.note else []), *([_ONE_SIDE] if both else [])]
     about = _about(answer.provenance, Filters())
     return Sheet(rows, columns, table, about, _caption("Exporters", answer.provenance, Filters()), notes)
 

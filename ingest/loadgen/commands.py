@@ -34,6 +34,8 @@ _FLUSH_S: Final = 60.0
 _AHEAD_MS: Final = 1_500
 _NOTED: Final = 64
 
+_YEAR_10000_MS: Final = 253_402_300_800_000
+
 
 def app_commands(app: typer.Typer) -> None:
     """Registers `generate` and `resend`."""
@@ -118,7 +120,7 @@ def _start(text: str, scenario: Scenario, pace: Speed, capture: bool) -> int:
 
 
 def _moment(text: str) -> int:
-    if text.isdigit():
+    if text.isdigit() and int(text) < _YEAR_10000_MS:
         return int(text)
     try:
         moment = datetime.fromisoformat(text)
