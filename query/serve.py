@@ -26,9 +26,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from columns.classify import NOTHING_KNOWN
+from columns.inventory import process_inventory
 from columns.rules import rest
-from columns.rules.shelf import Shelf, open_shelf
-from common.config import Query, Settings
+from columns.rules.shelf import open_shelf
+from common.config import Enrichment, Query, Settings
 from common.errors import ConfigError, StoreError
 
 CLASSIFICATIONS: Final = "/rest/classifications"
@@ -60,7 +62,7 @@ def serving(settings: Settings) -> Iterator[int]:
 
 def build_app(settings: Settings) -> Starlette:
     """The application; raises ConfigError for rules or a token that cannot be used."""
-    rules = _Rules(_shelf(settings.enrichment.rules))
+    rules = _Rules(_classifications(settings.enrichment))
     routes = [
         Route(_OPEN, _health),
         *(Route(path, rules.answer, methods=_METHODS) for path in (CLASSIFICATIONS, f"{CLASSIFICATIONS}/{{rest:path}}")),
@@ -73,17 +75,17 @@ def build_app(settings: Settings) -> Starlette:
 class _Rules:
     """The resource of rules, or none where the settings name no book that can be edited."""
 
-    shelf: Shelf | None
+    classifications: rest.Classifications | None
 
     async def answer(self, request: Request) -> Response:
-        if self.shelf is None:
+        if self.classifications is None:
             return _refusal(503, "enrichment.rules", "rules can be edited when enrichment.rules names a YAML file")
         body = await _body(request)
         if body is None:
             return _refusal(413, "body", f"more than {_LARGEST_BODY} octets")
         path = str(request.scope["path"]).removeprefix(CLASSIFICATIONS)
         asked = rest.Request(request.method, path, dict(request.query_params), dict(request.headers), body)
-        return await run_in_threadpool(_ask, rest.Classifications(self.shelf, CLASSIFICATIONS), asked)
+        return await run_in_threadpool(_ask, self.classifications, asked)
 
 
 def _ask(rules: rest.Classifications, asked: rest.Request) -> Response:
@@ -94,9 +96,12 @@ def _ask(rules: rest.Classifications, asked: rest.Request) -> Response:
     return Response(answer.body, answer.status, dict(answer.headers))
 
 
-def _shelf(rules: str) -> Shelf | None:
-    path = Path(rules)
-    return open_shelf(path) if path.suffix.lower() in (".yaml", ".yml") else None
+def _classifications(settings: Enrichment) -> rest.Classifications | None:
+    path = Path(settings.rules)
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        return None
+    exporters = process_inventory(settings.inventory).current if settings.inventory else lambda: NOTHING_KNOWN
+    return rest.Classifications(open_shelf(path), CLASSIFICATIONS, exporters)
 
 
 async def _health(_request: Request) -> Response:

@@ -11,12 +11,13 @@ command that runs them.
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
+from columns.classify import Exporters
 from columns.rules.explain import Match, OneFlow, matches, parse_end
 from columns.rules.exporters import Exporter
 from columns.rules.model import RuleBook
@@ -99,6 +100,15 @@ def run_cases(book: RuleBook, cases: Sequence[Case]) -> list[Outcome]:
     """What the rules say to each case, in order."""
     ranked = tuple(book.ranked())
     return [Outcome(case, next(matches(ranked, flow_of(case.flow)), None)) for case in cases]
+
+
+def known_flow(text: FlowText, exporters: Exporters) -> OneFlow:
+    """The flow that the text means; what is known of its exporter holds where the text says no more than address and location."""
+    said = (text.nodeId, text.nodeLabel, text.foreignSource, text.foreignId, *text.categories)
+    flow = flow_of(text)
+    if text.exporterAddress is None or any(each is not None for each in said):
+        return flow
+    return replace(flow, exporter=exporters.describe(pack_address(text.exporterAddress), text.location))
 
 
 def flow_of(text: FlowText) -> OneFlow:

@@ -4,7 +4,7 @@ In: a request (method, path below the prefix, query, headers, body). Out: status
 serves HTTP hands requests over. Refusals are JSON {context, key, message} with status 400; an import that fails names every line.
 
     GET    /                ?groupFilter= query= limit= offset=     rules of enabled groups, 204 if there are none
-    POST   /                a rule; 201 with its Location           DELETE /?groupId=    all rules of a group
+    POST   /                a rule; 201 with its Location, or CSV   DELETE /?groupId=    all rules of a group
     GET, PUT, DELETE /{id}                                          POST /classify       {classification}, 204 for none
     GET, POST /groups       GET, PUT, DELETE /groups/{id}           POST /groups/{id}    CSV in place of its rules
     GET    /groups/{id}     as CSV with Accept: text/comma-separated-values or ?format=csv
@@ -19,8 +19,9 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from columns.classify import NOTHING_KNOWN, Exporters
 from columns.registries import protocol_numbers
-from columns.rules.cases import FlowText, flow_of
+from columns.rules.cases import FlowText, known_flow
 from columns.rules.explain import matches
 from columns.rules.shapes import GroupBody, RuleBody, fault_json, group_json, rule_json
 from columns.rules.shelf import ReadOnlyError, Shelf, UnknownRuleError
@@ -67,6 +68,7 @@ class Classifications:
 
     shelf: Shelf
     prefix: str = "/rest/classifications"
+    exporters: Callable[[], Exporters] = lambda: NOTHING_KNOWN
 
     def handle(self, request: Request) -> Response:
         """The answer to a request; never raises for anything in it."""
@@ -95,12 +97,17 @@ class Classifications:
         return _page([rule_json(group, rule) for group, rule in found], request)
 
     def _add_rule(self, request: Request) -> Response:
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() == CSV:
+            return self._import_rules(request, self._first_group())
         body = _parsed(RuleBody, request.body)
-        own = [group.number for group in self.shelf.book.groups if not group.predefined]
-        if body.group is None and not own:
-            raise _BadRequestError("group", "there is no group to put the rule into")
-        rule = self.shelf.add(own[0] if body.group is None else body.group.id, body.text())
+        rule = self.shelf.add(self._first_group() if body.group is None else body.group.id, body.text())
         return Response(201, headers={"Location": f"{self.prefix}/{rule.number}"})
+
+    def _first_group(self) -> int:
+        own = [group.number for group in self.shelf.book.groups if not group.predefined]
+        if not own:
+            raise _BadRequestError("group", "there is no group to put rules into")
+        return own[0]
 
     def _remove_rules(self, request: Request) -> Response:
         self.shelf.import_csv(_whole("groupId", request.query.get("groupId", "")), "")
@@ -119,7 +126,7 @@ class Classifications:
         return Response(204)
 
     def _classify(self, request: Request) -> Response:
-        flow = flow_of(_parsed(FlowText, request.body))
+        flow = known_flow(_parsed(FlowText, request.body), self.exporters())
         first = next(matches(tuple(self.shelf.book.ranked()), flow), None)
         return Response(204) if first is None else _answer({"classification": first.rule.name})
 

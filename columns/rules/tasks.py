@@ -4,7 +4,6 @@ In: paths and texts from the command line. Out: rows on the terminal. Refuses to
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +13,7 @@ from pydantic import ValidationError
 
 from columns.classify import NOTHING_KNOWN, Exporters, compile_book
 from columns.inventory import Inventory
-from columns.rules.cases import FlowText, Outcome, flow_of, read_cases, run_cases
+from columns.rules.cases import FlowText, Outcome, known_flow, read_cases, run_cases
 from columns.rules.dry_run import dry_run
 from columns.rules.explain import OneFlow, checks, matches
 from columns.rules.files import read_book, read_text, write_whole
@@ -23,7 +22,6 @@ from columns.rules.predefined import default_book
 from columns.rules.shadow import shadowed
 from columns.rules.text import read_rules, write_rules
 from columns.snapshot import open_snapshot
-from common.addresses import pack_address
 from common.errors import InputError, UsageError
 from common.rows import RowFormat, Value, render_rows
 
@@ -63,9 +61,7 @@ def export_csv(book: RuleBook, group: str) -> None:
 
 def explain_flow(book: RuleBook, exporters: Exporters, text: FlowText, why_not: str, form: RowFormat) -> None:
     """Print which rules fit a flow and why, or why those of one name do not."""
-    flow = flow_of(text)
-    if text.exporterAddress is not None and not text.categories:
-        flow = replace(flow, exporter=exporters.describe(pack_address(text.exporterAddress), text.location))
+    flow = known_flow(text, exporters)
     ranked = tuple(book.ranked())
     rows = _why_not(ranked, flow, why_not) if why_not else _fitting(ranked, flow)
     typer.echo(render_rows(("application", "group", "line", "verdict", "because"), rows, form), nl=False)

@@ -12,8 +12,11 @@ from typing import NamedTuple
 import pytest
 from typer.testing import CliRunner
 
+from columns.rules.rest import CSV
 from common.config import Settings, load_settings
 from common.errors import ConfigError
+from inventory.compile import Content, compile_content
+from inventory.model import Node
 from nephrite import app
 from query import serve
 from query.serve import serving
@@ -96,6 +99,25 @@ def test_csv_in_and_out(port: int) -> None:
     assert exported.headers["content-type"] == "text/comma-separated-values"
     assert exported.body.decode().splitlines()[1:] == ["b;tcp;;;;80;;true"]
     assert json.loads(ask(port, "GET", group).body)["ruleCount"] == 1
+
+
+def test_csv_without_a_group_goes_into_the_first(port: int) -> None:
+    kind = {"Content-Type": f"{CSV}; charset=utf-8"}
+    assert ask(port, "POST", f"{RULES}?hasHeader=false", b"b;tcp;;;;80;;true\n", **kind).status == 204
+    assert ask(port, "GET", f"{RULES}/groups/{user_group(port)}?format=csv").body.decode().splitlines()[1:] == ["b;tcp;;;;80;;true"]
+
+
+def test_the_inventory_knows_the_exporter(tmp_path: Path) -> None:
+    node = Node(label="core", addresses=("10.0.0.9",), categories=("Routers",))
+    compile_content(Content([node])).write(tmp_path / "inventory.arrow", 1)
+    settings = settings_in(tmp_path)
+    enrichment = settings.enrichment.model_copy(update={"inventory": str(tmp_path / "inventory.arrow")})
+    flow = {"protocol": "tcp", "dstAddress": "10.0.0.2", "dstPort": 443, "exporterAddress": "10.0.0.9"}
+    with serving(settings.model_copy(update={"enrichment": enrichment})) as port:
+        ask(port, "POST", f"{RULES}?hasHeader=false", b"ours;tcp;;;;443;catincRouters;\n", **{"Content-Type": CSV})
+        known = ask(port, "POST", f"{RULES}/classify", json.dumps(flow).encode())
+        other = ask(port, "POST", f"{RULES}/classify", json.dumps({**flow, "categories": ["Switches"]}).encode())
+    assert [json.loads(answer.body)["classification"] for answer in (known, other)] == ["ours", "https"]
 
 
 def test_the_predefined_group_is_read_only(port: int) -> None:
