@@ -20,7 +20,7 @@ _ADDRESSES: Final = ("10.0.0.0", "10.0.0.1", "10.0.0.0/31", "10.0.0.1-255.255.25
 _WORLD: Final = [
     PlainFlow(protocol, source, source_port, destination, destination_port, "10.9.9.9")
     for protocol, source, source_port, destination, destination_port in itertools.product(
-        [None, 6, 17], *([None, "0.0.0.0", "10.0.0.0", "10.0.0.1", "::1"], [None, 0, 1, 2]) * 2
+        [None, 6, 17], *([None, "0.0.0.0", "10.0.0.0", "10.0.0.1", "10.0.0.2", "::1"], [None, 0, 1, 2]) * 2
     )
 ]
 _RULE: Final = st.builds(
