@@ -117,7 +117,7 @@ def replay(
     typer.echo(f"{capture}: {datagrams:,} datagrams, {flows:,} new flows; ask with --data-dir {folder}", err=True)
     if late:
         typer.echo(
-            f"  {late:,} flows were too late for the aggregates, which end later already; they are in the raw flows", err=True
+            f"  {late:,} flows were too late for the aggregates of this data set; raw flows have them", err=True
         )
     for name, count in run.counters.as_map().items():
         if name.startswith("ingest_problems_total"):

@@ -16,6 +16,6 @@ def test_an_older_capture_in_the_same_data_set(tmp_path: Path) -> None:
     }
     assert "late" not in done["new"].err
     raw = flows(tmp_path / "replay" / "both")
-    old = sum(flow["end_ms"] < 1_772_362_800_000 for flow in raw)
-    assert 0 < old < len(raw)
-    assert f"{old:,} flows were too late" in done["old"].err
+    late = sum(flow["end_ms"] < 1_772_362_800_000 for flow in raw)
+    assert 0 < late < len(raw)
+    assert f"{late:,} flows were too late" in old.err
