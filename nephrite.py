@@ -116,9 +116,7 @@ def replay(
     datagrams = run.counters.sum("ingest_datagrams_total")
     typer.echo(f"{capture}: {datagrams:,} datagrams, {flows:,} new flows; ask with --data-dir {folder}", err=True)
     if late:
-        typer.echo(
-            f"  {late:,} flows were too late for the aggregates of this data set; raw flows have them", err=True
-        )
+        typer.echo(f"  {late:,} flows were too late for the aggregates of this data set; raw flows have them", err=True)
     for name, count in run.counters.as_map().items():
         if name.startswith("ingest_problems_total"):
             typer.echo(f"  {name}: {count:,}", err=True)
