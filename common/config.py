@@ -140,7 +140,7 @@ class Ingest(_Section):
     share_templates: str = Field(
         "", description="Templates of all collectors: a folder, or kafka: for a topic beside the bus's; empty shares nothing."
     )
-    watch_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz, /readyz and /exporters.")
+    watch_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz, /readyz, /exporters and /names.")
     watch_port: int | None = Field(None, ge=0, le=65535, description="Their port; 0 takes a free one, null serves none of them.")
     dead_letters_bytes: int = Field(64 << 20, ge=0, description="Undecodable datagrams kept in data_dir, in octets; 0 keeps none.")
 
