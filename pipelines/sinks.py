@@ -18,6 +18,7 @@ from kafka.errors import KafkaError
 
 from columns.documents import ids_of, to_json
 from common.errors import StoreError
+from stores.parquet.layout import sync
 
 
 def rows_of(stream: bytes) -> pa.Table:
@@ -42,13 +43,19 @@ class WriteFiles(beam.DoFn):
         self._lines.extend(_keyed(rows_of(stream)))
 
     def finish_bundle(self) -> None:
-        """Writes them."""
+        """Writes them through to the disk, since the runner's next checkpoint counts on them; raises StoreError."""
         if not self._lines:
             return
-        name = Path(self._folder, f"{uuid.uuid4().hex}.ndjson")
+        folder = Path(self._folder)
+        name = folder / f"{uuid.uuid4().hex}.ndjson"
         unfinished = name.with_suffix(".tmp")
-        unfinished.write_bytes(b"\n".join(self._lines) + b"\n")
-        unfinished.replace(name)
+        try:
+            unfinished.write_bytes(b"\n".join(self._lines) + b"\n")
+            sync(unfinished)
+            unfinished.replace(name)
+            sync(folder)
+        except OSError as error:
+            raise StoreError(f"{folder}: documents were not taken: {error.strerror or error}") from error
 
 
 _PRODUCERS: dict[str, KafkaProducer] = {}

@@ -13,7 +13,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 from columns.lane import Limits, absorb, emit
-from columns.marks import mark_times
+from columns.marks import MARKS, due
 from transforms.keys import unpack_key
 
 LOG_BYTES: Final = 4 << 20
@@ -45,15 +45,14 @@ def step(
     lane: int, window_start_ms: int, carried: CarriedWindow, parts: tuple[bytes, ...], frontier_ms: int, limits: Limits
 ) -> Stepped:
     """Adds `parts` to a window and fires the marks that `frontier_ms` has reached; several at once write once, as the last."""
-    marks = mark_times(window_start_ms)
-    reached = sum(1 for time in marks if time <= frontier_ms)
+    reached = due(window_start_ms, 1, frontier_ms)
     log = (*carried.parts, *parts)
     if reached <= carried.next_mark and sum(map(len, log)) < LOG_BYTES:
         return Stepped(lane, window_start_ms, appended=parts)
     base = absorb(carried.base, log, limits, carried.next_mark == 0) if log else carried.base
     if reached <= carried.next_mark:
         return Stepped(lane, window_start_ms, rewritten=CarriedWindow(carried.next_mark, base))
-    last = reached == len(marks)
+    last = reached == MARKS
     tables: tuple[pa.Table, ...] = ()
     if base is not None:
         base, table = emit(base, lane, window_start_ms, reached, last, limits)

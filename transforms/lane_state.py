@@ -21,7 +21,7 @@ from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateS
 from apache_beam.utils.timestamp import Timestamp
 
 from columns.lane import Limits, absorb, emit
-from columns.marks import mark_times
+from columns.marks import MARKS, due, mark_times
 from transforms.flows import NAMESPACE
 from transforms.keys import unpack_key
 
@@ -82,7 +82,7 @@ class LaneState(beam.DoFn):
         size, mark = _META.unpack(known)
         total = absorb(base.read(), list(log.read()), self._limits, mark == 0) if size else base.read()
         log.clear()
-        last = mark + 1 == len(mark_times(window_start_ms))
+        last = mark + 1 == MARKS
         total, table = emit(total, lane, window_start_ms, mark + 1, last, self._limits)
         if table.num_rows:
             self._documents.inc(table.num_rows)
@@ -97,9 +97,7 @@ class LaneState(beam.DoFn):
 
 
 def _next_mark(key: bytes, now: Timestamp) -> int:
-    marks = mark_times(unpack_key(key)[1])
-    reached = sum(1 for time in marks if _at(time) <= now)
-    return min(reached, len(marks) - 1)
+    return min(due(unpack_key(key)[1], 1, now.micros // 1_000), MARKS - 1)
 
 
 def _mark_time(key: bytes, mark: int) -> Timestamp:
