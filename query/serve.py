@@ -164,7 +164,8 @@ def _listening(settings: Query) -> Iterator[socket.socket]:
     try:
         listener = socket.create_server((settings.host, settings.port), family=family)
     except OSError as error:
-        raise ConfigError([f"query.port: {settings.host} port {settings.port}: {error.strerror or error}"]) from error
+        reason = (error.strerror or str(error)).partition(" (while attempting")[0]
+        raise ConfigError([f"query.port: {settings.host} port {settings.port}: {reason}"]) from error
     with listener:
         yield listener
 
