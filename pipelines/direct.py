@@ -23,6 +23,7 @@ from columns.lane import Limits
 from columns.log import LaneLog
 from columns.marks import mark_times
 from common.errors import NephriteError
+from common.metrics import Counters
 from flowpb.groupings import FINAL_DELAY_MS, HORIZON_MS, WINDOW_MS
 from pipelines.aggregate import build_run
 from pipelines.handover import Run, Window, handed_over, new_token
@@ -82,10 +83,13 @@ class MicroBatches:
     """Drives runs over one bus into one manifest. Not thread-safe; one driver per manifest.
 
     Without `resume` the bus is read from its beginning: its offsets are not those of the bus that the manifest knows. The lanes'
-    logs drop what was read before.
+    logs drop what was read before. `bus_counters`, which the source counts in, are moved to the manifest by each run.
     """
 
-    def __init__(self, source: Source, manifest: Manifest, work: Work, resume: bool = True) -> None:
+    def __init__(
+        self, source: Source, manifest: Manifest, work: Work, resume: bool = True, bus_counters: Counters | None = None
+    ) -> None:
+        self._bus_counters = Counters() if bus_counters is None else bus_counters
         self._source, self._manifest, self._work = source, manifest, work
         token = self._token = new_token()
         self._program = Program(
@@ -105,8 +109,9 @@ class MicroBatches:
         now = frontiers(intake.logs)
         run = Run(intake.accepted, self._windows, now, list(self._due(now)))
         with handed_over(self._token, run):
-            counted = self._program.run()
+            counted = {**self._program.run(), **self._bus_counters.as_map()}
         self._manifest.commit(_commit_of(intake, positions, run, counted))
+        self._bus_counters.totals.clear()
         self._logs = intake.logs
         self._positions.update(positions)
         for stepped in run.stepped:

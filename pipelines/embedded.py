@@ -13,6 +13,7 @@ from columns.enrich import Enricher
 from columns.lane import Limits
 from common.clock import wall_clock
 from common.config import Enrichment, Pipeline, Settings
+from common.metrics import Counters
 from inventory.dns import ReverseDns
 from pipelines.direct import MicroBatches, Work
 from stores.parquet.manifest import Manifest
@@ -75,9 +76,11 @@ def open_embedded(settings: Settings, source: Source | None = None) -> Iterator[
     """
     data_dir = Path(settings.data_dir)
     with Manifest.open(data_dir, writer=True) as manifest:
-        reading = source or open_source(settings.bus, data_dir)
+        counters = Counters()
+        reading = source or open_source(settings.bus, data_dir, counters)
         try:
-            yield Embedded(MicroBatches(reading, manifest, work_of(settings), resume=source is None), manifest, settings)
+            driver = MicroBatches(reading, manifest, work_of(settings), resume=source is None, bus_counters=counters)
+            yield Embedded(driver, manifest, settings)
         finally:
             if source is None:
                 reading.close()

@@ -92,3 +92,15 @@ def test_a_second_capture_in_one_data_set_is_read_whole(tmp_path: Path) -> None:
         assert flows == manifest.load().counters["pipeline_flows_total"]
         assert manifest.load().counters['pipeline_batches_dropped_total{reason="repeat"}'] == len(first)
     assert stored_documents(tmp_path) == expected_documents(traffic_of("small", seed=6).answer)
+
+
+def test_what_the_source_counts_gets_into_the_manifest_once(tmp_path: Path) -> None:
+    entries = entries_of("small", seed=6)
+    log, counters = fill(entries[:50]), Counters()
+    with Manifest.open(tmp_path, writer=True) as manifest:
+        driver = MicroBatches(MemorySource(log), manifest, Work(ENRICHER, EXACT, LANES), bus_counters=counters)
+        counters.add("bus_spool_damaged_total", 2)
+        driver.drain()
+        MemoryProducer(log).send(entries[50].lane, entries[50].value)
+        driver.drain()
+        assert manifest.load().counters["bus_spool_damaged_total"] == 2
