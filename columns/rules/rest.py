@@ -71,7 +71,7 @@ class Classifications:
     exporters: Callable[[], Exporters] = lambda: NOTHING_KNOWN
 
     def handle(self, request: Request) -> Response:
-        """The answer to a request; never raises for anything in it."""
+        """The answer to a request; never raises for anything in it, but ConfigError for files that cannot be read or written."""
         path = request.path.rstrip("/")
         routes = {method: (serve, found) for method, pattern, serve in _ROUTES if (found := re.fullmatch(pattern, path))}
         if request.method not in routes:
@@ -81,6 +81,7 @@ class Classifications:
 
     def _served(self, serve: "Serve", request: Request, *numbers: int) -> Response:
         try:
+            self.shelf.refresh()
             return serve(self, request, *numbers)
         except UnknownRuleError:
             return Response(404)

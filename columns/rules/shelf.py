@@ -1,7 +1,8 @@
 """Rules that are edited one by one, as the REST API of OpenNMS does it (`/rest/classifications`).
 
 In: the path of a rule book in YAML, and requests. Out: groups and rules with ids, and the files of the book rewritten whole after
-each change, so that a running pipeline takes them up. Refuses to know HTTP. One process edits at a time; requests take turns.
+each change, so that a running pipeline takes them up. Refuses to know HTTP. Requests take turns; files that others have changed are
+read again before the next one (`refresh`).
 
 A request that cannot be done raises UnknownRuleError, ReadOnlyError, or RuleFileError with everything that is wrong.
 """
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import yaml
 
-from columns.rules.files import read_book, write_whole
+from columns.live import Signature, signature_of
+from columns.rules.files import files_of, read_book, write_whole
 from columns.rules.model import USER_GROUP, Group, Rule, RuleBook, RuleText
 from columns.rules.predefined import PREDEFINED_NUMBER, predefined_group
 from columns.rules.text import Fault, RuleFileError, parse_rule, read_rules, write_rules
@@ -36,6 +38,16 @@ class Shelf:
     book: RuleBook
     next_number: int
     lock: threading.Lock = field(default_factory=threading.Lock)
+    signature: Signature = ()
+
+    def refresh(self) -> None:
+        """Take up what others have written into the files since; raises ConfigError where that cannot be used."""
+        with self.lock:
+            signature = signature_of(files_of(self.path))
+            if signature != self.signature:
+                book = read_book(self.path)
+                self.next_number = max(self.next_number, _first_free(book))
+                self.book, self.signature = _numbered(book, self._number), signature
 
     def group(self, number: int) -> Group:
         """The group with this id; raises UnknownRuleError."""
@@ -152,6 +164,7 @@ class Shelf:
         write_whole(self.path, _layout(self.path, kept, predefined, self.book.exported))
         for file in former - files.keys():
             file.unlink(missing_ok=True)
+        self.signature = signature_of(files_of(self.path))
         self.book = _numbered(read_book(self.path), self._number)
 
 

@@ -10,6 +10,7 @@ from columns.rules.model import RuleText
 from columns.rules.predefined import PREDEFINED_NUMBER
 from columns.rules.shelf import ReadOnlyError, Shelf, UnknownRuleError, open_shelf
 from columns.rules.text import RuleFileError
+from common.errors import ConfigError
 
 
 @pytest.fixture
@@ -81,6 +82,26 @@ def test_import_replaces_all_rules_or_none(shelf: Shelf) -> None:
     shelf.import_csv(group, "a;tcp;;;;;;\nb;udp;;;;;;\n")
     assert [name for _, name, _, _ in _in_files(shelf)] == ["a", "b"]
     assert shelf.export_csv(group).splitlines()[1:] == ["a;tcp;;;;;;false", "b;udp;;;;;;false"]
+
+
+def test_what_others_write_is_taken_up(shelf: Shelf) -> None:
+    group = next(group.number for group in shelf.book.groups if not group.predefined)
+    mine = shelf.add(group, RuleText("mine", protocol="tcp"))
+    book = shelf.book
+    shelf.refresh()
+    assert shelf.book is book, "nothing was written by others"
+    file = shelf.path.with_name(f"{shelf.path.stem}-{group}.csv")
+    file.write_text(file.read_text() + "theirs;udp;;;;;;;1;\n")
+    shelf.refresh()
+    assert [rule.name for rule in shelf.group(group).rules] == ["mine", "theirs"]
+    assert shelf.rule(mine.number)[1].name == "mine"
+    shelf.add(group, RuleText("third", protocol="sctp"))
+    assert [rule.name for rule in open_shelf(shelf.path).group(group).rules] == ["mine", "theirs", "third"]
+    file.write_text("nonsense;;;;;;;\n")
+    with pytest.raises(ConfigError, match="at least one condition"):
+        shelf.refresh()
+    assert len(shelf.group(group).rules) == 3
+    assert file.read_text() == "nonsense;;;;;;;\n", "what cannot be read is not overwritten"
 
 
 def test_search(shelf: Shelf) -> None:

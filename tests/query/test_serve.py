@@ -1,6 +1,7 @@
 """The HTTP service over real sockets."""
 
 import base64
+import errno
 import json
 import urllib.error
 import urllib.request
@@ -132,14 +133,29 @@ def test_a_body_without_end_is_cut_off(port: int, monkeypatch: pytest.MonkeyPatc
     assert ask(port, "POST", RULES, b"x" * 1000).status == 400
 
 
-def test_a_disk_that_takes_nothing_is_told(port: int, tmp_path: Path) -> None:
+def test_a_disk_that_gives_nothing_is_told(port: int, tmp_path: Path) -> None:
     group = user_group(port)
     target = tmp_path / f"rules-{group}.csv"
     target.unlink()
     target.mkdir()
     refused = ask(port, "POST", f"{RULES}/groups/{group}?hasHeader=false", b"b;tcp;;;;80;;true\n")
     assert refused.status == 500
-    assert "cannot be written" in json.loads(refused.body)["message"]
+    assert f"{target}: cannot be read" in json.loads(refused.body)["message"]
+    target.rmdir()
+    target.write_text("c;tcp;;;;81;;\n")
+    assert json.loads(ask(port, "GET", f"{RULES}/groups/{group}").body)["ruleCount"] == 1
+
+
+def test_a_disk_that_takes_nothing_is_told(port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_path: Path, _text: str, encoding: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    group = user_group(port)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", full)
+        refused = ask(port, "POST", f"{RULES}/groups/{group}?hasHeader=false", b"b;tcp;;;;80;;true\n")
+    assert refused.status == 500
+    assert "cannot be written: [Errno 28]" in json.loads(refused.body)["message"]
     assert json.loads(ask(port, "GET", f"{RULES}/groups/{group}").body)["ruleCount"] == 0
 
 
