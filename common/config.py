@@ -253,10 +253,12 @@ def load_settings(path: Path | None, environment: Mapping[str, str] = os.environ
 
 
 def _value(name: str, text: str) -> Any:
+    """The variable as YAML; one line is a mapping only in braces, since `spool:` is a URL."""
     try:
-        return yaml.safe_load(text)
+        value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError([f"environment: {name}: not YAML: {' '.join(str(error).split())}"]) from error
+    return text if isinstance(value, dict) and not text.lstrip().startswith("{") and "\n" not in text else value
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -66,6 +66,10 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert problem.startswith(f"{tmp_path / 'none.yaml'}: cannot be read")
 
 
+def test_a_variable_may_be_a_url_that_ends_with_a_colon() -> None:
+    assert load_settings(None, {"NEPHRITE_BUS__URL": "spool:"}).bus.url == "spool:"
+
+
 def test_a_variable_that_is_no_yaml_is_named() -> None:
     (problem,) = problems_of(None, NEPHRITE_PIPELINE__TOP_K="[")
     assert problem.startswith("environment: NEPHRITE_PIPELINE__TOP_K: not YAML")
