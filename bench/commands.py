@@ -43,11 +43,14 @@ def ingest(
     seconds: Annotated[float, typer.Option(min=1)] = 5,
     bus: Annotated[str, typer.Option(metavar="URL", help="Where batches go: spool:, kafka://host:9092/topic.")] = "spool:",
     highest: Annotated[bool, typer.Option("--highest", help="Raise the rate until something is lost.")] = False,
+    peers: Annotated[bool, typer.Option("--peers", help="Also goflow2, nfcapd and pmacct, where they are on the PATH.")] = False,
 ) -> None:
     """A paced sender over loopback UDP -> ingest -> the bus; CPU of the ingest process alone."""
     module = importlib.import_module("bench.ingest")
     run = module.highest(protocol.value, seconds, bus) if highest else module.measure(protocol.value, rate, seconds, bus)
     _print(asdict(run))
+    for peer in module.peers(protocol.value, rate, seconds) if peers else ():
+        _print(asdict(peer))
 
 
 @bench_app.command()

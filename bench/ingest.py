@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from bench.ingest_peers import PeerRun, measure_peers
 from bench.packets import Mix, make_packets, make_sflow
 from bus.open import open_producer
 from common.config import Bus, Ingest, Listener, Settings
@@ -58,17 +59,32 @@ def measure(protocol: str, flows_per_s: float, seconds: float, url: str = "spool
         closing.callback(producer.close)
         service = IngestService(settings, producer)
         service.start()
-        arguments = [protocol, str(flows_per_s), str(seconds), str(service.addresses[0][1])]
-        command = [sys.executable, "-m", "bench.ingest", "--send", *arguments]
-        path = os.pathsep.join(filter(None, sys.path))
-        sender = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path})
-        assert sender.stdout is not None
-        sender.stdout.readline()  # the packets are made, the clock may run
+        sender = _sender(protocol, flows_per_s, seconds, service.addresses[0][1])
         started = time.process_time()
         sent, elapsed_s = json.loads(sender.communicate()[0])
         service.stop()
         cpu_s = time.process_time() - started
         return _result(protocol, service, sent, elapsed_s, cpu_s)
+
+
+def _sender(protocol: str, flows_per_s: float, seconds: float, port: int) -> "subprocess.Popen[str]":
+    """The sender in a process of its own, its packets made; what it prints at its end are datagrams and seconds."""
+    command = [sys.executable, "-m", "bench.ingest", "--send", protocol, str(flows_per_s), str(seconds), str(port)]
+    path = os.pathsep.join(filter(None, sys.path))
+    sender = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path})
+    assert sender.stdout is not None
+    sender.stdout.readline()
+    return sender
+
+
+def peers(protocol: str, flows_per_s: float, seconds: float) -> list[PeerRun]:
+    """Other collectors that are installed, before the same sender."""
+
+    def send(port: int) -> int:
+        sent, _ = json.loads(_sender(protocol, flows_per_s, seconds, port).communicate()[0])
+        return int(sent)
+
+    return measure_peers(protocol, _RECORDS[protocol], send)
 
 
 def highest(protocol: str, seconds: float, url: str = "spool:", first: float = 100_000) -> Result:
@@ -144,6 +160,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--bus", default="spool:")
     parser.add_argument("--highest", action="store_true", help="raise the rate until something is lost")
+    parser.add_argument("--peers", action="store_true", help="other collectors before the same sender, where they are installed")
     chosen = parser.parse_args(arguments)
     for protocol in chosen.protocols or list(_RECORDS):
         run = (
@@ -152,6 +169,8 @@ def main(arguments: list[str]) -> int:
             else measure(protocol, chosen.rate, chosen.seconds, chosen.bus)
         )
         print(json.dumps(asdict(run)))
+        for peer in peers(protocol, chosen.rate, chosen.seconds) if chosen.peers else ():
+            print(json.dumps(asdict(peer)))
     return 0
 
 
