@@ -14,12 +14,20 @@ from ingest.line import Reports
 from ingest.problems import Problem
 
 Tap = Callable[[pa.RecordBatch], None]
+Apply = Callable[[pa.RecordBatch], pa.RecordBatch]
 
 
 class Observation:
-    """The observer of a live line. `letters` may be missing."""
+    """The observer of a live line. `letters` may be missing; taps see flows as `apply` leaves them: as in batches."""
 
-    def __init__(self, board: ExporterBoard, letters: DeadLetterStore | None = None, taps: Sequence[Tap] = ()) -> None:
+    def __init__(
+        self,
+        board: ExporterBoard,
+        letters: DeadLetterStore | None = None,
+        taps: Sequence[Tap] = (),
+        apply: Apply = lambda flows: flows,
+    ) -> None:
+        self._apply = apply
         self.board = board
         self.letters = letters
         self._taps = tuple(taps)
@@ -35,9 +43,10 @@ class Observation:
 
     def drained(self, flows: Mapping[int, pa.RecordBatch]) -> None:
         """Show the flows to the taps."""
-        for tap in self._taps:
-            for lane in sorted(flows):
-                tap(flows[lane])
+        for lane in sorted(flows) if self._taps else ():
+            shown = self._apply(flows[lane])
+            for tap in self._taps:
+                tap(shown)
 
     def reported(self, reports: Reports, now_ms: int) -> None:
         """Bring the board up to date; what was kept becomes readable."""

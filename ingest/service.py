@@ -86,7 +86,8 @@ class IngestService:
         self._batcher = Batcher(ingest, self._identity)
         self._board = ExporterBoard()
         self._interop = FlowDocumentSender(settings) if ingest.flow_documents else None
-        self._observation = Observation(self._board, None, [each for each in (tap, self._interop) if each is not None])
+        taps = [each for each in (tap, self._interop) if each is not None]
+        self._observation = Observation(self._board, None, taps, lambda flows: self._batcher.rules.apply(flows))
         self._line = Line(self._keeper.decoder, self._batcher, self._observation)
         self._queue = ChunkQueue(ingest.queue_bytes)
         self._receivers = Receivers(ingest.listeners, self._queue, clock, identify_by(ingest, self._batcher.rules))

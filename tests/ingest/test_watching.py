@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -147,6 +148,17 @@ def test_every_metric_of_the_table_can_be_exposed() -> None:
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     assert {sample.name for sample in samples} == {metric.name for metric in METRICS}
     assert {sample.value for sample in samples} == {3.0, 4.0}
+
+
+def test_the_tap_shows_what_batches_hold(tmp_path: Path) -> None:
+    entry = ExporterSettings(networks=("127.0.0.1",), location="lab", sampling_interval=50, interface_accounting="both_sides")
+    producer, entries = memory()
+    seen: list[pa.RecordBatch] = []
+    with running(settings_in(tmp_path, exporter_settings=(entry,)), producer, tap=seen.append) as service:
+        send(service.addresses[0], [v5(3)])
+    (batched,) = (columns for header, columns in entries.all() if header.flow_count)
+    assert seen[0].to_pylist() == batched.to_pylist()
+    assert [seen[0][name][0].as_py() for name in ("location", "sampling_interval", "direction")] == ["lab", 50.0, 255]
 
 
 def test_reload_reaches_the_decoder_and_refuses_what_it_cannot_use(tmp_path: Path) -> None:
