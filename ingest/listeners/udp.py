@@ -18,6 +18,7 @@ from typing import Final
 from common.clock import Clock
 from common.config import Listener
 from common.errors import ConfigError
+from common.logs import Limited
 from ingest.chunks import Chunk, ChunkQueue
 from ingest.listeners.bulk_receive import SLOTS, BulkReceiver, Taken, bulk_receiver
 from ingest.listeners.dispensing import dispensable
@@ -34,7 +35,7 @@ _SO_RCVBUFFORCE: Final = 33  # Linux; needs CAP_NET_ADMIN
 _SO_MEMINFO: Final = 55  # Linux 4.12
 _MEMINFO: Final = struct.Struct("=9I")
 _MEMINFO_DROPS: Final = 8
-_log = logging.getLogger(__name__)
+_log = Limited(logging.getLogger(__name__))
 
 
 def open_socket(listener: Listener, shared: bool = False) -> socket.socket:
@@ -83,7 +84,7 @@ def _widen(udp: socket.socket, octets: int) -> None:
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, octets)
     granted = udp.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
     if granted < octets:
-        _log.warning("receive buffer of %d octets, %d were asked for: raise net.core.rmem_max", granted // 2, octets)
+        _log.warning("buffer", f"receive buffer of {granted // 2} octets, {octets} were asked for: raise net.core.rmem_max")
 
 
 def kernel_drops(udp: socket.socket) -> int:

@@ -1,4 +1,4 @@
-"""A probe from Debian's packages watching the loopback device, its export sent to the running service: fprobe, NetFlow v5 and v7."""
+"""A probe from Debian's packages watching the loopback device, its export sent to the service: fprobe, NetFlow v5 and v7."""
 
 import os
 import shutil
