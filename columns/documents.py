@@ -21,7 +21,7 @@ from columns.names import Names
 from columns.rank import COUNTERS, Entry, Ranking
 from columns.state import BY_EXPORTER, CONGESTION_ENCOUNTERED, DSCP_BITS, NON_ECT, RANKED, Groups, Level, State
 from common.addresses import format_address
-from flowpb.documents import AGGREGATE_SCHEMA, LEVEL_MINUTE
+from flowpb.documents import AGGREGATE_SCHEMA, LEVEL_MINUTE, NAMED
 from flowpb.groupings import WINDOW_MS, Grouping, Kind
 
 __all__ = ["Occasion", "Section", "document_id", "documents", "group_id", "ids_of", "to_json"]
@@ -102,6 +102,7 @@ def documents(state: State, sections: Sequence[Section], occasion: Occasion) -> 
     flags = np.concatenate([ranking.flags for ranking in rankings])
     columns["congestion_encountered"] = (flags & CONGESTION_ENCOUNTERED) > 0
     columns["non_ect"] = (flags & NON_ECT) > 0
+    columns |= {name: pa.nulls(sum(sizes), AGGREGATE_SCHEMA.field(name).type) for name in NAMED}
     return pa.table(columns, schema=AGGREGATE_SCHEMA)
 
 

@@ -67,6 +67,10 @@ class Enricher:
         """The rules in force in this process; raises ConfigError if there never were any that could be used."""
         return process_rules(self.rules).current() if self.rules else default_classifier()
 
+    def rules_version(self) -> str | None:
+        """Version of the rules in force; None where only the pre-defined ones are."""
+        return self.classifier().book.version if self.rules else None
+
     def snapshot(self) -> Inventory | None:
         """The inventory in force in this process; raises ConfigError if there never was one that could be used."""
         return process_inventory(self.inventory).current() if self.inventory else None
@@ -96,7 +100,7 @@ class Enricher:
         applications = {"application": classifier.applications(flows, exporters)}
         if not self.rules:
             return applications
-        version = pa.array([classifier.book.version], pa.string())
+        version = pa.array([self.rules_version()], pa.string())
         return applications | {"rules_version": pa.DictionaryArray.from_arrays(np.zeros(flows.num_rows, np.int32), version)}
 
 

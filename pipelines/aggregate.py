@@ -94,6 +94,6 @@ def build_run(pipeline: beam.Pipeline, token: str, folder: Path, enricher: Enric
         (parts, due)
         | beam.Flatten()
         | "By lane and window" >> beam.GroupByKey()
-        | "Lane state" >> beam.ParDo(AbsorbRun(look, token, limits))
+        | "Lane state" >> beam.ParDo(AbsorbRun(look, token, limits, enricher))
         | "Documents" >> beam.ParDo(WriteAggregates(token, folder))
     )

@@ -44,6 +44,6 @@ def build_streaming(pipeline: beam.Pipeline, job: Streaming, sink: beam.DoFn, ra
     (
         flows
         | "Lay out" >> beam.ParDo(LayOut(job.limits)).with_output_types(tuple[bytes, bytes])
-        | "Lane state" >> beam.ParDo(LaneState(job.limits)).with_output_types(bytes)
+        | "Lane state" >> beam.ParDo(LaneState(job.limits, job.enricher)).with_output_types(bytes)
         | "Documents" >> beam.ParDo(sink)
     )

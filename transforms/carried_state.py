@@ -6,14 +6,16 @@ both call the same functions of columns.lane.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import apache_beam as beam
 import pyarrow as pa
 
+from columns.enrich import Enricher
 from columns.lane import Limits, absorb, emit
 from columns.marks import MARKS, due
+from columns.naming import named
 from transforms.keys import unpack_key
 
 LOG_BYTES: Final = 4 << 20
@@ -69,12 +71,13 @@ Look = Callable[[int, int], tuple[CarriedWindow, int]]
 class AbsorbRun(beam.DoFn):
     """KV[key, parts] -> Stepped. An empty part only says that a mark may be due."""
 
-    def __init__(self, look: Callable[[str], Look], token: str, limits: Limits) -> None:
-        self._look, self._token, self._limits = look, token, limits
+    def __init__(self, look: Callable[[str], Look], token: str, limits: Limits, enricher: Enricher) -> None:
+        self._look, self._token, self._limits, self._enricher = look, token, limits, enricher
 
     def process(self, keyed: tuple[bytes, Iterable[bytes]]) -> Iterator[Stepped]:
         """One output per window that was touched."""
         lane, window_start_ms = unpack_key(keyed[0])
         carried, frontier_ms = self._look(self._token)(lane, window_start_ms)
         parts = tuple(part for part in keyed[1] if part)
-        yield step(lane, window_start_ms, carried, parts, frontier_ms, self._limits)
+        stepped = step(lane, window_start_ms, carried, parts, frontier_ms, self._limits)
+        yield replace(stepped, documents=tuple(named(table, self._enricher) for table in stepped.documents))

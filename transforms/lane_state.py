@@ -20,8 +20,10 @@ from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.utils.timestamp import Timestamp
 
+from columns.enrich import Enricher
 from columns.lane import Limits, absorb, emit
 from columns.marks import MARKS, due, mark_times
+from columns.naming import named
 from transforms.flows import NAMESPACE
 from transforms.keys import unpack_key
 
@@ -38,8 +40,8 @@ class LaneState(beam.DoFn):
     META = ReadModifyWriteStateSpec("meta", BytesCoder())
     FIRE = TimerSpec("fire", TimeDomain.WATERMARK)
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self, limits: Limits, enricher: Enricher) -> None:
+        self._limits, self._enricher = limits, enricher
         self._documents = Metrics.counter(NAMESPACE, "pipeline_documents_total")
 
     def process(
@@ -86,7 +88,7 @@ class LaneState(beam.DoFn):
         total, table = emit(total, lane, window_start_ms, mark + 1, last, self._limits)
         if table.num_rows:
             self._documents.inc(table.num_rows)
-            yield _to_ipc(table)
+            yield _to_ipc(named(table, self._enricher))
         if last:
             base.clear()
             meta.clear()

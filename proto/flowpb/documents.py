@@ -58,9 +58,16 @@ AGGREGATE: Final[tuple[Field, ...]] = (
     Field("mark", pa.int8(), "mark", "byte", "which mark wrote the document: 1, 2 or 3"),
     Field("final", pa.bool_(), "final", "boolean", "written by the last mark"),
     Field("lane", pa.int16(), "lane", "short", "lane of the exporter"),
+    Field("foreign_source", _TEXT, "exporter.foreign_source", "keyword", "the exporter's node; null: not in the inventory"),
+    Field("foreign_id", _TEXT, "exporter.foreign_id", "keyword", "as foreign_source"),
+    Field("node_id", pa.int64(), "exporter.node_id", "long", "as foreign_source"),
+    Field("rules_version", _TEXT, "rules_version", "keyword", "rules in force when it was written; null: the pre-defined ones"),
+    Field("inventory_version", _TEXT, "inventory_version", "keyword", "inventory in force when it was written; null: none"),
     Field("group_id", pa.uint64(), "group_id", "keyword", "hash of the group without the window (columns/documents.py)"),
 )
 
 AGGREGATE_SCHEMA: Final = pa.schema([pa.field(f.name, f.type) for f in AGGREGATE])
-NOT_COMPARED: Final = ("mark", "final")
-"""Columns that say when a document was written; they are the only ones that depend on bundling."""
+NAMED: Final = ("foreign_source", "foreign_id", "node_id", "rules_version", "inventory_version")
+"""Columns that the inventory and the rules in force fill when a document is written (columns/naming.py)."""
+NOT_COMPARED: Final = ("mark", "final", *NAMED)
+"""Columns that say when a document was written, and by which names; only they depend on how batches were bundled."""

@@ -16,6 +16,7 @@ from columns.lane import Limits, absorb, emit, lay_out
 from columns.log import LaneLog, advance
 from common.addresses import pack_address
 from flowpb.codec import Header, decode, encode
+from flowpb.documents import NOT_COMPARED
 from flowpb.schema import FLOW_SCHEMA, INGEST_SCHEMA, TEXT
 from ingest.loadgen.expected import Answer, Oracle
 from ingest.loadgen.oracle.groups import Document
@@ -119,7 +120,7 @@ def by_oracle(entries: Sequence[tuple[bytes, int]], limits: Limits) -> Answer:
 
 def keyed(documents: Sequence[Document]) -> dict[tuple[object, ...], Document]:
     names = ("window_start_ms", "grouped_by", "location", "exporter_addr", "if_index", "dscp", "slot")
-    left_out = ("mark", "final", "group_id", "lane")
+    left_out = (*NOT_COMPARED, "group_id", "lane")
     return {tuple(d[n] for n in names): {n: v for n, v in d.items() if n not in left_out} for d in documents}
 
 

@@ -1,0 +1,58 @@
+"""Aggregates say who their exporter is, and by which rules and inventory that was said; numbers stay as they are."""
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from columns.enrich import Enricher
+from columns.naming import named
+from flowpb.documents import AGGREGATE_SCHEMA, NAMED
+from inventory.compile import Content, compile_content
+from inventory.model import Node
+
+
+def documents(*exporters: str) -> pa.Table:
+    rows = [{"exporter_addr": exporter, "location": "Berlin", "bytes_total": 7, "slot": 0} for exporter in exporters]
+    return pa.Table.from_pylist(rows, schema=AGGREGATE_SCHEMA)
+
+
+def inventory(folder: Path) -> str:
+    node = Node(foreign_source="lab", foreign_id="r1", node_id=42, location="Berlin", addresses=("192.0.2.1",))
+    path = folder / "inventory.arrow"
+    compile_content(Content(nodes=(node,))).write(path, 1)
+    return str(path)
+
+
+def named_columns(table: pa.Table) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = table.select(list(NAMED)).to_pylist()
+    return rows
+
+
+def test_a_known_exporter_has_its_node_and_an_unknown_one_none(tmp_path: Path) -> None:
+    given = documents("192.0.2.1", "2001:db8::1", "192.0.2.1")
+    result = named(given, Enricher((), inventory=inventory(tmp_path)))
+    version = result["inventory_version"][0].as_py()
+    known = {"foreign_source": "lab", "foreign_id": "r1", "node_id": 42, "rules_version": None, "inventory_version": version}
+    assert version
+    assert named_columns(result) == [known, dict.fromkeys(NAMED) | {"inventory_version": version}, known]
+    assert result.drop_columns(list(NAMED)).equals(given.drop_columns(list(NAMED)))
+    assert result.schema == AGGREGATE_SCHEMA
+
+
+def test_the_rules_in_force_are_named(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.csv"
+    rules.write_text(
+        "name;protocol;srcAddress;srcPort;dstAddress;dstPort;exporterFilter;omnidirectional\nbackup;tcp;;;;873;;true\n"
+    )
+    enricher = Enricher((), rules=str(rules))
+    assert named(documents("192.0.2.1"), enricher)["rules_version"].to_pylist() == [enricher.rules_version()]
+    assert enricher.rules_version()
+
+
+def test_without_rules_and_inventory_nothing_changes() -> None:
+    given = documents("192.0.2.1")
+    assert named(given, Enricher.default()).equals(given)
+
+
+def test_no_documents_stay_none(tmp_path: Path) -> None:
+    assert named(AGGREGATE_SCHEMA.empty_table(), Enricher((), inventory=inventory(tmp_path))).num_rows == 0
