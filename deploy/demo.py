@@ -131,9 +131,8 @@ def compare(data_dir: Path, expected: dict[str, Any]) -> int:
     found = {exporter: (flows, octets[exporter]) for exporter, flows in stored.items()}
     sent = {row["exporter"]: (row["flows"], row["bytes"]) for row in expected["delivered"]}
     if found == sent:
-        console.print(
-            f"[bold green]correct[/]: {stored.total():,} flows with {octets.total():,} bytes were exported, and exactly these are stored"
-        )
+        sums = f"{stored.total():,} flows with {octets.total():,} bytes"
+        console.print(f"[bold green]correct[/]: {sums} were exported, and exactly these are stored")
         return 0
     for exporter in sorted(sent.keys() | found.keys()):
         if found.get(exporter) != sent.get(exporter):

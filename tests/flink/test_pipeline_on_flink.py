@@ -65,7 +65,9 @@ def test_documents_in_files_equal_the_oracles(
 ) -> None:
     out = tmp_path / "documents"
     out.mkdir()
-    settings = Settings(pipeline=EXACT, bus=Bus(url=f"kafka://{kafka.bootstrap}/{kafka.new_topic(PARTITIONS)}"), data_dir=str(tmp_path))
+    settings = Settings(
+        pipeline=EXACT, bus=Bus(url=f"kafka://{kafka.bootstrap}/{kafka.new_topic(PARTITIONS)}"), data_dir=str(tmp_path)
+    )
     producing(settings, traffic)(0, len(traffic.entries))
     job = submit(job_builder(settings, Documents(str(out))), flink_cluster.options())
     expected = expected_documents(traffic.answer)
