@@ -140,8 +140,12 @@ FLOWS_SCHEMA: Final = pa.schema(
         ("location", pa.string()),
         ("protocol_version", pa.uint8()),
         ("received_ms", pa.int64()),
+        ("dscp", pa.uint8()),
+        ("ecn", pa.uint8()),
     ]
 )
+DERIVED: Final = {"dscp": "tos >> 2", "ecn": "tos & 3"}
+"""Columns of FLOWS_SCHEMA that no store keeps, in SQL."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from common.errors import StoreError
 from stores.answering import Answer, Answering
-from stores.contract import FLOWS_SCHEMA, Flows, Provenance
+from stores.contract import DERIVED, FLOWS_SCHEMA, Flows, Provenance
 from stores.elasticsearch.client import Client
 from stores.elasticsearch.flows import EVER, PAGE, RawFlows
 from stores.elasticsearch.layout import AGGREGATES, pattern
@@ -42,7 +42,7 @@ _ORDER: Final = {
     "largest": "scaled(bytes, sampling_interval) DESC, id",
 }
 _SPECIAL: Final = {"id": "concat_ws('-', collector, epoch, lane, seq, row)", "exporter": "exporter_addr"}
-_LISTED: Final = tuple("exporter_addr" if name == "exporter" else name for name in FLOWS_SCHEMA.names[3:])
+_LISTED: Final = tuple("exporter_addr" if name == "exporter" else name for name in FLOWS_SCHEMA.names[3:] if name not in DERIVED)
 
 
 class ElasticsearchStore(Answering):
@@ -91,7 +91,7 @@ class ElasticsearchStore(Answering):
             else:
                 self._take(matching.table(_LISTED))
             self._connection.execute(flows_table([], Filters()).text)
-            columns = ", ".join(f"{_SPECIAL.get(name, name)} AS {name}" for name in FLOWS_SCHEMA.names)
+            columns = ", ".join(f"{(_SPECIAL | DERIVED).get(name, name)} AS {name}" for name in FLOWS_SCHEMA.names)
             text = f"SELECT {columns} FROM flows ORDER BY {_ORDER[query.order]} LIMIT {query.limit}"
             rows: pa.Table = self._connection.sql(text).to_arrow_table()
             provenance = Provenance("raw", query.span, matching.extent(), self._final_through())

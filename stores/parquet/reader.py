@@ -15,7 +15,7 @@ import pyarrow as pa
 from common.errors import StoreError
 from flowpb.documents import AGGREGATE_SCHEMA, LEVEL_MINUTE
 from stores.answering import Answer, Answering
-from stores.contract import FLOWS_SCHEMA, Flows, Provenance
+from stores.contract import DERIVED, FLOWS_SCHEMA, Flows, Provenance
 from stores.parquet.aggregates import DocumentFiles, aggregate_tables
 from stores.parquet.layout import RAW_LEVEL, Kind, LiveFile, find_file
 from stores.parquet.manifest import Manifest
@@ -82,7 +82,7 @@ class ParquetStore(Answering):
             condition += f" AND start_ms < {query.span.to_ms} AND end_ms >= {query.span.from_ms}"
             if query.filters.interface is not None:
                 condition += f" AND {query.filters.interface} IN (in_if, out_if)"
-            columns = ", ".join(f"{_FLOW_COLUMNS.get(name, name)} AS {name}" for name in FLOWS_SCHEMA.names)
+            columns = ", ".join(f"{(_FLOW_COLUMNS | DERIVED).get(name, name)} AS {name}" for name in FLOWS_SCHEMA.names)
             text = f"SELECT {columns} FROM flows WHERE {condition} ORDER BY {_ORDER[query.order]} LIMIT {query.limit}"
             rows: pa.Table = self._connection.sql(text, params=values).to_arrow_table()
             counted = self._connection.execute(

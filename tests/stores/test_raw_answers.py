@@ -42,6 +42,16 @@ def test_flows_are_listed_as_exported(opened: Opener) -> None:
         assert store.flows(FlowsQuery(SPAN, Filters(), 1, "oldest")).rows["src_addr"].to_pylist() == [X]
 
 
+def test_dscp_and_ecn_derive_from_tos(opened: Opener) -> None:
+    with stored(opened, flow(tos=0xB9), flow(tos=0), flow(tos=None)) as store:
+        rows = store.flows(FlowsQuery(SPAN, Filters(), 9)).rows
+        assert list(zip(*(rows[name].to_pylist() for name in ("tos", "dscp", "ecn")), strict=True)) == [
+            (0xB9, 46, 1),
+            (0, 0, 0),
+            (None, None, None),
+        ]
+
+
 def test_a_sampling_interval_that_is_no_number_is_not_listed(opened: Opener) -> None:
     with stored(opened, flow(sampling_interval=float("nan")), flow(sampling_interval=2.0)) as store:
         assert store.flows(FlowsQuery(SPAN, Filters(), 9)).rows["sampling_interval"].to_pylist() == [None, 2.0]
