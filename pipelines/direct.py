@@ -19,9 +19,8 @@ from apache_beam.transforms.environments import EmbeddedPythonEnvironment
 
 from bus.contract import Source
 from columns.enrich import Enricher
-from columns.lane import Limits
+from columns.lane import Limits, due
 from columns.log import LaneLog
-from columns.marks import mark_times
 from common.errors import NephriteError
 from common.metrics import Counters
 from flowpb.groupings import FINAL_DELAY_MS, HORIZON_MS, WINDOW_MS
@@ -162,7 +161,7 @@ class MicroBatches:
 
     def _due(self, now: Mapping[int, int]) -> Iterator[Window]:
         for (lane, window_start_ms), carried in self._windows.items():
-            if mark_times(window_start_ms)[carried.next_mark] <= now.get(lane, 0):
+            if due(window_start_ms, carried.next_mark + 1, now.get(lane)):
                 yield lane, window_start_ms
 
     def _remember(self, stepped: Stepped) -> None:

@@ -45,11 +45,11 @@ class Embedded:
 
 
 def limits_of(settings: Pipeline) -> Limits:
-    """Bounds of lane state as configured; at least twice the ranked items are kept as candidates."""
+    """Bounds of lane state as configured."""
     return Limits(
         top_k=settings.top_k,
-        young=max(settings.candidates_young, 2 * settings.top_k),
-        old=max(settings.candidates_old, 2 * settings.top_k),
+        young=settings.candidates_young,
+        old=settings.candidates_old,
         young_items=settings.items_young,
         old_items=settings.items_old,
         with_dscp=settings.with_dscp,
