@@ -18,18 +18,21 @@ _FAR_MS: Final = 2**61
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """One entry per flow, times in ms: `start` after clipping, `unclipped` before it, `end` exclusive unless equal to start."""
+    """One entry per flow, times in ms: `start` after clipping, `unclipped` before it, `end` exclusive unless equal to start.
+
+    `future` and `reversed` say which were repaired, refused ones too.
+    """
 
     start: Ints
     unclipped: Ints
     end: Ints
     accepted: Mask
-    future: int
-    reversed: int
+    future: Mask
+    reversed: Mask
 
 
 def judge(delta_switched_ms: Ints, last_switched_ms: Ints, correction_ms: Ints, mark_ms: Ints, frontier_ms: Ints) -> Intervals:
-    """Intervals of flows; `future` and `reversed` count the repairs of all flows, refused ones too."""
+    """Intervals of flows, each judged by its own mark and frontier."""
     start = np.clip(delta_switched_ms, -_FAR_MS, _FAR_MS) + correction_ms
     end = np.clip(last_switched_ms, -_FAR_MS, _FAR_MS) + correction_ms
     future = end > mark_ms + FUTURE_MS
@@ -39,4 +42,4 @@ def judge(delta_switched_ms: Ints, last_switched_ms: Ints, correction_ms: Ints, 
     start = np.minimum(start, end)
     clipped = np.minimum(end, np.maximum(start, frontier_ms - HORIZON_MS))
     accepted = (clipped // WINDOW_MS + 1) * WINDOW_MS + HORIZON_MS > frontier_ms
-    return Intervals(clipped, start, end, accepted, int(future.sum()), int(reversed_.sum()))
+    return Intervals(clipped, start, end, accepted, future, reversed_)

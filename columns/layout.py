@@ -6,7 +6,7 @@ the way. Refuses to know state.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -16,6 +16,7 @@ from columns.arrays import Ints, Mask, Octets, run_ends
 from columns.distinct import distinct_pairs
 from columns.flows import Flows, read_flows
 from columns.interval import Intervals, judge
+from columns.judged import Changes, Judged, judged_flows
 from columns.limits import Limits
 from columns.names import Names, Used, restrict
 from columns.part import CONGESTED, IN, LAST, MIRROR, NOT_ECT, OUT, Part
@@ -35,6 +36,7 @@ class LaidOut:
 
     `future` and `reversed` count repaired flows, `clipped_bytes` the scaled octets of accepted flows that were
     moved to the horizon, `saturated` the counters of accepted flows that were cut to 2^63 - 1, `rows` the rows in all parts.
+    `judged` says the same by batch and exporter; its batches are numbered as they were given.
     """
 
     parts: dict[int, bytes]
@@ -46,6 +48,7 @@ class LaidOut:
     clipped_bytes: int = 0
     saturated: int = 0
     rows: int = 0
+    judged: Judged = field(default_factory=Judged.none)
 
 
 def lay_out(flows: pa.RecordBatch, mark_ms: int, frontier_ms: int, limits: Limits) -> LaidOut:
@@ -55,15 +58,16 @@ def lay_out(flows: pa.RecordBatch, mark_ms: int, frontier_ms: int, limits: Limit
 
 def lay_out_many(batches: Sequence[tuple[pa.RecordBatch, int, int]], limits: Limits) -> LaidOut:
     """Parts of a bundle of (flows, mark_ms, frontier_ms) of one lane: one part per window for the whole bundle."""
-    batches = [batch for batch in batches if batch[0].num_rows]
-    if not batches:
-        return LaidOut({}, np.empty(0, np.int64))
     sizes = [flows.num_rows for flows, _, _ in batches]
-    flows = read_flows([flows for flows, _, _ in batches])
+    if not sum(sizes):
+        return LaidOut({}, np.empty(0, np.int64))
+    flows = read_flows([flows for flows, _, _ in batches if flows.num_rows])
     marks, frontiers = (np.repeat(np.array([batch[i] for batch in batches]), sizes) for i in (1, 2))
     intervals = judge(flows.delta_switched_ms, flows.last_switched_ms, flows.correction_ms, marks, frontiers)
     refused = np.flatnonzero(~intervals.accepted)
     counters, saturated = _counters(flows, intervals.accepted)
+    moved, clipped = _clipped(intervals, counters[0])
+    future, reversed_ = np.flatnonzero(intervals.future), np.flatnonzero(intervals.reversed)
     kept = intervals.accepted if len(refused) else slice(None)
     shares = spread(intervals.start[kept], intervals.end[kept], counters[:, kept])
     if len(refused):
@@ -74,37 +78,41 @@ def lay_out_many(batches: Sequence[tuple[pa.RecordBatch, int, int]], limits: Lim
         refused,
         flows=sum(sizes),
         late=len(refused),
-        future=intervals.future,
-        reversed=intervals.reversed,
-        clipped_bytes=_clipped(intervals, counters[0]),
-        saturated=saturated,
+        future=len(future),
+        reversed=len(reversed_),
+        clipped_bytes=sum(clipped.tolist()),
+        saturated=len(saturated),
         rows=rows,
+        judged=judged_flows(
+            np.repeat(np.arange(len(sizes)), sizes),
+            flows.exporter,
+            flows.addresses,
+            Changes(refused, future, reversed_, saturated, moved, clipped),
+        ),
     )
 
 
-def _counters(flows: Flows, accepted: Mask) -> tuple[Ints, int]:
-    """Scaled bytes and packets, unscaled ones too if there is sampling; and how many counters of accepted flows were cut."""
+def _counters(flows: Flows, accepted: Mask) -> tuple[Ints, Ints]:
+    """Scaled bytes and packets, unscaled ones too if there is sampling; and accepted flows by each counter that was cut."""
     scaled = [scale(counter, flows.interval) for counter in (flows.bytes, flows.packets)]
-    saturated = sum(count for _, count in scaled)
-    if saturated and not accepted.all():
-        interval = None if flows.interval is None else flows.interval[accepted]
-        saturated = sum(scale(counter[accepted], interval)[1] for counter in (flows.bytes, flows.packets))
+    saturated = np.concatenate([cut for _, cut in scaled])
     counters = [counter for counter, _ in scaled]
     if flows.interval is not None:
         counters += [saturate(counter)[0] for counter in (flows.bytes, flows.packets)]
-    return np.stack(counters), saturated
+    return np.stack(counters), saturated[accepted[saturated]]
 
 
-def _clipped(intervals: Intervals, octets: Ints) -> int:
-    """Scaled octets of accepted flows before their clipped start; exact for any duration."""
+def _clipped(intervals: Intervals, octets: Ints) -> tuple[Ints, Ints]:
+    """Accepted flows that were clipped, and their scaled octets before the clipped start; exact for any duration."""
     moved = np.flatnonzero(intervals.accepted & (intervals.start > intervals.unclipped))
     before = (intervals.start - intervals.unclipped)[moved]
     duration = (intervals.end - intervals.unclipped)[moved]
     long = duration >= _LONG_MS
-    short = share_until(octets[moved][~long], before[~long], duration[~long])
+    clipped = np.empty(len(moved), np.int64)
+    clipped[~long] = share_until(octets[moved][~long], before[~long], duration[~long])
     wide = (np.array(column[long], object) for column in (octets[moved], before, duration))
-    total: int = sum(short.tolist()) + sum(v // d * t + v % d * t // d for v, t, d in zip(*wide, strict=True))
-    return total
+    clipped[long] = [v // d * t + v % d * t // d for v, t, d in zip(*wide, strict=True)]
+    return moved, clipped
 
 
 @dataclass(frozen=True, slots=True)

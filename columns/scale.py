@@ -9,8 +9,8 @@ from columns.arrays import MAX, Floats, Ints, Words
 _LIMIT: Final = float(2**63)
 
 
-def scale(counter: Words, interval: Floats | None) -> tuple[Ints, int]:
-    """`counter` times the sampling interval, at most 2^63 - 1, and how many counters were cut to that.
+def scale(counter: Words, interval: Floats | None) -> tuple[Ints, Ints]:
+    """`counter` times the sampling interval, at most 2^63 - 1, and the positions of those that were cut to that.
 
     `interval` may hold NaN, infinities and values that are not positive: all of them count as 1. None stands for 1 everywhere.
     """
@@ -22,14 +22,13 @@ def scale(counter: Words, interval: Floats | None) -> tuple[Ints, int]:
     if not whole.all():
         part = np.flatnonzero(~whole)
         scaled[part], over[part] = _times_fraction(counter[part], factor[part])
-    return scaled, int(over.sum())
+    return scaled, np.flatnonzero(over)
 
 
-def saturate(counter: Words) -> tuple[Ints, int]:
-    """Counters as signed integers, at most 2^63 - 1, and how many were cut to that."""
-    over = counter > MAX
-    cut = int(over.sum())
-    return np.where(over, np.uint64(MAX), counter).astype(np.int64) if cut else counter.astype(np.int64), cut
+def saturate(counter: Words) -> tuple[Ints, Ints]:
+    """Counters as signed integers, at most 2^63 - 1, and the positions of those that were cut to that."""
+    cut = np.flatnonzero(counter > MAX)
+    return np.minimum(counter, np.uint64(MAX)).astype(np.int64) if len(cut) else counter.astype(np.int64), cut
 
 
 def _times_integer(counter: Words, factor: Words) -> tuple[Ints, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
