@@ -173,6 +173,8 @@ class Pipeline(_Section):
     )
     items_old: int = Field(4_096, ge=0, description="The same later.")
     raw: bool = Field(True, description="Keep raw flow records, too.")
+    watch_host: str = Field("127.0.0.1", description="Address of /metrics and /healthz of the embedded pipeline.")
+    watch_port: int | None = Field(None, ge=0, le=65535, description="Their port; 0 takes a free one, null serves none of them.")
 
 
 class Enrichment(_Section):

@@ -4,6 +4,7 @@ In: increments from any part. Out: exact totals per (name, labels), for tests, f
 labels that are not in the table, so that nothing is counted that nobody documents.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -71,6 +72,9 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("pipeline_raw_documents_total", "raw documents written", ()),
     Metric("pipeline_hostnames_total", "addresses whose names were wanted, by how far reverse DNS came with them", ("result",)),
     Metric("pipeline_runs_total", "micro-batch runs committed", ()),
+    Metric("pipeline_frontier_seconds", "receive time up to which a lane was read, as a Unix time", ("lane",), "gauge"),
+    Metric("pipeline_lag_seconds", "how far that is behind the clock", ("lane",), "gauge"),
+    Metric("pipeline_final_through_seconds", "end of the last window whose aggregates are final, as a Unix time", (), "gauge"),
     Metric("store_conflicts_total", "documents that Elasticsearch had already, or had a newer version of", ()),
     Metric("store_dead_letters_total", "documents that Elasticsearch refused for good, kept in nephrite_dead_letters-*", ()),
     Metric("store_requests_total", "bulk requests sent", ()),
@@ -86,6 +90,7 @@ METRICS: Final[tuple[Metric, ...]] = (
 BY_NAME: Final = {metric.name: metric for metric in METRICS}
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
+_LABEL: Final = re.compile(r'(\w+)="([^"]*)"')
 
 
 @dataclass(slots=True)
@@ -113,6 +118,17 @@ class Counters:
     def as_map(self) -> Mapping[str, int]:
         """All totals as `name{label="value"}`, for exact comparison."""
         return {_render(key): total for key, total in sorted(self.totals.items())}
+
+
+def rendered(name: str, **labels: str) -> str:
+    """A metric with its labels as the keys of `as_map` have it."""
+    return _render((name, tuple(sorted(labels.items()))))
+
+
+def parsed(text: str) -> Key:
+    """The inverse of `rendered`, for label values without quotes."""
+    name, _, labels = text.partition("{")
+    return name, tuple(_LABEL.findall(labels))
 
 
 def _render(key: Key) -> str:

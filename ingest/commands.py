@@ -19,6 +19,7 @@ from common.logs import set_up_logs
 from common.metrics import Counters
 from common.options import ConfigFile, DataDir, listener_of, settings_of
 from common.process import stop_event
+from common.watch import WatchServer
 from ingest.bus_commands import bus_app
 from ingest.captures import ingest_captures
 from ingest.dead_letter_commands import dead_letters_app
@@ -29,7 +30,6 @@ from ingest.processes import ProcessGroup, check_processes, settings_of_process
 from ingest.render import Format
 from ingest.service import IngestService, collector_name
 from ingest.tap import FlowTap, parse_condition
-from ingest.watch import WatchServer
 
 _CHECK_S: Final = 0.5
 _COLLECT_RARELY: Final = (20_000, 20, 50)
@@ -85,7 +85,8 @@ def ingest(
         closing.callback(producer.close)
         service = IngestService(settings, producer, tap=flow_tap, inherited=[int(fd) for fd in inherit.split(",") if fd])
         if settings.ingest.watch_port is not None:
-            watch = WatchServer(settings.ingest.watch_host, settings.ingest.watch_port, pages_of(service, bus_counters))
+            place = settings.ingest.watch_host, settings.ingest.watch_port
+            watch = WatchServer(*place, pages_of(service, bus_counters), "ingest.watch_port")
             closing.callback(watch.stop)
             watch.start()
             typer.echo(f"watch: http://{settings.ingest.watch_host}:{watch.port}/", err=True)

@@ -8,9 +8,9 @@ from dataclasses import asdict
 
 from common.exposition import expose
 from common.metrics import Counters
+from common.watch import Page, Pages, json_page, text_page
 from ingest.naming import plain_rows
 from ingest.service import IngestService
-from ingest.watch import Page, Pages, json_page, text_page
 
 
 def pages_of(service: IngestService, bus_counters: Counters) -> Pages:

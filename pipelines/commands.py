@@ -39,8 +39,11 @@ def pipeline(config: ConfigFile = None, data_dir: DataDir = None) -> None:
 def serve(settings: Settings, stopped: threading.Event) -> None:
     """Micro-batches until `stopped`, with the store's upkeep between them."""
     from pipelines.embedded import open_embedded
+    from pipelines.pages import watched
 
-    with open_embedded(settings) as embedded:
+    with open_embedded(settings) as embedded, watched(settings) as port:
+        if port is not None:
+            typer.echo(f"watch: http://{settings.pipeline.watch_host}:{port}/", err=True)
         typer.echo("pipeline ready", err=True)
         embedded.run_until(stopped)
 

@@ -103,11 +103,19 @@ class Manifest:
                 run=self._meta("run") or 0,
                 positions=dict(self._rows("SELECT partition, next_offset FROM positions")),
                 lanes=dict(self._rows("SELECT lane, log FROM lanes WHERE log IS NOT NULL")),
-                frontiers=dict(self._rows("SELECT lane, frontier_ms FROM lanes WHERE frontier_ms IS NOT NULL")),
+                frontiers=self.frontiers(),
                 windows=tuple(WindowState(w[0], w[1], w[2], w[3], tuple(parts.get((w[0], w[1]), ()))) for w in windows),
-                counters=dict(self._rows("SELECT name, total FROM counters")),
+                counters=self.counters(),
                 final_through_ms=self._meta("final_through_ms"),
             )
+
+    def counters(self) -> dict[str, int]:
+        """Totals of all runs by rendered metric."""
+        return dict(self._rows("SELECT name, total FROM counters"))
+
+    def frontiers(self) -> dict[int, int]:
+        """Frontier of each lane that has one."""
+        return dict(self._rows("SELECT lane, frontier_ms FROM lanes WHERE frontier_ms IS NOT NULL"))
 
     def commit(self, commit: Commit) -> int:
         """Make one run lasting, all or nothing, and put its files in their place. Returns the number of the run."""

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from common.addresses import pack_address
 from common.metrics import Counters
+from common.watch import WatchServer
 from ingest.naming import NamesDesk
 from ingest.pages import pages_of
 from ingest.service import IngestService
 from ingest.tables import NameRow
-from ingest.watch import WatchServer
 from inventory.http import HttpAccess
 from inventory.model import Interface, Node, Vrf
 from inventory.options import OptionsPage
@@ -33,7 +33,7 @@ def test_names_of_exporters_reach_the_inventory(tmp_path: Path) -> None:
         put(302, b"\x0d\0\0\x01" + b"skype"),
     )  # fmt: skip
     with running(settings_in(tmp_path), memory()[0]) as service:
-        watch = WatchServer("127.0.0.1", 0, pages_of(service, Counters()))
+        watch = WatchServer("127.0.0.1", 0, pages_of(service, Counters()), "ingest.watch_port")
         watch.start()
         try:
             send(service.addresses[0], [packet])

@@ -16,7 +16,8 @@ from common.addresses import pack_address
 from common.config import ExporterSettings, Ingest, Settings
 from common.errors import ConfigError, UsageError
 from common.exposition import expose
-from common.metrics import METRICS, Counters
+from common.metrics import METRICS, Counters, rendered
+from common.watch import WatchServer
 from flowpb.flow_batch_pb2 import AwaitedTemplate, ExporterReport, SequenceReport
 from ingest.board import ExporterBoard
 from ingest.exporter_rules import ExporterRules
@@ -24,7 +25,6 @@ from ingest.pages import pages_of
 from ingest.render import Format
 from ingest.service import IngestService
 from ingest.tap import FlowTap, parse_condition
-from ingest.watch import WatchServer
 from tests.ingest.packets import v5, v9_flows
 from tests.ingest.plain_flows import ipv4, make_flows
 from tests.ingest.test_service import UnwillingBus, memory, running, send, settings_in, until
@@ -47,7 +47,7 @@ def service(tmp_path: Path) -> Iterator[IngestService]:
 
 @pytest.fixture
 def port(service: IngestService) -> Iterator[int]:
-    server = WatchServer("127.0.0.1", 0, pages_of(service, Counters()))
+    server = WatchServer("127.0.0.1", 0, pages_of(service, Counters()), "ingest.watch_port")
     server.start()
     yield server.port
     server.stop()
@@ -99,7 +99,7 @@ def test_exporters_page_names_what_is_waited_for(service: IngestService, port: i
 
 def test_a_port_in_use_is_a_configuration_error(port: int) -> None:
     with pytest.raises(ConfigError, match=f"ingest.watch_port: 127.0.0.1 port {port}: Address already in use"):
-        WatchServer("127.0.0.1", port, {})
+        WatchServer("127.0.0.1", port, {}, "ingest.watch_port")
 
 
 def report(until_ms: int, **fields: object) -> ExporterReport:
@@ -143,7 +143,7 @@ def test_every_metric_of_the_table_can_be_exposed() -> None:
     for metric in METRICS:
         if metric.kind == "counter":
             counters.add(metric.name, 3, **dict.fromkeys(metric.labels, 'a "b"\n'))
-    gauges = {metric.name: 4.0 for metric in METRICS if metric.kind == "gauge"}
+    gauges = {rendered(metric.name, **dict.fromkeys(metric.labels, "x")): 4.0 for metric in METRICS if metric.kind == "gauge"}
     text = expose(counters.totals, gauges).decode()
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     assert {sample.name for sample in samples} == {metric.name for metric in METRICS}

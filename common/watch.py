@@ -1,4 +1,4 @@
-"""Watching the service over HTTP: /metrics, /healthz, /readyz, /exporters and /names.
+"""Watching a service over HTTP: /metrics, /healthz and what else it has to say.
 
 In: what the pages say, as functions. Out: answers to GET. Read-only, one thread per request, meant for the operator's network.
 """
@@ -41,14 +41,14 @@ def json_page(value: object) -> Page:
 
 
 class WatchServer:
-    """Raises ConfigError from the constructor when the port cannot be had."""
+    """Raises ConfigError, which names `setting`, from the constructor when the port cannot be had."""
 
-    def __init__(self, host: str, port: int, pages: Pages) -> None:
+    def __init__(self, host: str, port: int, pages: Pages, setting: str) -> None:
         handler = type("Handler", (_Handler,), {"pages": pages})
         try:
             self._server = ThreadingHTTPServer((host, port), handler)
         except OSError as error:
-            raise ConfigError([f"ingest.watch_port: {host} port {port}: {error.strerror}"]) from error
+            raise ConfigError([f"{setting}: {host} port {port}: {error.strerror}"]) from error
         self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name="nephrite-watch", daemon=True)
