@@ -4,7 +4,7 @@ In: packed states. Out: the packed sum, with the errors carried (docs/explanatio
 yet. Refuses to know which windows they were.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial, reduce
 
@@ -19,6 +19,8 @@ from columns.state import (
     DSCP_BITS,
     EMPTY_LEVEL,
     KEY_BITS,
+    LEVELS,
+    WIDE_LEVELS,
     ConversationCodes,
     Level,
     LevelState,
@@ -30,17 +32,28 @@ from columns.state import (
 
 
 def combine(bases: Sequence[bytes], limits: Limits, young: bool = False) -> bytes:
-    """The sum of at least one base, pruned once to the caps of `limits`. Raises InputError for bytes that are no base."""
+    """The sum of at least one base (or contribution), pruned once to the caps of `limits`.
+
+    Raises InputError for bytes that are no base.
+    """
+    state = merged(bases, (*levels_of(limits), *WIDE_LEVELS))
+    caps = {level: Caps.of(limits, young, level, state.names) for level in state.levels}
+    return replace(state, levels={level: prune(level, whole, caps[level]) for level, whole in state.levels.items()}).pack()
+
+
+def merged(bases: Sequence[bytes], wanted: Collection[Level]) -> State:
+    """The sum of at least one base, of those of the wanted levels that any has; nothing is pruned. Raises InputError."""
     states = _under_common_names([State.unpack(base) for base in bases])
     names, conversations = states[0].names, states[0].conversations
     sampled = any(state.sampled for state in states)
     levels: dict[Level, LevelState] = {}
-    for level in levels_of(limits):
-        parts = [with_sampling(state.levels.get(level, EMPTY_LEVEL), sampled) for state in states]
-        whole = reduce(partial(merge, group_bits=group_bits(level, names)), parts)
-        fresh = replace(whole.groups, emitted_rows=np.zeros_like(whole.groups.rows))
-        levels[level] = prune(level, replace(whole, groups=fresh), Caps.of(limits, young, level, names))
-    return State(names, conversations, levels).pack()
+    for level in LEVELS:
+        if level in wanted and any(level in state.levels for state in states):
+            parts = [with_sampling(state.levels.get(level, EMPTY_LEVEL), sampled) for state in states]
+            whole = reduce(partial(merge, group_bits=group_bits(level, names)), parts)
+            fresh = replace(whole.groups, emitted_rows=np.zeros_like(whole.groups.rows))
+            levels[level] = replace(whole, groups=fresh)
+    return State(names, conversations, levels)
 
 
 def _under_common_names(states: Sequence[State]) -> list[State]:
@@ -48,5 +61,6 @@ def _under_common_names(states: Sequence[State]) -> list[State]:
     plain = ConversationCodes.of(names)
     common = [state.recoded(names, to, plain) for state, to in zip(states, recodings, strict=True)]
     items = (level.tables[-1].item for state in common for level in state.levels.values())
-    codes = plain.fitting(KEY_BITS - bits_of(len(names.ports)) - DSCP_BITS, items)
+    groups = max(len(names.ports), len(names.locations) + 1)
+    codes = plain.fitting(KEY_BITS - bits_of(groups) - DSCP_BITS, items)
     return common if codes is plain else [state.recoded(names, Recoding.identity(names), codes) for state in common]

@@ -19,10 +19,10 @@ from columns.arrays import Ints, Words
 from columns.document_json import to_json
 from columns.names import Names
 from columns.rank import COUNTERS, Entry, Ranking
-from columns.state import BY_EXPORTER, CONGESTION_ENCOUNTERED, DSCP_BITS, NON_ECT, RANKED, Groups, Level, State
+from columns.state import CONGESTION_ENCOUNTERED, DSCP_BITS, NON_ECT, RANKED, Groups, Level, State
 from common.addresses import format_address
 from flowpb.documents import AGGREGATE_SCHEMA, LEVEL_MINUTE, NAMED
-from flowpb.groupings import WINDOW_MS, Grouping, Kind
+from flowpb.groupings import WINDOW_MS, Grouping, Kind, Scope
 
 __all__ = ["Occasion", "Section", "document_id", "documents", "group_id", "ids_of", "to_json"]
 
@@ -37,7 +37,7 @@ _ID_LENGTH: Final = 20
 class Occasion:
     """What all documents of one emission share."""
 
-    lane: int
+    lane: int | None
     window_start_ms: int
     mark: int
     final: bool
@@ -55,7 +55,7 @@ class Section:
 
 
 @lru_cache(maxsize=1 << 16)
-def group_id(grouped_by: str, location: str | None, exporter: str, if_index: int | None, dscp: int | None) -> int:
+def group_id(grouped_by: str, location: str | None, exporter: str | None, if_index: int | None, dscp: int | None) -> int:
     """Identity of a group without its window: the first 8 octets, big-endian, of BLAKE2b over its text.
 
     The text is the JSON array of the arguments as `json.dumps(..., separators=(",", ":"), ensure_ascii=False)` writes it.
@@ -107,7 +107,7 @@ def documents(state: State, sections: Sequence[Section], occasion: Occasion) -> 
 
 
 def _occasion_columns(occasion: Occasion, count: int) -> dict[str, Any]:
-    constants = {
+    constants: dict[str, int | bool | None] = {
         "window_start_ms": occasion.window_start_ms,
         "window_end_ms": occasion.window_start_ms + occasion.window_ms,
         "lane": occasion.lane,
@@ -120,10 +120,10 @@ def _occasion_columns(occasion: Occasion, count: int) -> dict[str, Any]:
 def _group_columns(names: Names, sections: Sequence[Section]) -> dict[str, Any]:
     """What the groups are, and their row counts."""
     exporter_texts = _address_texts(names, names.exporters[:, 1])
-    exporter, interface, dscp = _place_columns(names, sections)
+    location, exporter, interface, dscp = _place_columns(names, sections)
     ids = [_group_ids(names, section, exporter_texts)[section.ranking.group] for section in sections]
     return {
-        "location": _texts(names.exporters[exporter, 0] - 1, names.locations),
+        "location": _texts(location - 1, names.locations),
         "exporter_addr": _texts(exporter, exporter_texts),
         "if_index": pa.array(interface, mask=interface < 0),
         "dscp": pa.array(dscp.astype(np.int16), mask=dscp < 0),
@@ -137,13 +137,17 @@ def _place_columns(names: Names, sections: Sequence[Section]) -> Sequence[Ints]:
     return [np.concatenate(column) for column in zip(*places, strict=True)]
 
 
-def _places(names: Names, level: Level, code: Ints) -> tuple[Ints, Ints, Ints]:
-    """Exporter code, ifIndex and DSCP of groups; -1 where the level has none."""
+def _places(names: Names, level: Level, code: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+    """Location code (0 for none), exporter code, ifIndex and DSCP of groups; -1 where the level has none."""
     none = np.full(len(code), -1)
-    if level == BY_EXPORTER:
-        return code, none, none
-    port = names.ports[code >> DSCP_BITS * level.dscp]
-    return port[:, 0], port[:, 1], code & ((1 << DSCP_BITS) - 1) if level.dscp else none
+    if level.scope is Scope.SYSTEM:
+        return np.zeros_like(code), none, none, none
+    if level.scope is Scope.LOCATION:
+        return code, none, none, none
+    if level.scope is Scope.EXPORTER:
+        return names.exporters[code, 0], code, none, none
+    exporter, interface = names.ports[code >> DSCP_BITS * level.dscp].T
+    return names.exporters[exporter, 0], exporter, interface, code & ((1 << DSCP_BITS) - 1) if level.dscp else none
 
 
 def _group_ids(names: Names, section: Section, exporter_texts: Sequence[str]) -> Words:
@@ -152,10 +156,10 @@ def _group_ids(names: Names, section: Section, exporter_texts: Sequence[str]) ->
     listed = np.unique(section.ranking.group)
     places = (column.tolist() for column in _places(names, section.level, section.groups.code[listed]))
     locations = (None, *names.locations)
-    for position, exporter, interface, dscp in zip(listed.tolist(), *places, strict=True):
-        location = locations[names.exporters[exporter, 0]]
+    for position, location, exporter, interface, dscp in zip(listed.tolist(), *places, strict=True):
         place = (None if number < 0 else number for number in (interface, dscp))
-        ids[position] = group_id(section.grouping.grouped_by, location, exporter_texts[exporter], *place)
+        address = None if exporter < 0 else exporter_texts[exporter]
+        ids[position] = group_id(section.grouping.grouped_by, locations[location], address, *place)
     return ids
 
 
@@ -166,26 +170,27 @@ def _item_columns(state: State, sections: Sequence[Section]) -> dict[str, Any]:
         for kind in RANKED
     }
     hosts, host = np.unique(np.maximum(code[Kind.HOST], 0), return_inverse=True)
-    exporter = _place_columns(state.names, sections)[0]
+    location = _place_columns(state.names, sections)[0]
     return {
         "application": _texts(code[Kind.APPLICATION] - 1, state.names.applications),
         "host_address": _texts(np.where(code[Kind.HOST] > 0, host, -1), _address_texts(state.names, hosts)),
-        "conversation_key": _conversations(state, code[Kind.CONVERSATION], state.names.exporters[exporter, 0]),
+        "conversation_key": _conversations(state, code[Kind.CONVERSATION], location),
     }
 
 
 def _conversations(state: State, item: Ints, location: Ints) -> Any:
-    """Keys as numbers.md section 6 writes them."""
+    """Keys as numbers.md section 6 writes them; `location` is that of the group, which the item need not repeat."""
     listed = np.flatnonzero(item >= 0)
     service, lower, upper = state.conversations.decode(item[listed])
-    application, protocol = state.names.services[service].T.tolist()
+    own, application, protocol = state.names.services[service].T
     codes, code = np.unique(np.concatenate([lower, upper]), return_inverse=True)
     text = [address or None for address in _address_texts(state.names, codes)]
     locations, applications = (None, *state.names.locations), (None, *state.names.applications)
     keys = [
         _JSON.encode([locations[where], number - 1 if number else None, text[low], text[high], applications[what]])
         for where, number, low, high, what in zip(
-            location[listed].tolist(), protocol, *code.reshape(2, -1).tolist(), application, strict=True
+            *(each.tolist() for each in (np.maximum(own, location[listed]), protocol, *code.reshape(2, -1), application)),
+            strict=True,
         )
     ]
     position = np.full(len(item), -1)

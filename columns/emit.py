@@ -4,6 +4,7 @@ In: the packed state of a (lane, window) and which mark it is. Out: the state as
 know when marks are due.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -28,14 +29,19 @@ def emit(
     """
     state = State.unpack(base)
     levels = {level: state.levels[level] for level in levels_of(limits) if level in state.levels}
+    table = changed_documents(state, levels, limits, Occasion(lane, window_start_ms, mark, final, window_ms))
+    kept = {level: prune(level, _emitted(content), Caps.of(limits, False, level, state.names)) for level, content in levels.items()}
+    return State(state.names, state.conversations, kept).pack(), table
+
+
+def changed_documents(state: State, levels: Collection[Level], limits: Limits, occasion: Occasion) -> pa.Table:
+    """Documents of the groups of these levels that gained rows since they were emitted."""
     sections = [
-        Section(grouping, level, levels[level].groups, _ranking(state, grouping, level, limits))
+        Section(grouping, level, state.levels[level].groups, _ranking(state, grouping, level, limits))
         for grouping in GROUPINGS
         if (level := Level(grouping.scope, grouping.dscp)) in levels
     ]
-    table = documents(state, sections, Occasion(lane, window_start_ms, mark, final, window_ms))
-    kept = {level: prune(level, _emitted(content), Caps.of(limits, False, level, state.names)) for level, content in levels.items()}
-    return State(state.names, state.conversations, kept).pack(), table
+    return documents(state, sections, occasion)
 
 
 def _ranking(state: State, grouping: Grouping, level: Level, limits: Limits) -> Ranking:
@@ -53,8 +59,8 @@ def _ties(state: State, kind: Kind, item: Ints) -> Ints:
     if kind is not Kind.CONVERSATION:
         return item[None]
     service, lower, upper = state.conversations.decode(item)
-    application, protocol = state.names.services[service].T
-    return np.stack([protocol, lower, upper, application])
+    location, application, protocol = state.names.services[service].T
+    return np.stack([location, protocol, lower, upper, application])
 
 
 def _emitted(content: LevelState) -> LevelState:

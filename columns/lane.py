@@ -10,5 +10,19 @@ from columns.emit import emit
 from columns.layout import LaidOut, lay_out, lay_out_many
 from columns.limits import Limits
 from columns.marks import MARKS, due, mark_times
+from columns.wide import contribution, emit_wide
 
-__all__ = ["MARKS", "LaidOut", "Limits", "absorb", "combine", "due", "emit", "lay_out", "lay_out_many", "mark_times"]
+__all__ = [
+    "MARKS",
+    "LaidOut",
+    "Limits",
+    "absorb",
+    "combine",
+    "contribution",
+    "due",
+    "emit",
+    "emit_wide",
+    "lay_out",
+    "lay_out_many",
+    "mark_times",
+]

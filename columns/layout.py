@@ -163,7 +163,8 @@ def _names(flows: Flows, egress: Mask) -> tuple[Names, Ints, Ints, Ints]:
     exporters, exporter = distinct_pairs(flows.location, flows.exporter)
     interfaces = np.concatenate([np.where(egress, flows.out_if, flows.in_if), flows.out_if])
     ports, port = distinct_pairs(np.tile(exporter, 2), interfaces)
-    services, service = distinct_pairs(flows.application, flows.protocol)
+    pairs, service = distinct_pairs(flows.application, flows.protocol)
+    services = np.concatenate([np.zeros((len(pairs), 1), np.int64), pairs], axis=1)
     names = Names(flows.locations, flows.applications, flows.addresses, exporters, ports, services)
     return names, port[: len(egress)], port[len(egress) :], service
 

@@ -23,7 +23,7 @@ class Names:
     """Code 0 of locations, applications and addresses means null, code i their element i - 1; other codes count from 0.
 
     addresses (n, 2): big-endian halves; exporters (n, 2): location, address; ports (n, 2): exporter, ifIndex;
-    services (n, 2): application, protocol + 1 (0: null).
+    services (n, 3): location, application, protocol + 1 (0: null). Their location is 0 where the groups of a conversation tell it.
     """
 
     locations: tuple[str, ...]
@@ -42,17 +42,18 @@ class Names:
     def unpack(arrays: Sequence[Numbers]) -> "Names":
         """What `pack` gave."""
         texts = unpack_texts(*arrays[0:2]), unpack_texts(*arrays[2:4])
-        exporters, ports, services = (widen(array).reshape(-1, 2) for array in arrays[5:8])
-        return Names(*texts, arrays[4].astype(np.uint64).reshape(-1, 2), exporters, ports, services)
+        exporters, ports = (widen(array).reshape(-1, 2) for array in arrays[5:7])
+        return Names(*texts, arrays[4].astype(np.uint64).reshape(-1, 2), exporters, ports, widen(arrays[7]).reshape(-1, 3))
 
 
-NO_NAMES: Final = Names((), (), np.empty((0, 2), np.uint64), *(np.empty((0, 2), np.int64) for _ in range(3)))
+NO_NAMES: Final = Names((), (), np.empty((0, 2), np.uint64), *(np.empty((0, width), np.int64) for width in (2, 2, 3)))
 
 
 @dataclass(frozen=True, slots=True)
 class Recoding:
     """New codes by old codes."""
 
+    locations: Ints
     applications: Ints
     addresses: Ints
     exporters: Ints
@@ -62,7 +63,7 @@ class Recoding:
     @staticmethod
     def identity(names: Names) -> "Recoding":
         """Every code stays."""
-        nullable = len(names.applications) + 1, len(names.addresses) + 1
+        nullable = len(names.locations) + 1, len(names.applications) + 1, len(names.addresses) + 1
         return Recoding(*(np.arange(n) for n in (*nullable, len(names.exporters), len(names.ports), len(names.services))))
 
 
@@ -70,6 +71,7 @@ class Recoding:
 class Used:
     """Which codes are needed; what only other names need (an exporter's address) need not be marked. Lengths as codes go."""
 
+    locations: Mask
     applications: Mask
     addresses: Mask
     ports: Mask
@@ -78,8 +80,8 @@ class Used:
     @staticmethod
     def none(names: Names) -> "Used":
         """Nothing marked yet."""
-        lengths = len(names.applications) + 1, len(names.addresses) + 1, len(names.ports), len(names.services)
-        return Used(*(np.zeros(length, np.bool_) for length in lengths))
+        nullable = len(names.locations) + 1, len(names.applications) + 1, len(names.addresses) + 1
+        return Used(*(np.zeros(length, np.bool_) for length in (*nullable, len(names.ports), len(names.services))))
 
 
 def unify(sources: Sequence[Names]) -> tuple[Names, list[Recoding]]:
@@ -90,8 +92,8 @@ def unify(sources: Sequence[Names]) -> tuple[Names, list[Recoding]]:
     address_codes = [_with_null(part) for part in _split(codes, [names.addresses for names in sources])]
     exporters, exporter_codes = _unify_pairs([names.exporters for names in sources], location_codes, address_codes)
     ports, port_codes = _unify_pairs([names.ports for names in sources], exporter_codes)
-    services, service_codes = _unify_pairs([names.services for names in sources], application_codes)
-    recodings = zip(application_codes, address_codes, exporter_codes, port_codes, service_codes, strict=True)
+    services, service_codes = _unify_services([names.services for names in sources], location_codes, application_codes)
+    recodings = zip(location_codes, application_codes, address_codes, exporter_codes, port_codes, service_codes, strict=True)
     return Names(locations, applications, addresses, exporters, ports, services), [Recoding(*each) for each in recodings]
 
 
@@ -100,20 +102,21 @@ def restrict(names: Names, used: Used) -> tuple[Names, Recoding]:
     exporters = np.zeros(len(names.exporters), np.bool_)
     exporters[names.ports[used.ports, 0]] = True
     applications, addresses = used.applications.copy(), used.addresses.copy()
-    applications[names.services[used.services, 0]] = True
+    locations = used.locations.copy()
+    locations[names.services[used.services, 0]] = True
+    applications[names.services[used.services, 1]] = True
     addresses[names.exporters[exporters, 1]] = True
-    locations = np.zeros(len(names.locations) + 1, np.bool_)
     locations[names.exporters[exporters, 0]] = True
     for nullable in (locations, applications, addresses):
         nullable[0] = True
-    to = Recoding(*(renumbering(mask) for mask in (applications, addresses, exporters, used.ports, used.services)))
+    to = Recoding(*(renumbering(mask) for mask in (locations, applications, addresses, exporters, used.ports, used.services)))
     kept = Names(
         _kept_texts(names.locations, locations),
         _kept_texts(names.applications, applications),
         names.addresses[addresses[1:]],
-        _recoded(names.exporters[exporters], renumbering(locations), to.addresses),
+        _recoded(names.exporters[exporters], to.locations, to.addresses),
         _recoded(names.ports[used.ports], to.exporters),
-        _recoded(names.services[used.services], to.applications),
+        _recoded_services(names.services[used.services], to.locations, to.applications),
     )
     return kept, to
 
@@ -129,6 +132,23 @@ def _unify_pairs(sources: Sequence[Ints], major: Sequence[Ints], minor: Sequence
     joined = np.concatenate(recoded)
     distinct, codes = distinct_pairs(joined[:, 0], joined[:, 1])
     return distinct, _split(codes, recoded)
+
+
+def _unify_services(sources: Sequence[Ints], locations: Sequence[Ints], applications: Sequence[Ints]) -> tuple[Ints, list[Ints]]:
+    recoded = [_recoded_services(*each) for each in zip(sources, locations, applications, strict=True)]
+    distinct, codes = distinct_services(np.concatenate(recoded))
+    return distinct, _split(codes, recoded)
+
+
+def distinct_services(services: Ints) -> tuple[Ints, Ints]:
+    """Distinct triples in order and the code of each."""
+    pairs, pair = distinct_pairs(services[:, 1], services[:, 2])
+    located, codes = distinct_pairs(services[:, 0], pair)
+    return np.concatenate([located[:, :1], pairs[located[:, 1]]], axis=1), codes
+
+
+def _recoded_services(services: Ints, locations: Ints, applications: Ints) -> Ints:
+    return np.stack([locations[services[:, 0]], applications[services[:, 1]], services[:, 2]], axis=1)
 
 
 def _recoded(pairs: Ints, major: Ints, minor: Ints | None = None) -> Ints:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from columns.arrays import Ints
 from common.errors import InputError
 
-VERSION: Final = 1
+VERSION: Final = 2
 _HEAD: Final = struct.Struct("<4sHH")
 _WIDTHS: Final[dict[int, np.dtype[Any]]] = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
 

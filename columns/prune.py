@@ -12,7 +12,7 @@ from columns.arrays import Ints, Mask, by_code, saturating_add
 from columns.limits import Limits
 from columns.names import Names
 from columns.order import beyond
-from columns.state import BY_DSCP, BY_EXPORTER, DSCP_BITS, RANKED, Level, LevelState, Sum
+from columns.state import BY_DSCP, DSCP_BITS, RANKED, Level, LevelState, Sum, places_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Caps:
     @staticmethod
     def of(limits: Limits, young: bool, level: Level, names: Names) -> "Caps":
         """The caps of a level's tables before or from the first mark on; `names` tell how many groups share them."""
-        groups = len(names.exporters if level == BY_EXPORTER else names.ports)
+        groups = places_of(level.scope, names)
         return Caps(limits.candidates(young, groups), limits.top_k)
 
 

@@ -2,8 +2,9 @@
 
 In and out: bytes (a base), self-contained. Refuses to know how it is computed and what documents look like.
 
-A level is a scope with or without DSCP. Groups of a level have codes: the port (exporter and interface), the exporter, or
-port * 64 + DSCP. Items have codes, too: the application, the address, or a packed conversation (`ConversationCodes`).
+A level is a scope with or without DSCP. Groups of a level have codes: the port (exporter and interface), the exporter,
+port * 64 + DSCP, the location, or 0 for the system. Items have codes, too: the application, the address, or a packed conversation
+(`ConversationCodes`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -57,12 +58,15 @@ class Level(NamedTuple):
 BY_PORT: Final = Level(Scope.INTERFACE, False)
 BY_EXPORTER: Final = Level(Scope.EXPORTER, False)
 BY_DSCP: Final = Level(Scope.INTERFACE, True)
-LEVELS: Final = (BY_PORT, BY_EXPORTER, BY_DSCP)
+BY_LOCATION: Final = Level(Scope.LOCATION, False)
+BY_SYSTEM: Final = Level(Scope.SYSTEM, False)
+LEVELS: Final = (BY_PORT, BY_EXPORTER, BY_DSCP, BY_LOCATION, BY_SYSTEM)
+WIDE_LEVELS: Final = (BY_LOCATION, BY_SYSTEM)
 
 
 def levels_of(limits: Limits) -> tuple[Level, ...]:
-    """The levels that are aggregated."""
-    return LEVELS if limits.with_dscp else LEVELS[:2]
+    """The levels that are aggregated in a lane."""
+    return LEVELS[:3] if limits.with_dscp else LEVELS[:2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,16 +223,24 @@ def _with_unscaled(sums: Ints) -> Ints:
     return np.concatenate([sums, sums[: Sum.FLOWS_IN]])
 
 
+def places_of(scope: Scope, names: Names) -> int:
+    """How many groups of a scope the names allow, without DSCP."""
+    counts = {Scope.INTERFACE: len(names.ports), Scope.EXPORTER: len(names.exporters), Scope.LOCATION: len(names.locations) + 1}
+    return counts.get(scope, 1)
+
+
 def group_bits(level: Level, names: Names) -> int:
     """Width of the group codes of a level."""
-    if level == BY_EXPORTER:
-        return bits_of(len(names.exporters))
-    return bits_of(len(names.ports)) + DSCP_BITS * level.dscp
+    return bits_of(places_of(level.scope, names)) + DSCP_BITS * level.dscp
 
 
 def recode_groups(level: Level, code: Ints, to: Recoding) -> Ints:
     """Group codes under other names."""
-    if level == BY_EXPORTER:
+    if level.scope is Scope.SYSTEM:
+        return code
+    if level.scope is Scope.LOCATION:
+        return to.locations[code]
+    if level.scope is Scope.EXPORTER:
         return to.exporters[code]
     if level.dscp:
         by_dscp: Ints = to.ports[code >> DSCP_BITS] << DSCP_BITS | code & ((1 << DSCP_BITS) - 1)
@@ -248,7 +260,9 @@ def _recode_items(kind: Kind, item: Ints, to: Recoding, old: ConversationCodes, 
 def _restricted(state: State) -> State:
     used = Used.none(state.names)
     for level, content in state.levels.items():
-        if level != BY_EXPORTER:
+        if level.scope is Scope.LOCATION:
+            used.locations[content.groups.code] = True
+        if level.scope is Scope.INTERFACE:
             used.ports[content.groups.code >> DSCP_BITS * level.dscp] = True
         application, host, conversation = (table.item for table in content.tables)
         service, lower, upper = state.conversations.decode(conversation)

@@ -108,7 +108,7 @@ def tabulate(rows: Rows, names: Names, conversations: ConversationCodes, limits:
     place = shape.places(rows)
     measures = np.concatenate([rows.measures[:TALLY], _TALLIES[rows.tag][None], rows.measures[TALLY:]])
     totals = _sums(np.zeros_like(place), 0, place, shape, np.concatenate([measures, np.ones((1, len(rows)), np.int64)]))
-    application = names.services[rows.service, 0]
+    application = names.services[rows.service, 1]
     by_application = _sums(application, bits_of(len(names.applications) + 1), place, shape, measures)
     conversation = conversations.encode(rows.service, rows.lower, rows.upper)
     by_conversation = _sums(conversation, conversations.bits, place, shape, measures)

@@ -5,12 +5,12 @@ exact (error and floor 0), without what says when a document was written. Shares
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import pyarrow as pa
 
 from flowpb.documents import AGGREGATE_SCHEMA
-from flowpb.groupings import GROUPINGS, TOP_K, WINDOW_MS, Grouping
+from flowpb.groupings import GROUPINGS, TOP_K, WIDE, WINDOW_MS, Grouping, Scope
 from flowpb.lanes import LANES, lane_of
 
 from .oracle.flows import Batch, Flow, address_text, read_entry
@@ -29,7 +29,7 @@ class _Name:
     window_ms: int
     grouped_by: str
     location: str | None
-    exporter: bytes
+    exporter: bytes | None
     if_index: int | None
     dscp: int | None
 
@@ -49,7 +49,8 @@ class Answer:
         """Bytes, packets and flows of every exporter and every interface over all windows."""
         sums: dict[tuple[str, int], Document] = {}
         for document in self.documents:
-            if document["aggregation_type"] == "TOTAL" and document["dscp"] is None:
+            of_exporter = document["exporter_addr"] is not None
+            if of_exporter and document["aggregation_type"] == "TOTAL" and document["dscp"] is None:
                 index = document["if_index"]
                 key = (str(document["exporter_addr"]), -1 if index is None else int(index))
                 line = sums.setdefault(key, {"exporter_addr": key[0], "if_index": index} | dict.fromkeys(_SUMMED, 0))
@@ -67,11 +68,12 @@ _SUMMED = tuple(f"{counter}_{side}" for counter in ("bytes", "packets", "flows")
 
 @dataclass(slots=True)
 class Oracle:
-    """Takes batches in log order and knows the answer at any time."""
+    """Takes batches in log order and knows the answer at any time; with `wide`, at location and system scope, too."""
 
     k: int = TOP_K
     with_dscp: bool = False
     both_sides: bool = False
+    wide: bool = False
     lanes: int = LANES
     counts: Counts = field(default_factory=Counts)
     _logs: dict[int, LaneLog] = field(default_factory=dict)
@@ -99,12 +101,23 @@ class Oracle:
 
     def answer(self) -> Answer:
         """Documents of all groups so far."""
+        groups = self._groups | (self._wide() if self.wide else {})
         documents = [
-            self._placed(name, document)
-            for name in sorted(self._groups, key=_order)
-            for document in self._groups[name].documents(self.k)
+            self._placed(name, document) for name in sorted(groups, key=_order) for document in groups[name].documents(self.k)
         ]
         return Answer(documents, self.counts)
+
+    def _wide(self) -> dict[_Name, Group]:
+        """Groups of locations and of the system, put together from those of the exporters (numbers.md section 12)."""
+        groups: dict[_Name, Group] = {}
+        for name, group in self._groups.items():
+            if group.grouping.scope is Scope.EXPORTER:
+                for scope in WIDE:
+                    grouping = replace(group.grouping, scope=scope)
+                    location = name.location if scope is Scope.LOCATION else None
+                    wide = _Name(name.window_ms, grouping.grouped_by, location, None, None, None)
+                    groups.setdefault(wide, Group(grouping)).put_together(group)
+        return groups
 
     def _count(self, flow: Flow, mark_ms: int, frontier_ms: int) -> None:
         self.counts.flows += 1
@@ -115,7 +128,7 @@ class Oracle:
         application = application_of(flow.protocol, flow.src_port, flow.dst_port)
         for share in spread(flow, interval):
             for grouping in GROUPINGS:
-                if self.with_dscp or not grouping.dscp:
+                if grouping.scope not in WIDE and (self.with_dscp or not grouping.dscp):
                     self._add(grouping, flow, share, application)
 
     def _add(self, grouping: Grouping, flow: Flow, share: Share, application: str | None) -> None:
@@ -136,7 +149,7 @@ class Oracle:
             "exporter_addr": address_text(name.exporter),
             "if_index": name.if_index,
             "dscp": name.dscp,
-            "lane": lane_of(name.exporter, self.lanes),
+            "lane": None if name.exporter is None else lane_of(name.exporter, self.lanes),
         }
         return place | document
 

@@ -24,6 +24,8 @@ class Scope(StrEnum):
 
     INTERFACE = "EXPORTER_INTERFACE"
     EXPORTER = "EXPORTER"
+    LOCATION = "LOCATION"
+    SYSTEM = "SYSTEM"
 
 
 class Kind(StrEnum):
@@ -63,11 +65,14 @@ class Grouping:
         return 2 if self.kind is Kind.HOST else 1
 
 
+WIDE: Final = (Scope.LOCATION, Scope.SYSTEM)
+"""Scopes above the exporter: their groups are put together from all lanes."""
+
 GROUPINGS: Final[tuple[Grouping, ...]] = tuple(
     Grouping(scope, kind, dscp, enabled=not dscp)
     for dscp in (False, True)
-    for scope in (Scope.INTERFACE, Scope.EXPORTER)
-    if not (dscp and scope is Scope.EXPORTER)
+    for scope in Scope
+    if scope is Scope.INTERFACE or not dscp
     for kind in Kind
 )
 BY_GROUPED_BY: Final = {grouping.grouped_by: grouping for grouping in GROUPINGS}

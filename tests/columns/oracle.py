@@ -220,6 +220,27 @@ def documents(rows: Iterable[Row], top_k: int, with_dscp: bool = False) -> list[
     return result
 
 
+def wide_documents(rows: Iterable[Row], top_k: int) -> list[dict[str, Any]]:
+    """Location and system scope: of each exporter the rows of the side that counts for it add to the counters."""
+    exporters: dict[Any, list[Row]] = defaultdict(list)
+    groups: dict[tuple[str, Any], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.of_exporter:
+            exporters[row.flow.location, row.flow.exporter_addr].append(row)
+    for (location, _), members in exporters.items():
+        ingress = any(row.is_in for row in members)
+        for row in members:
+            counted = row if row.is_in == ingress else row._replace(values=dict.fromkeys(MEASURES, 0))
+            groups["LOCATION", (location, None, None, None)].append(counted)
+            groups["SYSTEM", (None, None, None, None)].append(counted)
+    return [
+        document
+        for (name, group), members in groups.items()
+        for kind in KINDS
+        for document in group_documents(name, group, kind, members, (True, False), top_k)
+    ]
+
+
 def group_documents(
     name: str, group: Any, kind: str, members: list[Row], counted: tuple[bool, ...], top_k: int
 ) -> list[dict[str, Any]]:

@@ -160,5 +160,5 @@ def test_packed_texts_come_back(texts: Sequence[str]) -> None:
 def test_another_version_is_refused() -> None:
     data = bytearray(pack_arrays(b"TEST", []))
     data[4] = 9
-    with pytest.raises(InputError, match=r"^TEST: state is b'TEST' version 9, this program reads version 1$"):
+    with pytest.raises(InputError, match=r"^TEST: state is b'TEST' version 9, this program reads version 2$"):
         unpack_arrays(b"TEST", bytes(data))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from columns.lane import Limits, absorb, emit, lay_out
+from columns.lane import Limits, absorb, contribution, emit, lay_out
 from columns.state import BY_DSCP, State
 from tests.columns import oracle
 from tests.columns.flows import EXPORTERS, NOW, batch, fewer, flows, key, plain
@@ -99,10 +99,15 @@ def test_state_is_bounded_and_slots_stay(portions: Sequence[Sequence[Flow]], lim
             )
             assert len(documents) >= slots.get(group, 0)
             slots[group] = len(documents)
-        for level, content in State.unpack(base).levels.items():
-            groups = len(content.groups.code)
-            cap = limits.candidates(False) * groups + (limits.top_k * groups if level == BY_DSCP else 0)
-            assert all(len(table.group) <= cap for table in content.tables)
+        check_caps(base, limits, False)
+        check_caps(contribution(base, limits), limits, True)
+
+
+def check_caps(base: bytes, limits: Limits, young: bool) -> None:
+    for level, content in State.unpack(base).levels.items():
+        groups = len(content.groups.code)
+        cap = limits.candidates(young) * groups + (limits.top_k * groups if level == BY_DSCP else 0)
+        assert all(len(table.group) <= cap for table in content.tables)
 
 
 def test_unchanged_groups_write_nothing() -> None:

@@ -11,7 +11,7 @@ from inventory.compile import Content, compile_content
 from inventory.model import Node
 
 
-def documents(*exporters: str) -> pa.Table:
+def documents(*exporters: str | None) -> pa.Table:
     rows = [{"exporter_addr": exporter, "location": "Berlin", "bytes_total": 7, "slot": 0} for exporter in exporters]
     return pa.Table.from_pylist(rows, schema=AGGREGATE_SCHEMA)
 
@@ -37,6 +37,16 @@ def test_a_known_exporter_has_its_node_and_an_unknown_one_none(tmp_path: Path) -
     assert named_columns(result) == [known, dict.fromkeys(NAMED) | {"inventory_version": version}, known]
     assert result.drop_columns(list(NAMED)).equals(given.drop_columns(list(NAMED)))
     assert result.schema == AGGREGATE_SCHEMA
+
+
+def test_what_has_no_exporter_has_the_inventory_in_force(tmp_path: Path) -> None:
+    result = named(documents(None, "192.0.2.1", None), Enricher((), inventory=inventory(tmp_path)))
+    assert result["node_id"].to_pylist() == [None, 42, None]
+    version = result["inventory_version"][1].as_py()
+    assert version
+    assert result["inventory_version"].to_pylist() == [version] * 3
+    alone = named(documents(None), Enricher((), inventory=inventory(tmp_path)))
+    assert named_columns(alone) == [dict.fromkeys(NAMED) | {"inventory_version": version}]
 
 
 def test_the_rules_in_force_are_named(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from columns.classify import default_classifier
-from columns.lane import Limits, absorb, emit, lay_out
+from columns.lane import Limits, absorb, contribution, emit, emit_wide, lay_out
 from columns.log import LaneLog, advance
 from common.addresses import pack_address
 from flowpb.codec import Header, decode, encode
@@ -105,6 +105,7 @@ def by_core(entries: Sequence[tuple[bytes, int]], limits: Limits) -> tuple[list[
             for window, part in laid_out.parts.items():
                 bases[window] = absorb(bases.get(window), [part], limits, young=True)
     documents = [emit(base, 0, window, 3, True, limits)[1].to_pylist() for window, base in bases.items()]
+    documents += [emit_wide([contribution(base, limits)], window, 3, True, limits).to_pylist() for window, base in bases.items()]
     return [document for table in documents for document in table], counts
 
 
@@ -112,7 +113,7 @@ COUNTED = ("flows", "late", "future", "reversed", "clipped_bytes", "saturated")
 
 
 def by_oracle(entries: Sequence[tuple[bytes, int]], limits: Limits) -> Answer:
-    oracle = Oracle(k=limits.top_k, with_dscp=limits.with_dscp, both_sides=limits.both_sides)
+    oracle = Oracle(k=limits.top_k, with_dscp=limits.with_dscp, both_sides=limits.both_sides, wide=True)
     for entry, append_ms in entries:
         oracle.take_entry(entry, append_ms)
     return oracle.answer()

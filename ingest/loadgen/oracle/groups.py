@@ -35,6 +35,14 @@ class Measures:
         self.congestion_encountered |= tos is not None and tos & 3 == 3
         self.non_ect |= tos is None or tos & 3 == 0
 
+    def put_together(self, other: "Measures", counting: tuple[int, ...]) -> None:
+        """Adds the sides that count, and what ECN said of either."""
+        for side in counting:
+            for counter in _COUNTERS:
+                self.sides[side][counter] += other.sides[side][counter]
+        self.congestion_encountered |= other.congestion_encountered
+        self.non_ect |= other.non_ect
+
     def total(self, counter: str, counting: tuple[int, ...]) -> int:
         """Sum over the sides that count."""
         return sum(self.sides[side][counter] for side in counting)
@@ -58,12 +66,19 @@ class Group:
         for item in items:
             self.items.setdefault(item, Measures()).add(share, side, tos)
 
+    def put_together(self, exporter: "Group") -> None:
+        """Adds what counts of an exporter's group: its rows and items, and the counters of the side that counts for it."""
+        self.rows += exporter.rows
+        self.total.put_together(exporter.total, exporter.counting)
+        for item, measures in exporter.items.items():
+            self.items.setdefault(item, Measures()).put_together(measures, exporter.counting)
+
     @property
     def counting(self) -> tuple[int, ...]:
-        """The sides that make the total: both of an interface, one of an exporter."""
-        if self.grouping.scope is Scope.INTERFACE:
-            return _INGRESS, _EGRESS
-        return (_INGRESS,) if self.ingress_rows else (_EGRESS,)
+        """The sides that make the total: both of an interface, one of an exporter, what was put together above it."""
+        if self.grouping.scope is Scope.EXPORTER:
+            return (_INGRESS,) if self.ingress_rows else (_EGRESS,)
+        return _INGRESS, _EGRESS
 
     def documents(self, k: int) -> list[Document]:
         """Its documents by slot, without what names the group."""
