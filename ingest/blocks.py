@@ -17,7 +17,8 @@ from ingest.templates import VARIABLE
 
 Octets = NDArray[np.uint8]
 Longs = NDArray[np.int64]
-_LONG_FORM: Final = 255
+LONG_FORM: Final = 255
+"""The octet of length that says that two octets of length follow (RFC 7011 section 7)."""
 _MAX_TEXT: Final = 4096
 RECORDS_PER_SET: Final = 8192
 """Records of variable length that are read from one set; more than this is no traffic but an attack."""
@@ -120,7 +121,7 @@ def measure(octets: bytes, gaps: tuple[int, ...]) -> tuple[int, int]:
             if place >= stop:
                 return records, taken
             length = octets[place]
-            if length == _LONG_FORM:
+            if length == LONG_FORM:
                 place += 3 + int.from_bytes(octets[place + 1 : place + 3])
             else:
                 place += 1 + length
@@ -156,7 +157,7 @@ def _walk_record(layout: Layout, data: Octets, place: Longs) -> tuple[Longs, lis
             place = place + item.length
             continue
         length = data[np.minimum(place, last)].astype(np.int64)
-        is_long = length == _LONG_FORM
+        is_long = length == LONG_FORM
         high, low = data[np.minimum(place + 1, last)].astype(np.int64), data[np.minimum(place + 2, last)]
         length = np.where(is_long, high << 8 | low, length)
         place = place + np.where(is_long, 3, 1) + length

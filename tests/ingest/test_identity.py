@@ -90,6 +90,38 @@ def test_records_say_their_exporter() -> None:
     assert exporters_after(decoder("exporter_address"), wide) == {"2001:db8::1": 1, "2001:db8::2": 1}
 
 
+LONG_NAME = bytes(300)
+
+
+@pytest.mark.parametrize("names", [(b"", b"eth0", LONG_NAME), (LONG_NAME, b"", b"x")])
+@pytest.mark.parametrize("order", [(82, 130), (130, 82), (82, 130, 83)], ids=["behind a name", "before it", "between two"])
+def test_records_of_variable_length_say_their_exporter(order: tuple[int, ...], names: Sequence[bytes]) -> None:
+    said = ["192.0.2.1", "192.0.2.1", "0.0.0.0", "192.0.2.2", "192.0.2.7", "192.0.2.1"]
+    specifiers = b"".join(struct.pack(">HH", element, 4 if element == 130 else 65535) for element in order)
+    template = ipfix(
+        2, struct.pack(">HH", BY_RECORD, len(order) + 2) + struct.pack(">HH", 8, 4) + specifiers + struct.pack(">HH", 1, 4)
+    )
+
+    def record(number: int, exporter: str) -> bytes:
+        name = names[number % len(names)]
+        text = (bytes([len(name)]) if len(name) < 255 else struct.pack(">BH", 255, len(name))) + name
+        middle = b"".join(pack_address(exporter)[-4:] if element == 130 else text for element in order)
+        return struct.pack(">I", 0x0A000001) + middle + struct.pack(">I", 100 + number)
+
+    data = ipfix(BY_RECORD, b"".join(map(record, range(len(said)), said)))
+    expected = {"192.0.2.1": 3, "192.0.2.2": 1, SENDER: 1, "203.0.113.1": 1}
+    assert exporters_after(decoder("exporter_address", MAPPED), [template, data]) == expected
+    under_test = decoder("exporter_address", MAPPED)
+    under_test.feed_many([Datagram(pack_address(SENDER), NOW_MS, each) for each in (template, data)])
+    octets = {
+        count: format_address(exporter)
+        for flows in under_test.drain().values()
+        for exporter, count in zip(flows.column("exporter_addr").to_pylist(), flows.column("bytes").to_pylist(), strict=True)
+    }
+    whose = {"0.0.0.0": SENDER, "192.0.2.7": "203.0.113.1"}
+    assert octets == {100 + number: whose.get(exporter, exporter) for number, exporter in enumerate(said)}
+
+
 @pytest.mark.parametrize("domain", [0, 1])
 def test_options_data_says_the_exporter_of_a_domain_or_of_all(domain: int) -> None:
     options_template = ipfix(3, struct.pack(">HHHHHHH", 300, 2, 1, 149, 4, 130, 4), domain)
