@@ -118,7 +118,7 @@ def replay(
     if late:
         typer.echo(f"  {late:,} flows were too late for the aggregates of this data set; raw flows have them", err=True)
     for name, count in run.counters.as_map().items():
-        if name.startswith("ingest_problems_total"):
+        if name.startswith(("ingest_problems_total", "ingest_datagrams_dropped_total")):
             typer.echo(f"  {name}: {count:,}", err=True)
 
 

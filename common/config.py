@@ -100,6 +100,17 @@ class ExporterSettings(_Section):
     inner_flow: bool = Field(False, description="Of sampled GRE, IP-in-IP, VXLAN and Geneve packets, take the flow inside.")
 
 
+class CaptureFolder(_Section):
+    """A folder whose captures (pcap, pcapng) are taken in as they come, each once; or a single capture."""
+
+    path: str = Field(min_length=1, description="Folder that is watched, without those below it, or one file.")
+    ports: tuple[int, ...] = Field((), description="Only datagrams to these UDP ports; empty takes all.")
+    settle_s: float = Field(10, gt=0, description="A file that has not changed for this long is complete.")
+    done_folder: str = Field(
+        "", description="What has been read is moved there (relative to the watched folder); empty leaves it and remembers it."
+    )
+
+
 class ElementSettings(_Section):
     """An information element that the shipped registry does not have, or has wrong."""
 
@@ -115,6 +126,7 @@ class Ingest(_Section):
     collector: str = Field("", description="Name of this collector in batch identities; empty takes the host's name.")
     location: str = Field("Default", description="Location given to flows of this collector.")
     listeners: tuple[Listener, ...] = Field(CUSTOMARY, description="Sockets to listen on.")
+    captures: tuple[CaptureFolder, ...] = Field((), description="Folders of captures that are watched, besides the listeners.")
     processes: int = Field(1, ge=1, le=256, description="Processes that share the listeners; more than one needs a Kafka bus.")
     allowed_networks: Networks = Field((), description="Only packets from these networks are taken; empty takes all.")
     exporter_settings: tuple[ExporterSettings, ...] = Field((), description="What holds for exporters of some networks.")

@@ -38,6 +38,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("ingest_flow_documents_total", "flows sent as OpenNMS documents, or not", ("result",)),
     Metric("ingest_sharing_errors_total", "failed attempts to share templates with other collectors", ()),
     Metric("ingest_dead_letters_total", "undecodable datagrams kept for a second look, or not", ("result",)),
+    Metric("ingest_captures_total", "captures of watched folders: done, damaged (in part), refused, changed, failed", ("result",)),
     Metric("ingest_reloads_total", "attempts to bring a changed configuration into force", ("result",)),
     Metric("ingest_exporters", "exporters heard from in the last report period", (), "gauge"),
     Metric("ingest_queue_bytes", "datagrams that wait for decoding, in octets", (), "gauge"),

@@ -5,8 +5,8 @@ large for one entry, and sends every silent lane a heartbeat, so that frontiers 
 is an argument. Refuses to know packets, sockets and which bus carries the entries.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 import numpy as np
@@ -49,15 +49,32 @@ class _Lane:
 
 
 class Batcher:
-    """Numbers and encodes the batches of one collector. `rules` may be replaced at any time."""
+    """Numbers and encodes the batches of one collector. `rules` may be replaced at any time.
 
-    def __init__(self, settings: Ingest, identity: Identity, heartbeat_ms: int = HEARTBEAT_MS) -> None:
+    `mark_of` gives the mark of what closes at a time, where the collector's clock is not that of its readers (captures).
+    """
+
+    def __init__(
+        self,
+        settings: Ingest,
+        identity: Identity,
+        heartbeat_ms: int = HEARTBEAT_MS,
+        mark_of: Callable[[int], int] = lambda now_ms: now_ms,
+    ) -> None:
         self._settings = settings
         self._identity = identity
         self.rules = ExporterRules(settings)
         self._heartbeat_ms = heartbeat_ms
+        self._mark_of = mark_of
         self._lanes = [_Lane() for _ in range(identity.lanes)]
         self._closed_ms: int | None = None
+
+    def begin(self, epoch: int, heartbeat_ms: int = HEARTBEAT_MS) -> None:
+        """Number from 0 again, under a new epoch, as a new process would."""
+        self._heartbeat_ms = heartbeat_ms
+        self._identity = replace(self._identity, epoch=epoch)
+        self._lanes = [_Lane() for _ in self._lanes]
+        self._closed_ms = None
 
     def due_ms(self, now_ms: int) -> int:
         """When the open batches close by age; the first call starts the clock."""
@@ -86,7 +103,7 @@ class Batcher:
 
     def _seal(self, number: int, now_ms: int, flows: pa.RecordBatch | None, reports: tuple[ExporterReport, ...]) -> Batch:
         lane = self._lanes[number]
-        lane.mark_ms = max(lane.mark_ms, now_ms)
+        lane.mark_ms = max(lane.mark_ms, self._mark_of(now_ms))
         lane.closed_ms = now_ms
         identity = self._identity
         header = Header(identity.collector, identity.epoch, number, lane.seq, lane.mark_ms, identity.lanes, reports=reports)

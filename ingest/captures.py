@@ -32,6 +32,8 @@ def ingest_captures(paths: Sequence[Path], settings: Settings, collector: str, p
         producer.flush(_FLUSH_S)
         if run.capture.damage:
             yield f"warning: {run.capture.damage}"
+        if refused := run.counters.sum("ingest_datagrams_dropped_total"):
+            yield f"warning: {path}: {refused} datagrams from networks that are not in ingest.allowed_networks"
         yield (
             f"{path}: {run.counters.sum('ingest_datagrams_total')} datagrams, {run.counters.sum('ingest_flows_total')} flows; "
             f"problems: {name_problems(run.counters)}"

@@ -18,7 +18,7 @@ from common.addresses import pack_address
 from common.config import ExporterSettings, Ingest
 from flowpb.schema import INGEST_SCHEMA, Direction, SamplingSource
 from ingest.egress_metering import EgressMetering
-from ingest.listeners.sources import Network
+from ingest.listeners.sources import Identify, Network, admit_networks
 
 PLAIN: Final = "plain"
 AUTO: Final = "auto"
@@ -115,6 +115,12 @@ class ExporterRules:
             next((entry.interface_accounting for entry in matching if entry.interface_accounting is not None), PLAIN),
             next((entry.identity for entry in matching if entry.identity is not None), SOURCE),
         )
+
+
+def identify_by(settings: Ingest, rules: ExporterRules) -> Identify:
+    """The exporter of a source by the settings, None where its network is not allowed."""
+    admit = admit_networks(settings.allowed_networks)
+    return lambda source: rules.identity_of(source) if admit(source) else None
 
 
 def with_location(flows: pa.RecordBatch, names: list[str]) -> pa.RecordBatch:

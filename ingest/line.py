@@ -61,6 +61,10 @@ class Line:
         self._reported_ms: int | None = None
         self._expired_ms: int | None = None
 
+    def begin(self) -> None:
+        """Start the periods of reports and expiry anew, as with the first datagram of a process."""
+        self._reported_ms = self._expired_ms = None
+
     def due_ms(self, now_ms: int) -> int:
         """When `tick` has something to do."""
         return self._batcher.due_ms(now_ms)

@@ -24,7 +24,10 @@ _log = Limited(logging.getLogger(__name__))
 
 
 class Outbox:
-    """One sending thread over one producer. `batches`, `octets`, `errors` and `refused` only rise."""
+    """One sending thread over one producer. `given`, `batches`, `octets`, `errors` and `refused` only rise.
+
+    What was the n-th to be `given` is on the bus, or never will be, once `batches` is n.
+    """
 
     def __init__(self, producer: Producer, limit_bytes: int) -> None:
         self._producer = producer
@@ -35,6 +38,7 @@ class Outbox:
         self._hurried = False
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="nephrite-send", daemon=True)
+        self.given = 0
         self.batches = 0
         self.octets = 0
         self.errors = 0
@@ -51,6 +55,7 @@ class Outbox:
             return
         with self._changed:
             self._waiting.extend(batches)
+            self.given += len(batches)
             self._waiting_bytes += sum(len(batch.value) + _BATCH_OVERHEAD for batch in batches)
             self._changed.notify_all()
 

@@ -38,7 +38,8 @@ def settings_of_process(settings: Settings, number: int, collector: str) -> Sett
     """Settings of one child: a name, a folder and a watch port of its own."""
     ingest = settings.ingest
     port = ingest.watch_port + number if ingest.watch_port else ingest.watch_port
-    own = ingest.model_copy(update={"collector": f"{collector}.{number}", "watch_port": port})
+    captures = () if number else ingest.captures  # each is to be read once
+    own = ingest.model_copy(update={"collector": f"{collector}.{number}", "watch_port": port, "captures": captures})
     return settings.model_copy(update={"data_dir": str(Path(settings.data_dir) / f"process-{number}"), "ingest": own})
 
 

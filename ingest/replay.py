@@ -5,20 +5,21 @@ all windows. The collector's clock is the capture's clock, so the same file give
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from common.config import Ingest
 from common.metrics import Counters
 from ingest.batcher import Batch, Batcher, Identity
-from ingest.decoder import Datagram, Decoder
+from ingest.decoder import Decoder
+from ingest.exporter_rules import ExporterRules, identify_by
 from ingest.line import Line
 from ingest.listeners.pcap import Capture
+from ingest.pace import HEARTBEAT_MS, Pace
 
 HORIZON_MS: Final = 15 * 60_000
 _PAST_HORIZON_MS: Final = 120_000
-_HEARTBEAT_MS: Final = 30_000  # capture time; a live collector's second would fill a long capture with heartbeats
-_FED_AT_ONCE: Final = 512
 
 
 class Replay:
@@ -31,45 +32,25 @@ class Replay:
         self._lanes = lanes
         self._collector = collector
         self._horizon_ms = horizon_ms
-        self._now_ms = 0
 
     def batches(self) -> Iterator[Batch]:
         """All batches, data first to last, then the closing heartbeats; raises InputError for what is no capture."""
-        line: Line | None = None
-        waiting: list[Datagram] = []
+        pace, identify = Pace(self._open), identify_by(self._settings, ExporterRules(self._settings))
         for datagram in self.capture.datagrams():
-            if line is None:
-                self._now_ms = datagram.received_ms
-                line = self._open()
-            waiting.append(datagram)
-            if datagram.received_ms >= line.due_ms(self._now_ms) or len(waiting) >= _FED_AT_ONCE:
-                yield from self._advance(line, waiting)
-                waiting = []
-        if line is not None:
-            yield from self._advance(line, waiting)
-            yield from line.finish(self._now_ms)
-            yield from line.finish(self._now_ms + self._horizon_ms + _PAST_HORIZON_MS)
+            exporter = identify(datagram.exporter)
+            if exporter is None:
+                self.counters.add("ingest_datagrams_dropped_total", reason="source_refused")
+            else:
+                yield from pace.take(datagram if exporter == datagram.exporter else replace(datagram, exporter=exporter))
+        yield from pace.end()
+        if pace.line is not None:
+            yield from pace.line.finish(pace.now_ms + self._horizon_ms + _PAST_HORIZON_MS)
         for reason, count in self.capture.problems().items():
             self.counters.add("ingest_problems_total", count, reason=reason)
 
-    def _open(self) -> Line:
+    def _open(self, now_ms: int) -> Line:
         decoder = Decoder(self._settings, self._lanes, self.counters)
-        identity = Identity(self._collector, self._now_ms, self._lanes)
-        return Line(decoder, Batcher(self._settings, identity, heartbeat_ms=_HEARTBEAT_MS))
-
-    def _advance(self, line: Line, datagrams: list[Datagram]) -> Iterator[Batch]:
-        """Feed up to the last datagram; what is older than it by an interval closes at its own time, not at the next arrival."""
-        if not datagrams:
-            return
-        early, last = datagrams[:-1], datagrams[-1]
-        yield from line.feed(early, self._now_ms)
-        later_ms = max(self._now_ms, last.received_ms)
-        due_ms = line.due_ms(self._now_ms)
-        if later_ms >= due_ms:
-            yield from line.tick(due_ms)
-            yield from line.tick(later_ms)
-        self._now_ms = later_ms
-        yield from line.feed([last], later_ms)
+        return Line(decoder, Batcher(self._settings, Identity(self._collector, now_ms, self._lanes), heartbeat_ms=HEARTBEAT_MS))
 
 
 def entries_of_capture(path: Path, settings: Ingest, lanes: int, collector: str) -> Iterator[tuple[int, bytes]]:

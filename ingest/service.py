@@ -21,20 +21,21 @@ from common.errors import NephriteError
 from common.metrics import Counters
 from ingest.batcher import Batcher, Identity
 from ingest.board import ExporterBoard, ExporterRow
+from ingest.capture_line import CaptureLine
 from ingest.choices import Choices
 from ingest.chunks import Chunk, ChunkQueue
 from ingest.dead_letters import DeadLetterStore
 from ingest.decoder import Datagram, Decoder
-from ingest.exporter_rules import ExporterRules
+from ingest.exporter_rules import ExporterRules, identify_by
 from ingest.interop import FlowDocumentSender
 from ingest.keeper import StateKeeper
 from ingest.line import Line
 from ingest.listeners.receivers import Endpoint, Receivers
-from ingest.listeners.sources import Identify, admit_networks
 from ingest.naming import NamesDesk
 from ingest.observation import Observation, Tap
 from ingest.outbox import Outbox
 from ingest.sharing import Sharer, open_table
+from ingest.tables import NameRow
 from ingest.tallies import Tallies
 
 _TAKE_BYTES: Final = 128 << 10
@@ -89,6 +90,9 @@ class IngestService:
         taps = [each for each in (tap, self._interop) if each is not None]
         self._observation = Observation(self._board, None, taps, lambda flows: self._batcher.rules.apply(flows))
         self._line = Line(self._keeper.decoder, self._batcher, self._observation)
+        self._captures = (
+            CaptureLine(settings, self._identity.collector, self.counters, clock, self._observation) if ingest.captures else None
+        )
         self._queue = ChunkQueue(ingest.queue_bytes)
         self._receivers = Receivers(ingest.listeners, self._queue, clock, identify_by(ingest, self._batcher.rules))
         self._outbox = Outbox(producer, ingest.outbox_bytes)
@@ -110,6 +114,8 @@ class IngestService:
             self._keeper.save()  # the epoch must be on disk before a batch carries it
             if ingest.dead_letters_bytes:
                 self._observation.letters = DeadLetterStore(Path(self._settings.data_dir), ingest.dead_letters_bytes)
+            if self._captures is not None:
+                self._captures.start()
         except NephriteError:
             self._receivers.close()
             self._keeper.unlock()
@@ -141,6 +147,8 @@ class IngestService:
     def stop(self) -> None:
         """Take what the sockets hold, decode it, give everything to the bus, save the state; raises what ended the service."""
         self._receivers.stop()
+        if self._captures is not None:
+            self._captures.reader.stop()
         self._stopping.set()
         self._queue.wake()
         self._thread.join()
@@ -168,7 +176,10 @@ class IngestService:
         rules = ExporterRules(new, self._batcher.rules)
         self._keeper.decoder.reconsider(choices)
         self._batcher.rules = rules
-        self._receivers.replace_identify(identify_by(new, rules))
+        identify = identify_by(new, rules)
+        self._receivers.replace_identify(identify)
+        if self._captures is not None:
+            self._captures.reconsider(choices, rules, identify)
         kept = {name: getattr(new, name) for name in _RELOADABLE}
         self._settings = self._settings.model_copy(update={"ingest": old.model_copy(update=kept)})
         self._reloads["done"] += 1
@@ -222,6 +233,7 @@ class IngestService:
         tallies.watch("ingest_state_errors_total", lambda: self._keeper.errors)
         tallies.watch("ingest_sharing_errors_total", lambda: self._sharer.errors if self._sharer else 0)
         tallies.watch_family("ingest_flow_documents_total", "result", lambda: self._interop.totals if self._interop else {})
+        tallies.watch_family("ingest_captures_total", "result", lambda: self._captures.reader.totals if self._captures else {})
         tallies.watch_family("ingest_reloads_total", "result", lambda: self._reloads)
         tallies.watch_family("ingest_dead_letters_total", "result", lambda: letter_totals(self._observation.letters))
         return tallies
@@ -243,16 +255,22 @@ class IngestService:
     def _step(self) -> None:
         """One turn: decode what has come, close what is due; take nothing while the bus is behind."""
         now_ms = self._clock()
-        timeout_s = min(_TAKE_S, max(0, self._line.due_ms(now_ms) - now_ms) / 1000)
+        waiting = self._captures is not None and self._captures.busy
+        timeout_s = 0 if waiting else min(_TAKE_S, max(0, self._line.due_ms(now_ms) - now_ms) / 1000)
         for chunk in self._queue.take(timeout_s, _TAKE_BYTES):
             self._decode(chunk)
         self._collect()
-        self.names.answer(self._keeper.decoder.names)
+        self.names.answer(self._names)
         self._outbox.put(self._line.tick(self._clock()))
+        if self._captures is not None:
+            self._captures.turn(self._outbox)
         self._keeper.save_when_due(self._clock())
         while self._outbox.full and not self._stopping.is_set():
             self._outbox.wait_for_room(_TAKE_S)
-            self.names.answer(self._keeper.decoder.names)
+            self.names.answer(self._names)
+
+    def _names(self) -> list[NameRow]:
+        return [*self._keeper.decoder.names(), *(self._captures.decoder.names() if self._captures else ())]
 
     def _decode(self, chunk: Chunk) -> None:
         self._outbox.put(self._line.feed(_datagrams(chunk), self._clock()))
@@ -275,12 +293,6 @@ def collector_name(settings: Ingest) -> str:
 def letter_totals(letters: DeadLetterStore | None) -> dict[str, int]:
     """Dead letters by what became of them."""
     return {} if letters is None else {"kept": letters.kept, "failed": letters.failed}
-
-
-def identify_by(settings: Ingest, rules: ExporterRules) -> Identify:
-    """The exporter of a source by the settings, None where its network is not allowed."""
-    admit = admit_networks(settings.allowed_networks)
-    return lambda source: rules.identity_of(source) if admit(source) else None
 
 
 def _datagrams(chunk: Chunk) -> list[Datagram]:

@@ -14,6 +14,7 @@ from ingest.listeners.capture_file import CutOffError, frames_of
 from ingest.listeners.frames import FrameReader, Skipped
 
 CUT_OFF = "capture_cut_off"
+SUFFIXES = (".pcap", ".pcapng", ".cap")
 
 
 class Capture:
@@ -58,7 +59,7 @@ def captures_of(path: Path) -> list[Path]:
     """The file itself, or the captures of a folder in the order of their names; raises InputError when there is none."""
     if not path.is_dir():
         return [path]
-    found = sorted(each for each in path.iterdir() if each.suffix in (".pcap", ".pcapng", ".cap"))
+    found = sorted(each for each in path.iterdir() if each.suffix in SUFFIXES)
     if not found:
         raise InputError(f"{path}: a folder without a capture (.pcap, .pcapng, .cap)")
     return found
