@@ -42,6 +42,17 @@ class AddressColumn:
 
 
 @dataclass(slots=True)
+class ListColumn:
+    """A column of lists of numbers: where the values of each row start in `values`, and how many they are."""
+
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    valid: Bools
+    values: list[NDArray[np.uint32]] = field(default_factory=list)
+    filled: int = 0
+
+
+@dataclass(slots=True)
 class Assembly:
     """All columns of `rows` flows. `exporter_of` numbers the exporter of each row within `exporters`."""
 
@@ -50,6 +61,7 @@ class Assembly:
     exporters: list[bytes]
     numbers: dict[str, NumberColumn] = field(default_factory=dict)
     addresses: dict[str, AddressColumn] = field(default_factory=dict)
+    lists: dict[str, ListColumn] = field(default_factory=dict)
     objects: dict[str, list[Any]] = field(default_factory=dict)
 
     def put(self, name: str, where: Where, values: NDArray[Any], valid: Bools | None = None) -> None:
@@ -94,15 +106,29 @@ class Assembly:
         column.wide[rows] = True
         column.valid[rows] = True
 
+    def put_lists(self, name: str, rows: NDArray[np.int64], lengths: NDArray[np.int64], values: NDArray[np.uint32]) -> None:
+        """Fill rows of a column of lists; `values` holds the values of all rows one after the other."""
+        if not len(rows):
+            return
+        column = self.lists.get(name)
+        if column is None:
+            none = np.zeros(self.rows, np.int64)
+            column = self.lists[name] = ListColumn(none, none.copy(), np.zeros(self.rows, bool))
+        column.starts[rows] = column.filled + np.cumsum(lengths) - lengths
+        column.lengths[rows] = lengths
+        column.valid[rows] = True
+        column.values.append(values)
+        column.filled += len(values)
+
     def put_objects(self, name: str, rows: NDArray[np.int64], values: list[Any]) -> None:
-        """Fill rows of a column that holds lists or text, one Python object each; for columns that few exporters send."""
+        """Fill rows of a column that holds structures or text, one Python object each; for columns that few exporters send."""
         column = self.objects.setdefault(name, [None] * self.rows)
         for row, value in zip(rows.tolist(), values, strict=True):
             column[row] = value
 
     def batches(self, bounds: NDArray[np.int64]) -> dict[int, pa.RecordBatch]:
         """Record batch of each lane: rows bounds[lane] to bounds[lane + 1]."""
-        whole = {name: self._arrow(name) for name in (*self.numbers, *self.objects)}
+        whole = {name: self._arrow(name) for name in (*self.numbers, *self.lists, *self.objects)}
         names = [name for name in INGEST_SCHEMA.names if name in whole or name in self.addresses or name == "exporter_addr"]
         schema = pa.schema([INGEST_SCHEMA.field(name) for name in names])
         result: dict[int, pa.RecordBatch] = {}
@@ -125,6 +151,8 @@ class Assembly:
 
     def _arrow(self, name: str) -> pa.Array:
         kind = BY_NAME[name].type
+        if name in self.lists:
+            return _lists(self.lists[name])
         if name in self.objects:
             values = pa.array(self.objects[name], kind.value_type if pa.types.is_dictionary(kind) else kind)
             return values.dictionary_encode() if pa.types.is_dictionary(kind) else values
@@ -133,6 +161,15 @@ class Assembly:
         if pa.types.is_fixed_size_binary(kind):
             return _fixed_binary(column.values, mask)
         return pa.array(column.values, kind, mask=mask)
+
+
+def _lists(column: ListColumn) -> pa.ListArray:
+    lengths = np.where(column.valid, column.lengths, 0)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    places = np.repeat(column.starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+    values = np.concatenate([np.zeros(0, np.uint32), *column.values])[places]
+    mask = None if column.valid.all() else pa.array(~column.valid)
+    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(values), mask=mask)
 
 
 def _chosen(where: Where, valid: Bools) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from ingest.assembly import ALL, Assembly, Where
 from ingest.blocks import Block, Longs, make_block
 from ingest.columns_of_elements import STEPS, put_applications
 from ingest.columns_of_extras import put_extras
-from ingest.columns_of_samples import Samples, make_samples, put_samples
+from ingest.columns_of_samples import put_samples
 from ingest.columns_of_sampling import put_sampling
 from ingest.columns_of_sections import put_sections
 from ingest.columns_of_times import put_times
@@ -26,6 +26,8 @@ from ingest.pending import Group, PacketTable, Pending, SampleGroup
 from ingest.problems import Reason
 from ingest.protocols.sflow import InterfaceCounters, read_counters
 from ingest.rows import Rows
+from ingest.sample_sequences import Numbered, SampleSequences
+from ingest.samples import Samples, make_samples
 from ingest.totals import Totals
 
 _LAYOUT_FIELDS = 65_536
@@ -57,7 +59,8 @@ class Reading(NamedTuple):
 class Drained:
     """Flows by lane, flows by protocol version, repairs by (exporter number, reason); of sFlow counter samples and faulty ones.
 
-    A fault is (number of the datagram, offset in it).
+    Readings are in the order of arrival, a fault is (number of the datagram, offset in it), missing samples are by number of the
+    source.
     """
 
     batches: dict[int, pa.RecordBatch]
@@ -66,6 +69,7 @@ class Drained:
     repairs: Counter[tuple[int, Reason]]
     readings: list[Reading]
     faults: list[tuple[int, int]]
+    missing_samples: Counter[int]
 
 
 @dataclass(slots=True)
@@ -95,6 +99,7 @@ class Canonicaliser:
     layouts: dict[bytes, Layout] = field(default_factory=dict)
     fields: int = 0
     totals: Totals = field(default_factory=Totals)
+    sample_sequences: SampleSequences = field(default_factory=SampleSequences)
 
     def drain(self, pending: Pending) -> Drained:
         """Everything that is pending, as canonical flows."""
@@ -112,6 +117,7 @@ class Canonicaliser:
             _put_structure(structure, table, pending, out, repairs, self.totals)
         readings: list[Reading] = []
         faults: list[tuple[int, int]] = []
+        missing: Counter[int] = Counter()
         for samples, place in sampled:
             received = np.repeat(table["received_ms"][place.packets], place.rows_of_set)
             inner = np.array([choice.inner_flow for choice in pending.choices], bool)[table["choice"][place.packets]]
@@ -119,11 +125,14 @@ class Canonicaliser:
             put_samples(samples, out, target, received, np.repeat(inner, place.rows_of_set))
             readings += _readings(samples, table["exporter"][place.packets], place.packets)
             faults += [(int(place.packets[owner]), offset) for owner, offset in samples.faults]
+            numbered = Numbered(table["source"][place.packets][samples.owner], samples.sources(), samples.fixed.sequence)
+            missing.update(self.sample_sequences.missing(numbered, pending.domain_keys()))
         lanes = _sum(table["lane"][packets], counts, self.lanes)
         versions = _sum(table["version"][packets], counts, 0)
         flows = {int(version): int(versions[version]) for version in np.flatnonzero(versions)}
         batches = out.batches(np.concatenate([[0], np.cumsum(lanes)]))
-        return Drained(batches, flows, _sum(exporters, counts, len(pending.exporters)), repairs, readings, faults)
+        by_exporter = _sum(exporters, counts, len(pending.exporters))
+        return Drained(batches, flows, by_exporter, repairs, _in_order(readings), faults, missing)
 
     def _layout(self, spec: bytes) -> Layout:
         layout = self.layouts.get(spec)
@@ -173,6 +182,10 @@ def _sampled(group: SampleGroup, table: PacketTable) -> list[tuple[Samples, _Pla
     samples = make_samples(payloads, np.array(group.starts, np.int64)[by_lane], table["records"][packets])
     counts = np.bincount(samples.owner, minlength=len(packets))
     return [(samples, _Placed(packets, order[by_lane], counts))]
+
+
+def _in_order(readings: list[Reading]) -> list[Reading]:
+    return sorted(readings, key=lambda reading: reading.packet)
 
 
 def _readings(samples: Samples, exporters: Longs, packets: Longs) -> list[Reading]:

@@ -12,13 +12,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flowpb.schema import ADDRESS, BY_NAME, FLOW, Direction, Stage
+from ingest.elementvalues import unsigned_list
 from ingest.options import SamplingView
 from ingest.rows import Rows
 
 _BY_HAND: Final = frozenset(
     (
         *("direction", "ip_version", "icmp_type", "icmp_code", "bytes", "packets"),
-        *("sampling_interval", "sampling_algorithm", "sampling_source"),
+        *("sampling_interval", "sampling_algorithm", "sampling_source", "vni_in"),
     )
 )
 _NUMBERS: Final[tuple[tuple[str, Any, tuple[int, ...]], ...]] = tuple(
@@ -34,6 +35,8 @@ _ADDRESSES: Final = tuple(
 )
 _MACS: Final = ("src_mac", "dst_mac")
 _LABELS: Final = BY_NAME["mpls_labels"].elements
+_COMMUNITY: Final = 483
+_SEGMENT: Final = 351
 _COUNTERS: Final = (("bytes", (1, 23, 352, 417, 401, 85)), ("packets", (2, 24, 402, 86)))
 
 
@@ -137,8 +140,24 @@ def put_labels(rows: Rows) -> None:
     bottom = np.cumsum(stack & 1, axis=1) - (stack & 1)
     kept = (stack != 0) & (bottom == 0)
     positions = np.arange(rows.out.rows)[rows.where][filled]
-    labels = [(line[keep] >> 4).tolist() for line, keep in zip(stack[filled], kept[filled], strict=True)]
-    rows.out.put_objects("mpls_labels", positions, labels)
+    rows.out.put_lists("mpls_labels", positions, kept[filled].sum(axis=1), stack[filled][kept[filled]] >> 4)
+
+
+def put_communities(rows: Rows) -> None:
+    """BGP communities of both ends (RFC 8549): lists of 32-bit values; outside of a list the destination's only one."""
+    for name in ("src_communities", "dst_communities"):
+        for number in rows.present(*BY_NAME[name].elements)[:1]:
+            positions = np.arange(rows.out.rows)[rows.where]
+            octets = _texts(rows, number)
+            lists = [unsigned_list(value) if number != _COMMUNITY else [int.from_bytes(value)] for value in octets]
+            values = np.array([value for each in lists for value in each], np.uint32)
+            rows.out.put_lists(name, positions, np.array(list(map(len, lists))), values)
+
+
+def put_segment(rows: Rows) -> None:
+    """The overlay segment (351): its upper octet says of which kind, the lower three are its id (RFC 7348, 7637)."""
+    if rows.has(_SEGMENT):
+        rows.put("vni_in", rows.uint(_SEGMENT, np.uint32) & np.uint32(0xFFFFFF))
 
 
 def put_applications(rows: Rows, views: Sequence[SamplingView]) -> None:
@@ -173,4 +192,6 @@ STEPS: Final[tuple[Callable[[Rows], None], ...]] = (
     put_macs,
     put_icmp,
     put_labels,
+    put_communities,
+    put_segment,
 )

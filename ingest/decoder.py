@@ -7,8 +7,7 @@ its place kept. Counts `ingest_datagrams_total`, `_datagram_bytes_total`, `_flow
 """
 
 from collections import Counter, deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Final
 
@@ -22,6 +21,7 @@ from flowpb.schema import ProtocolVersion
 from ingest import reports, snapshots, tables
 from ingest.canonical import Canonicaliser, Reading
 from ingest.choices import Choices
+from ingest.datagram import Datagram
 from ingest.exporter_rules import AGENT
 from ingest.exporters import Exporter, Exporters
 from ingest.intake import Intake
@@ -32,7 +32,7 @@ from ingest.pending import Pending
 from ingest.problems import Problem, ProblemLog, Reason
 from ingest.protocols import sflow
 from ingest.protocols.message import Fault
-from ingest.protocols.sflow import InterfaceCounters
+from ingest.readings import InterfaceReading
 
 _SFLOW_5: Final = b"\0\0\0\x05"
 _SFLOW_VERSION: Final = int(ProtocolVersion.SFLOW_V5)
@@ -50,26 +50,6 @@ NAMES: Final[dict[int, str]] = {
     ProtocolVersion.SFLOW_V5: "sflow5",
 }
 """Label `protocol` of the counters, by protocol version."""
-
-
-@dataclass(frozen=True, slots=True)
-class Datagram:
-    """One export packet. `session` is 0 for UDP (the source port is no part of any scope), a connection's number for TCP."""
-
-    exporter: bytes
-    received_ms: int
-    payload: bytes | memoryview
-    session: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class InterfaceReading:
-    """Counters of one interface as an sFlow agent sent them; they count up from the agent's start."""
-
-    exporter: bytes
-    received_ms: int
-    domain: int
-    counters: InterfaceCounters
 
 
 class Decoder:
@@ -144,6 +124,7 @@ class Decoder:
             return {}
         drained = self._canonicaliser.drain(pending)
         self._take_readings(pending, drained.readings)
+        self._note_missing_samples(pending, drained.missing_samples)
         self._note_samples(pending, drained.faults)
         for version, flows in drained.flows.items():
             self._counters.add("ingest_flows_total", flows, protocol=NAMES[version])
@@ -157,11 +138,15 @@ class Decoder:
         return drained.batches
 
     def reports(self, now_ms: int) -> dict[int, list[ExporterReport]]:
-        """Per lane what was seen of each exporter since the last call, also of silent and undecodable ones."""
+        """Per lane what was seen of each exporter since the last call, also of silent and undecodable ones; takes the readings."""
         self._count()
+        by_exporter: dict[bytes, list[InterfaceReading]] = {}
+        for reading in self.take_interface_readings():
+            by_exporter.setdefault(reading.exporter, []).append(reading)
         by_lane: dict[int, list[ExporterReport]] = {}
         for exporter in self._exporters:
-            by_lane.setdefault(exporter.lane, []).append(reports.take_report(exporter, now_ms))
+            report = reports.take_report(exporter, now_ms, by_exporter.get(exporter.address, ()))
+            by_lane.setdefault(exporter.lane, []).append(report)
         return by_lane
 
     def expire(self, now_ms: int) -> None:
@@ -236,7 +221,7 @@ class Decoder:
         return tables.option_rows(self._intake.options, self._intake.elements)
 
     def take_interface_readings(self) -> list[InterfaceReading]:
-        """Interface counters that sFlow agents have sent since the last call, oldest first; too many push out the oldest."""
+        """Interface counters of sFlow agents since the last call or report, as they arrived; too many push out the oldest."""
         readings = list(self._readings)
         self._readings.clear()
         return readings
@@ -280,6 +265,14 @@ class Decoder:
             self._readings.extend(InterfaceReading(address, received_ms, domain, counters) for counters in interfaces)
             if (exporter := self._exporters.get(address)) is not None:
                 exporter.option_records += 1
+
+    def _note_missing_samples(self, pending: Pending, missing: Mapping[int, int]) -> None:
+        for number, samples in missing.items():
+            source = pending.sources[number]
+            exporter = self._exporters.get(pending.exporters[source.exporter])
+            domain = exporter.domains.get((0, _SFLOW_VERSION, source.domain)) if exporter is not None else None
+            if domain is not None:
+                domain.sequence.missing_samples += samples
 
     def _count(self) -> None:
         for name, totals in (("ingest_datagrams_total", self._datagrams), ("ingest_datagram_bytes_total", self._octets)):

@@ -86,16 +86,38 @@ _READERS: Final[dict[str, Callable[[bytes], Value | None]]] = {
 }
 
 
+def unsigned_list(octets: bytes) -> list[int]:
+    """The values of a basicList of unsigned integers of at most four octets; what is cut or larger is left out."""
+    listed = _open_list(octets)
+    values, _ = _items(octets, *listed[3:]) if listed is not None else ([], b"")
+    return [int.from_bytes(value) for value in values if len(value) <= 4]
+
+
 def _basic_list(octets: bytes, depth: int) -> Value:
-    """RFC 6313 section 4.5.1: semantic, a field specifier, values of that field."""
-    if len(octets) < 5 or depth >= _MAX_DEPTH:
+    listed = _open_list(octets)
+    if listed is None or depth >= _MAX_DEPTH:
         return octets.hex()
-    semantic, number, length = struct.unpack_from(">BHH", octets)
-    pen, offset = 0, 5
-    if number & 0x8000:
-        pen, offset, number = int.from_bytes(octets[5:9]), 9, number & 0x7FFF
+    semantic, pen, number, length, offset = listed
     element = element_of(pen, number)
+    items, rest = _items(octets, length, offset)
     values: list[Value] = [_LIST_SEMANTICS.get(semantic, "undefined"), element.name]
+    values += [value_of(element, item, depth + 1) for item in items]
+    return [*values, rest.hex()] if rest else values
+
+
+def _open_list(octets: bytes) -> tuple[int, int, int, int, int] | None:
+    """RFC 6313 section 4.5.1: semantic, enterprise, element and length of its values, and where they start."""
+    if len(octets) < 5:
+        return None
+    semantic, number, length = struct.unpack_from(">BHH", octets)
+    if number & 0x8000:
+        return semantic, int.from_bytes(octets[5:9]), number & 0x7FFF, length, 9
+    return semantic, 0, number, length, 5
+
+
+def _items(octets: bytes, length: int, offset: int) -> tuple[list[bytes], bytes]:
+    """The values of a list, and what is left of one that is cut."""
+    items: list[bytes] = []
     while offset < len(octets) and length:
         size = length
         if length == VARIABLE:
@@ -103,11 +125,10 @@ def _basic_list(octets: bytes, depth: int) -> Value:
             if size == _LONG_FORM:
                 size, offset = int.from_bytes(octets[offset : offset + 2]), offset + 2
         if offset + size > len(octets):
-            values.append(octets[offset:].hex())
-            break
-        values.append(value_of(element, octets[offset : offset + size], depth + 1))
+            return items, octets[offset:]
+        items.append(octets[offset : offset + size])
         offset += size
-    return values
+    return items, b""
 
 
 def _template_list(octets: bytes, kind: str) -> Value:

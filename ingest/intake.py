@@ -67,7 +67,7 @@ class Intake:
             return
         correction = exporter.clock.observe(received_ms, header.exported_ms or received_ms)
         if version != 1:
-            domain.sequence.advance(header.sequence, header.records)
+            domain.sequence.advance(header.sequence, header.records, header.records)
         template = FIXED[version]
         flows = (header.end - header.start) // template.size
         if header.end - header.start != header.records * template.size or header.end != len(payload):
@@ -102,7 +102,7 @@ class Intake:
         for spec, octets, records in plain:
             self.pending.add_set(spec, packet, octets, records)
             total += records
-        domain.sequence.advance(header.sequence, 1 if version == netflow9.VERSION else total)
+        domain.sequence.advance(header.sequence, 1 if version == netflow9.VERSION else total, total)
 
     def _take_message(self, message: Message, wire: ModuleType, spans: list[Span], faults: list[Fault]) -> None:
         for fault in faults:
@@ -113,8 +113,11 @@ class Intake:
             else:
                 self._take_set(message, wire, span)
         self._add_sets(message)
-        units = 1 if message.header.version == netflow9.VERSION else message.data_records
-        message.domain.sequence.advance(message.header.sequence, units, message.is_counted)
+        sequence, flows = message.domain.sequence, sum(records for _, _, records in message.sets)
+        if message.header.version == netflow9.VERSION:
+            sequence.advance(message.header.sequence, 1, flows)
+        else:
+            sequence.advance(message.header.sequence, message.data_records, flows, message.is_counted)
 
     def take_sflow(self, exporter: Exporter, payload: bytes, received_ms: int) -> None:
         """An sFlow v5 datagram; its samples are walked at the drain, those of all datagrams together."""
@@ -126,7 +129,7 @@ class Intake:
         domain = exporter.domains.get(key) or self._domain(exporter, key)
         if self._is_repeat(exporter, domain, header, payload, received_ms):
             return
-        domain.sequence.advance(header.sequence, 1)
+        domain.sequence.advance(header.sequence, 1, 0)
         packet = self._add_packet(exporter, domain, header, received_ms, 0)
         self.pending.add_samples(packet, payload, header.start, min(header.records, (len(payload) - header.start) // 8))
 
@@ -145,6 +148,7 @@ class Intake:
                     self.exporters.remove_templates(exporter, domain, domain.templates.expire(before))
         for exporter, domain, sets in self.parking.expire(now_ms):
             exporter.expired_sets += sets
+            domain.sequence.give_up()
             exporter.problems[Reason.PARKED_EXPIRED] += sets - 1
             self.log.totals[Reason.PARKED_EXPIRED] += sets - 1
             fault = Fault(Reason.PARKED_EXPIRED, 0, f"{sets} data sets given up, their templates never came")
@@ -295,6 +299,7 @@ class Intake:
         parked = Parked(number, octets, message.header, message.received_ms, message.correction_ms)
         if not self.parking.park(message.exporter, message.domain, parked):
             message.exporter.expired_sets += 1
+            message.domain.sequence.give_up()
             text = f"data set of template {number} given up: `ingest.parked_bytes` is used up"
             self._note(message, Fault(Reason.PARKED_REFUSED, start - 4, text, number))
 
@@ -303,6 +308,8 @@ class Intake:
         earlier = Message(message.exporter, message.domain, parked.header, parked.octets, parked.received_ms, parked.correction_ms)
         self._take_data(earlier, (template.id, 0, len(parked.octets)))
         self._add_sets(earlier)
+        if parked.header.version == ipfix.VERSION:
+            message.domain.sequence.decode_late(earlier.data_records)
 
     def _take_options(self, message: Message, template: Template, octets: bytes) -> None:
         for values in read_records(template, octets):

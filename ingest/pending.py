@@ -108,6 +108,10 @@ class Pending:
         self.sources.append(source)
         return len(self.sources) - 1
 
+    def domain_keys(self) -> list[tuple[bytes, int]]:
+        """Exporter and domain of each source."""
+        return [(self.exporters[source.exporter], source.domain) for source in self.sources]
+
     def add_packet(self, packet: tuple[int, int, int, int, int, int, int, int]) -> int:
         """Number of a datagram that has flows; the values are those of Packet, a plain tuple since this is the hot path."""
         self.packets.extend(packet)

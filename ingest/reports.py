@@ -5,13 +5,15 @@ adds them).
 """
 
 from collections import Counter
+from collections.abc import Iterable
 
 from flowpb.flow_batch_pb2 import AwaitedTemplate, ExporterReport, SequenceReport
 from ingest.exporters import Domain, Exporter
+from ingest.readings import InterfaceReading, line_of
 
 
-def take_report(exporter: Exporter, now_ms: int) -> ExporterReport:
-    """The report of [since_ms, now_ms)."""
+def take_report(exporter: Exporter, now_ms: int, readings: Iterable[InterfaceReading] = ()) -> ExporterReport:
+    """The report of [since_ms, now_ms), with the readings of its interfaces."""
     domains = exporter.domains.values()
     report = ExporterReport(
         exporter=exporter.address,
@@ -31,6 +33,7 @@ def take_report(exporter: Exporter, now_ms: int) -> ExporterReport:
         samplers=sum(_samplers(domain) for domain in domains),
         awaited=[awaited for domain in domains for awaited in _awaited(domain)],
         protocol_version=exporter.version,
+        interfaces=map(line_of, readings),
     )
     exporter.since_ms = now_ms
     exporter.datagrams = exporter.duplicates = exporter.records = exporter.option_records = 0
@@ -40,8 +43,10 @@ def take_report(exporter: Exporter, now_ms: int) -> ExporterReport:
 
 
 def _sequence(domain: Domain) -> SequenceReport | None:
+    if not domain.parked:
+        domain.sequence.settle()
     taken = domain.sequence.take()
-    if not (taken.received or taken.missing or taken.reordered or taken.restarts):
+    if not (taken.received or taken.missing or taken.reordered or taken.restarts or taken.waiting or taken.undecoded):
         return None
     return SequenceReport(
         domain=domain.number,
@@ -51,6 +56,9 @@ def _sequence(domain: Domain) -> SequenceReport | None:
         missing=taken.missing,
         reordered=taken.reordered,
         restarts=taken.restarts,
+        missing_flows=taken.missing_flows(),
+        waiting=taken.waiting,
+        undecoded=taken.undecoded,
     )
 
 

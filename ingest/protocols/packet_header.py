@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Bools = NDArray[np.bool_]
 Longs = NDArray[np.int64]
+Words = NDArray[np.uint32]
 SLACK: Final = 64
 """Octets that must follow the last head, so that reading beyond it stays inside the array."""
 
@@ -27,6 +28,9 @@ def _flags(size: int, *numbers: int) -> Bools:
 ETHERNET: Final = 1
 IPV4: Final = 11
 IPV6: Final = 12
+MPLS: Final = 13
+_PPP: Final = (7, 14)
+"""Header protocols of sFlow (sampled_header): PPP, and PPP over SONET/SDH (RFC 1662, 2615)."""
 _TAGS: Final = _flags(1 << 16, 0x8100, 0x88A8, 0x9100, 0x9200)
 _MAX_TAGS: Final = 4
 _MAX_LABELS: Final = 10
@@ -96,8 +100,10 @@ def parse_heads(data: NDArray[np.uint8], start: Longs, stop: Longs, kind: Longs,
     octets = Octets(data, stop)
     heads = Heads()
     ethernet = kind == ETHERNET
-    ether_type = np.select([kind == IPV4, kind == IPV6], [0x0800, 0x86DD], 0).astype(np.int64)
+    ether_type = np.select([kind == IPV4, kind == IPV6, kind == MPLS], [0x0800, 0x86DD, 0x8847], 0).astype(np.int64)
     place = start.copy()
+    if (kind == _PPP[0]).any() or (kind == _PPP[1]).any():
+        place, ether_type = _read_ppp(octets, place, (kind == _PPP[0]) | (kind == _PPP[1]), ether_type)
     if ethernet.any():
         place, ether_type = _read_ethernet(octets, heads, place, ethernet, ether_type)
     place, ether_type = _read_labels(octets, heads, place, ether_type)
@@ -130,6 +136,14 @@ def _read_ethernet(octets: Octets, heads: Heads, place: Longs, ethernet: Bools, 
     found = np.where(session, np.select([inside == 0x21, inside == 0x57], [0x0800, 0x86DD], 0), found)
     at = np.where(session, at + 8, at)
     return np.where(ethernet, at + 2, place), np.where(ethernet, found, ether_type)
+
+
+def _read_ppp(octets: Octets, place: Longs, point_to_point: Bools, ether_type: Longs) -> tuple[Longs, Longs]:
+    """Address and control (0xff03) may be left out; then the number of the protocol (IANA, PPP DLL protocol numbers)."""
+    at = np.where(point_to_point & (octets.read(place, 2) == 0xFF03), place + 2, place)
+    protocol = octets.read(at, 2)
+    found = np.select([protocol == 0x21, protocol == 0x57, protocol == 0x281], [0x0800, 0x86DD, 0x8847], 0)
+    return np.where(point_to_point, at + 2, place), np.where(point_to_point, found, ether_type)
 
 
 def _read_labels(octets: Octets, heads: Heads, place: Longs, ether_type: Longs) -> tuple[Longs, Longs]:

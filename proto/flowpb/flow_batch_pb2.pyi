@@ -31,7 +31,7 @@ class FlowBatch(_message.Message):
     def __init__(self, schema_version: _Optional[int] = ..., collector: _Optional[str] = ..., epoch: _Optional[int] = ..., lane: _Optional[int] = ..., seq: _Optional[int] = ..., mark_ms: _Optional[int] = ..., lanes: _Optional[int] = ..., flow_count: _Optional[int] = ..., records: _Optional[bytes] = ..., reports: _Optional[_Iterable[_Union[ExporterReport, _Mapping]]] = ...) -> None: ...
 
 class ExporterReport(_message.Message):
-    __slots__ = ("exporter", "since_ms", "until_ms", "datagrams", "duplicates", "records", "option_records", "problems", "parked_sets", "replayed_sets", "expired_sets", "sequences", "socket_drops", "clock_offset_ms", "templates", "samplers", "awaited", "protocol_version")
+    __slots__ = ("exporter", "since_ms", "until_ms", "datagrams", "duplicates", "records", "option_records", "problems", "parked_sets", "replayed_sets", "expired_sets", "sequences", "socket_drops", "clock_offset_ms", "templates", "samplers", "awaited", "protocol_version", "interfaces")
     class ProblemsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +57,7 @@ class ExporterReport(_message.Message):
     SAMPLERS_FIELD_NUMBER: _ClassVar[int]
     AWAITED_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    INTERFACES_FIELD_NUMBER: _ClassVar[int]
     exporter: bytes
     since_ms: int
     until_ms: int
@@ -75,10 +76,11 @@ class ExporterReport(_message.Message):
     samplers: int
     awaited: _containers.RepeatedCompositeFieldContainer[AwaitedTemplate]
     protocol_version: int
-    def __init__(self, exporter: _Optional[bytes] = ..., since_ms: _Optional[int] = ..., until_ms: _Optional[int] = ..., datagrams: _Optional[int] = ..., duplicates: _Optional[int] = ..., records: _Optional[int] = ..., option_records: _Optional[int] = ..., problems: _Optional[_Mapping[str, int]] = ..., parked_sets: _Optional[int] = ..., replayed_sets: _Optional[int] = ..., expired_sets: _Optional[int] = ..., sequences: _Optional[_Iterable[_Union[SequenceReport, _Mapping]]] = ..., socket_drops: _Optional[int] = ..., clock_offset_ms: _Optional[int] = ..., templates: _Optional[int] = ..., samplers: _Optional[int] = ..., awaited: _Optional[_Iterable[_Union[AwaitedTemplate, _Mapping]]] = ..., protocol_version: _Optional[int] = ...) -> None: ...
+    interfaces: _containers.RepeatedCompositeFieldContainer[InterfaceCounters]
+    def __init__(self, exporter: _Optional[bytes] = ..., since_ms: _Optional[int] = ..., until_ms: _Optional[int] = ..., datagrams: _Optional[int] = ..., duplicates: _Optional[int] = ..., records: _Optional[int] = ..., option_records: _Optional[int] = ..., problems: _Optional[_Mapping[str, int]] = ..., parked_sets: _Optional[int] = ..., replayed_sets: _Optional[int] = ..., expired_sets: _Optional[int] = ..., sequences: _Optional[_Iterable[_Union[SequenceReport, _Mapping]]] = ..., socket_drops: _Optional[int] = ..., clock_offset_ms: _Optional[int] = ..., templates: _Optional[int] = ..., samplers: _Optional[int] = ..., awaited: _Optional[_Iterable[_Union[AwaitedTemplate, _Mapping]]] = ..., protocol_version: _Optional[int] = ..., interfaces: _Optional[_Iterable[_Union[InterfaceCounters, _Mapping]]] = ...) -> None: ...
 
 class SequenceReport(_message.Message):
-    __slots__ = ("domain", "protocol_version", "unit", "received", "missing", "reordered", "restarts")
+    __slots__ = ("domain", "protocol_version", "unit", "received", "missing", "reordered", "restarts", "missing_flows", "waiting", "undecoded")
     DOMAIN_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
@@ -86,6 +88,9 @@ class SequenceReport(_message.Message):
     MISSING_FIELD_NUMBER: _ClassVar[int]
     REORDERED_FIELD_NUMBER: _ClassVar[int]
     RESTARTS_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FLOWS_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    UNDECODED_FIELD_NUMBER: _ClassVar[int]
     domain: int
     protocol_version: int
     unit: str
@@ -93,7 +98,56 @@ class SequenceReport(_message.Message):
     missing: int
     reordered: int
     restarts: int
-    def __init__(self, domain: _Optional[int] = ..., protocol_version: _Optional[int] = ..., unit: _Optional[str] = ..., received: _Optional[int] = ..., missing: _Optional[int] = ..., reordered: _Optional[int] = ..., restarts: _Optional[int] = ...) -> None: ...
+    missing_flows: int
+    waiting: int
+    undecoded: int
+    def __init__(self, domain: _Optional[int] = ..., protocol_version: _Optional[int] = ..., unit: _Optional[str] = ..., received: _Optional[int] = ..., missing: _Optional[int] = ..., reordered: _Optional[int] = ..., restarts: _Optional[int] = ..., missing_flows: _Optional[int] = ..., waiting: _Optional[int] = ..., undecoded: _Optional[int] = ...) -> None: ...
+
+class InterfaceCounters(_message.Message):
+    __slots__ = ("received_ms", "domain", "if_index", "if_type", "speed", "duplex", "status", "in_octets", "in_unicast", "in_multicast", "in_broadcast", "in_discards", "in_errors", "in_unknown", "out_octets", "out_unicast", "out_multicast", "out_broadcast", "out_discards", "out_errors", "promiscuous")
+    RECEIVED_MS_FIELD_NUMBER: _ClassVar[int]
+    DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    IF_INDEX_FIELD_NUMBER: _ClassVar[int]
+    IF_TYPE_FIELD_NUMBER: _ClassVar[int]
+    SPEED_FIELD_NUMBER: _ClassVar[int]
+    DUPLEX_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    IN_OCTETS_FIELD_NUMBER: _ClassVar[int]
+    IN_UNICAST_FIELD_NUMBER: _ClassVar[int]
+    IN_MULTICAST_FIELD_NUMBER: _ClassVar[int]
+    IN_BROADCAST_FIELD_NUMBER: _ClassVar[int]
+    IN_DISCARDS_FIELD_NUMBER: _ClassVar[int]
+    IN_ERRORS_FIELD_NUMBER: _ClassVar[int]
+    IN_UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    OUT_OCTETS_FIELD_NUMBER: _ClassVar[int]
+    OUT_UNICAST_FIELD_NUMBER: _ClassVar[int]
+    OUT_MULTICAST_FIELD_NUMBER: _ClassVar[int]
+    OUT_BROADCAST_FIELD_NUMBER: _ClassVar[int]
+    OUT_DISCARDS_FIELD_NUMBER: _ClassVar[int]
+    OUT_ERRORS_FIELD_NUMBER: _ClassVar[int]
+    PROMISCUOUS_FIELD_NUMBER: _ClassVar[int]
+    received_ms: int
+    domain: int
+    if_index: int
+    if_type: int
+    speed: int
+    duplex: int
+    status: int
+    in_octets: int
+    in_unicast: int
+    in_multicast: int
+    in_broadcast: int
+    in_discards: int
+    in_errors: int
+    in_unknown: int
+    out_octets: int
+    out_unicast: int
+    out_multicast: int
+    out_broadcast: int
+    out_discards: int
+    out_errors: int
+    promiscuous: int
+    def __init__(self, received_ms: _Optional[int] = ..., domain: _Optional[int] = ..., if_index: _Optional[int] = ..., if_type: _Optional[int] = ..., speed: _Optional[int] = ..., duplex: _Optional[int] = ..., status: _Optional[int] = ..., in_octets: _Optional[int] = ..., in_unicast: _Optional[int] = ..., in_multicast: _Optional[int] = ..., in_broadcast: _Optional[int] = ..., in_discards: _Optional[int] = ..., in_errors: _Optional[int] = ..., in_unknown: _Optional[int] = ..., out_octets: _Optional[int] = ..., out_unicast: _Optional[int] = ..., out_multicast: _Optional[int] = ..., out_broadcast: _Optional[int] = ..., out_discards: _Optional[int] = ..., out_errors: _Optional[int] = ..., promiscuous: _Optional[int] = ...) -> None: ...
 
 class AwaitedTemplate(_message.Message):
     __slots__ = ("domain", "template_id", "sets")

@@ -88,6 +88,7 @@ class Column:
 
 _U8, _U16, _U32, _U64, _I64, _F64 = pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64(), pa.int64(), pa.float64()
 _MAC = pa.binary(6)
+_LIST = pa.list_(_U32)
 _NOT_SENT = "not exported"
 _NOT_KNOWN = "not known"
 _PIPE = Stage.PIPELINE
@@ -136,11 +137,25 @@ FLOW: Final[tuple[Column, ...]] = (
     Column("dst_mask", _U8, "prefix length", _NOT_SENT, (30, 13), "dst_mask", "0:1002 dst_mask", 7, "netflow.dst_mask_len", "integer"),
     Column("next_hop", ADDRESS, "address", _NOT_SENT, (62, 15), "nexthop", "0:1002 nexthop", 20, "netflow.next_hop", "ip"),
     Column("bgp_next_hop", ADDRESS, "address", _NOT_SENT, (63, 18), "", "0:1003 nexthop", None, "netflow.bgp_next_hop", "ip"),
+    Column("src_peer_as", _U32, "AS number before the exporter's", _NOT_SENT, (129,), "", "0:1003 src_peer_as", None, "netflow.src_peer_as", "long"),
+    Column("dst_peer_as", _U32, "AS number after the exporter's", _NOT_SENT, (128,), "", "0:1003 dst_as_path, first", None, "netflow.dst_peer_as", "long"),
+    Column("as_path", _LIST, "AS numbers to the destination, in order", _NOT_SENT, (), "", "0:1003 dst_as_path", None, "netflow.as_path", "long"),
+    Column("src_communities", _LIST, "BGP communities (RFC 1997)", _NOT_SENT, (484,), "", "", None, "netflow.src_communities", "long"),
+    Column("dst_communities", _LIST, "BGP communities (RFC 1997)", _NOT_SENT, (485, 483), "", "0:1003 communities", None, "netflow.dst_communities", "long"),
+    Column("local_pref", _U32, "BGP local preference", _NOT_SENT, (), "", "0:1003 localpref", None, "netflow.local_pref", "long"),
     Column("src_mac", _MAC, "MAC address", _NOT_SENT, (56, 81), "", "0:1 header", None, "netflow.src_mac", "keyword"),
     Column("dst_mac", _MAC, "MAC address", _NOT_SENT, (80, 57), "", "0:1 header", None, "netflow.dst_mac", "keyword"),
     Column("vrf_in", _U32, "VRF id", _NOT_SENT, (234,), es="netflow.vrf_in", es_type="long"),
     Column("vrf_out", _U32, "VRF id", _NOT_SENT, (235,), es="netflow.vrf_out", es_type="long"),
-    Column("mpls_labels", pa.list_(_U32), "label values, top first", _NOT_SENT, (70, 71, 72, 73, 74, 75, 76, 77, 78, 79), "", "0:1 header", None, "netflow.mpls_labels", "long"),
+    Column("mpls_labels", _LIST, "label values, top first", _NOT_SENT, (70, 71, 72, 73, 74, 75, 76, 77, 78, 79), "", "0:1 header", None, "netflow.mpls_labels", "long"),
+    Column("vni_in", _U32, "overlay segment id", _NOT_SENT, (351,), "", "0:1030 vni", None, "netflow.vni_in", "long"),
+    Column("vni_out", _U32, "overlay segment id", _NOT_SENT, (), "", "0:1029 vni", None, "netflow.vni_out", "long"),
+    Column("tunnel_in_src_addr", ADDRESS, "address", _NOT_SENT, (), "", "0:1024, 0:1026", None, "netflow.tunnel_in_src_addr", "ip"),
+    Column("tunnel_in_dst_addr", ADDRESS, "address", _NOT_SENT, (), "", "0:1024, 0:1026", None, "netflow.tunnel_in_dst_addr", "ip"),
+    Column("tunnel_in_protocol", _U8, "IANA protocol number", _NOT_SENT, (), "", "0:1024, 0:1026", None, "netflow.tunnel_in_protocol", "keyword"),
+    Column("tunnel_out_src_addr", ADDRESS, "address", _NOT_SENT, (), "", "0:1023, 0:1025", None, "netflow.tunnel_out_src_addr", "ip"),
+    Column("tunnel_out_dst_addr", ADDRESS, "address", _NOT_SENT, (), "", "0:1023, 0:1025", None, "netflow.tunnel_out_dst_addr", "ip"),
+    Column("tunnel_out_protocol", _U8, "IANA protocol number", _NOT_SENT, (), "", "0:1023, 0:1025", None, "netflow.tunnel_out_protocol", "keyword"),
     Column("icmp_type", _U8, "ICMP type", _NOT_SENT, (176, 178, 32, 139), "", "0:1 header", None, "netflow.icmp_type", "integer"),
     Column("icmp_code", _U8, "ICMP code", _NOT_SENT, (177, 179, 32, 139), "", "0:1 header", None, "netflow.icmp_code", "integer"),
     Column("flow_label", _U32, "IPv6 flow label", _NOT_SENT, (31,), "", "0:1 header", None, "netflow.flow_label", "long"),

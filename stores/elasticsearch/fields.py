@@ -124,7 +124,7 @@ _EACH: Final = frozenset(
     [
         *TIMES,
         *("bytes", "packets", "l2_bytes", "src_port", "dst_port", "nat_src_port", "nat_dst_port", "flow_seq_num", "flow_label"),
-        *("fragment_offset", "mpls_labels", "extras"),
+        *("fragment_offset", "mpls_labels", "as_path", "src_communities", "dst_communities", "extras"),
     ]
 )
 

@@ -204,6 +204,7 @@ REQUIREMENTS: Final[tuple[Requirement, ...]] = (
         "test_sflow_interface_0x3fffffff_is_no_interface",
     ),
     _sflow("counters_sample, expanded", "Counter samples in both encodings", "test_counter_samples_become_readings_of_interfaces"),
+    _sflow("sampled_header", "Links other than Ethernet", "test_heads_of_point_to_point_links_and_of_mpls"),
     _sflow("discarded_packet", "Dropped packets are no traffic", "test_discarded_packets_count_nothing_but_themselves"),
     _sflow("sampled_header", "Headers may be cut", "test_a_head_cut_anywhere_keeps_what_it_has"),
     _sflow(
@@ -216,7 +217,28 @@ REQUIREMENTS: Final[tuple[Requirement, ...]] = (
         "extended_switch, _router, _gateway, _nat",
         "Extended records",
         "test_a_sample_becomes_all_of_its_columns",
+        "test_an_as_path_that_is_empty_or_cut_costs_what_follows_it_alone",
+        "test_paths_of_many_samples_stay_with_their_samples",
         "test_ethernet_and_nat_records",
+        "test_ports_of_a_translation_have_a_record_of_their_own",
+    ),
+    _sflow("extended_mpls", "The label stack where the header has none", "test_an_mpls_record_stands_in_for_a_missing_stack"),
+    _sflow(
+        "extended_ipv4_tunnel, _ipv6_tunnel, _vni (sFlow Tunnel Structures)",
+        "Outer headers of tunnels at both sides, and the network inside",
+        "test_tunnels_that_the_agent_took_off_or_puts_on",
+        deviation="Of layer 2 tunnels (0:1021, 0:1022) nothing is kept: their MAC addresses are those of the next device.",
+    ),
+    _sflow(
+        "extended_decapsulate (sFlow Tunnel Structures)",
+        "Where the header inside starts",
+        "test_the_payload_that_the_agent_points_to_is_the_flow_inside",
+    ),
+    _sflow(
+        "sequence_number of flow_sample",
+        "Each data source numbers its own samples",
+        "test_lost_samples_are_known_by_the_numbers_of_their_sources",
+        "test_an_agent_that_starts_again_or_numbers_otherwise_loses_nothing",
     ),
 )
 

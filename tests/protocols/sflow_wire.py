@@ -21,9 +21,9 @@ def item(kind: int, body: bytes) -> bytes:
     return struct.pack(">II", kind, len(body)) + body
 
 
-def flow_sample(*records: bytes, in_if: int = 5, out_if: int = 6, rate: int = 1000, source: int = 5) -> bytes:
-    """A flow sample (0:1)."""
-    head = struct.pack(">IIIIIIII", 1, source, rate, 100_000, 0, in_if, out_if, len(records))
+def flow_sample(*records: bytes, in_if: int = 5, out_if: int = 6, rate: int = 1000, source: int = 5, number: int = 1) -> bytes:
+    """A flow sample (0:1); `number` is its place among those of its source."""
+    head = struct.pack(">IIIIIIII", number, source, rate, 100_000, 0, in_if, out_if, len(records))
     return item(1, head + b"".join(records))
 
 

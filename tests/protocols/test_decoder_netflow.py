@@ -251,6 +251,31 @@ def test_mac_mpls_icmp_nat_and_the_rest_of_the_elements() -> None:
     assert row["forwarding_status"] == 128
 
 
+def _community_list(number: int, *values: int, length: int = 4) -> bytes:
+    body = struct.pack(">BHH", 3, number, length) + b"".join(value.to_bytes(length) for value in values)
+    return bytes([len(body)]) + body
+
+
+def test_bgp_communities_and_neighbours_of_ipfix() -> None:
+    fields = ((8, 4), (484, 65535), (485, 65535), (128, 4), (129, 4), (351, 8))
+    empty = bytes(4) + _community_list(483) + b"\x02\xff\xff" + struct.pack(">IIQ", 0, 0, 0)
+    filled = (
+        bytes((10, 0, 0, 1))
+        + _community_list(483, 65000 << 16 | 1)
+        + _community_list(483, 65000 << 16 | 2, 0xFFFFFF02)
+        + struct.pack(">IIQ", 65010, 65020, 1 << 56 | 5000)
+    )
+    rows = Line().take(ipfix(template(256, fields, ipfix=True), put(256, filled + empty + filled)))
+    assert [(row["src_communities"], row["dst_communities"]) for row in rows] == [
+        ([65000 << 16 | 1], [65000 << 16 | 2, 0xFFFFFF02]),
+        ([], []),
+        ([65000 << 16 | 1], [65000 << 16 | 2, 0xFFFFFF02]),
+    ]
+    assert (rows[0]["dst_peer_as"], rows[0]["src_peer_as"], rows[0]["vni_in"]) == (65010, 65020, 5000)
+    (single,) = Line().take(ipfix(template(256, ((8, 4), (483, 4)), ipfix=True), put(256, bytes(4) + b"\xfd\xe8\0\x09")))
+    assert (single["dst_communities"], single.get("src_communities")) == ([65000 << 16 | 9], None)
+
+
 def test_a_memoryview_is_as_good_as_octets() -> None:
     line = Line()
     line.decoder.feed(Datagram(EXPORTER, NOW_MS, memoryview(netflow5(record5()))))

@@ -57,36 +57,77 @@ def test_ipfix_counts_data_records_and_does_not_guess_at_unknown_ones() -> None:
     )
     found = _sequence(line)
     assert (found.unit, found.received, found.missing, found.restarts) == ("records", 5, 2, 0)
+    assert (found.waiting, found.undecoded) == (294, 0)
+    line.now_ms += 1000 * 3600
+    line.decoder.expire(line.now_ms)
+    found = _sequence(line)
+    assert (found.received, found.missing, found.waiting, found.undecoded) == (0, 0, 0, 294)
+
+
+def test_v9_flows_that_were_lost_are_estimated_by_those_that_came() -> None:
+    line = Line()
+    line.feed(netflow9(template(256, FLOW), sequence=6), *(netflow9(put(256, flow(1) * 8), sequence=n) for n in (7, 8, 12)))
+    found = _sequence(line)
+    assert (found.missing, found.missing_flows) == (3, 18)
+
+
+@pytest.mark.parametrize("lost", [(), (3,), (0, 4), (2, 3)], ids=str)
+def test_the_accounts_of_ipfix_add_up_when_templates_come_late(lost: tuple[int, ...]) -> None:
+    """Six messages of two sets, then the template; then three more messages, one of an unknown set that is given up."""
+    line = Line()
+    messages = [ipfix(put(256, flow(1) * 3) + put(300, flow(2) * 2), sequence=5 * number) for number in range(6)]
+    line.feed(*(message for number, message in enumerate(messages) if number not in lost))
+    assert _sequence(line).received == 0
+    line.feed(ipfix(template(256, FLOW, True) + template(300, FLOW, True), sequence=30))
+    line.feed(ipfix(put(256, flow(3)), sequence=30))
+    found = _sequence(line)
+    kept = [number for number in range(6) if number not in lost]
+    assert (found.received, found.waiting, found.undecoded) == (5 * len(kept) + 1, 0, 0)
+    assert found.missing == 30 - 5 * kept[0] - 5 * len(kept)
+    line.feed(ipfix(put(999, bytes(40)), sequence=31), ipfix(put(256, flow(3)), sequence=38))
+    assert (_sequence(line).waiting, len(line.rows())) == (7, 5 * len(kept) + 2)
+    line.decoder.expire(line.now_ms + 3_600_000)
+    found = _sequence(line)
+    assert (found.waiting, found.undecoded, found.missing) == (0, 7, 0)
+
+
+def test_what_comes_late_is_taken_off_what_was_reported_missing() -> None:
+    line = Line()
+    line.feed(*(netflow5(record5(), record5(), sequence=number) for number in (0, 4)))
+    assert _sequence(line).missing == 2
+    line.feed(*(netflow5(record5(), record5(), sequence=number) for number in (2, 12)))
+    found = _sequence(line)
+    assert (found.reordered, found.missing) == (1, 4)
 
 
 def test_a_late_datagram_fills_its_gap() -> None:
     tracker = SequenceTracker("flows")
     for sequence, units in ((0, 10), (20, 10), (15, 5), (10, 5), (30, 10)):
-        tracker.advance(sequence, units)
+        tracker.advance(sequence, units, units)
     assert _totals(tracker) == (40, 0, 2, 0)
 
 
 def test_numbers_wrap_at_32_bits() -> None:
     tracker = SequenceTracker("packets")
     for sequence in (0xFFFFFFFE, 0xFFFFFFFF, 0, 2):
-        tracker.advance(sequence, 1)
+        tracker.advance(sequence, 1, 1)
     assert _totals(tracker) == (4, 1, 0, 0)
 
 
 def test_a_restart_is_believed_when_the_next_datagram_goes_on_from_it() -> None:
     tracker = SequenceTracker("packets")
     for sequence in (5_000_000, 0, 1, 2):
-        tracker.advance(sequence, 1)
+        tracker.advance(sequence, 1, 1)
     assert _totals(tracker) == (4, 0, 0, 1)
     for sequence in (3, 9_000_000, 4, 5):
-        tracker.advance(sequence, 1)
+        tracker.advance(sequence, 1, 1)
     assert _totals(tracker) == (8, 0, 0, 1)
 
 
 def test_taking_the_totals_starts_anew() -> None:
     tracker = SequenceTracker("packets")
-    tracker.advance(1, 1)
-    tracker.advance(5, 1)
+    tracker.advance(1, 1, 1)
+    tracker.advance(5, 1, 1)
     assert _totals(tracker.take()) == (2, 3, 0, 0)
     assert _totals(tracker.take()) == (0, 0, 0, 0)
 

@@ -6,6 +6,7 @@ import pytest
 
 from common.addresses import pack_address
 from common.config import ExporterSettings, Ingest
+from flowpb.flow_batch_pb2 import SequenceReport
 from flowpb.schema import Direction, ProtocolVersion, SamplingSource
 from tests.protocols.sflow_wire import (
     MAC_A,
@@ -36,7 +37,9 @@ def _one(head: bytes, protocol: int = 1, **settings: object) -> dict[str, object
 def test_a_sample_becomes_all_of_its_columns() -> None:
     switch = item(1001, struct.pack(">IIII", 100, 0, 200, 0))
     router = item(1002, struct.pack(">I4sII", 1, bytes((10, 0, 2, 1)), 24, 16))
-    gateway = item(1003, struct.pack(">I4sIIIIIIIIII", 1, bytes((10, 0, 3, 1)), 65000, 65001, 65002, 1, 2, 2, 65010, 65011, 0, 100))
+    path = struct.pack(">IIIIIIII", 2, 2, 2, 65010, 65020, 1, 1, 65011)
+    communities = struct.pack(">IIII", 2, 65000 << 16 | 100, 65000 << 16 | 200, 150)
+    gateway = item(1003, struct.pack(">I4sIII", 1, bytes((10, 0, 3, 1)), 65000, 65001, 65002) + path + communities)
     (row,) = Line().take(sflow(flow_sample(raw_header(ethernet_ipv4_tcp()), switch, router, gateway), sequence=77))
     assert row == {
         "received_ms": NOW_MS,
@@ -74,6 +77,11 @@ def test_a_sample_becomes_all_of_its_columns() -> None:
         "dst_mask": 16,
         "next_hop": pack_address("10.0.2.1"),
         "bgp_next_hop": pack_address("10.0.3.1"),
+        "src_peer_as": 65002,
+        "dst_peer_as": 65010,
+        "as_path": [65010, 65020, 65011],
+        "dst_communities": [65000 << 16 | 100, 65000 << 16 | 200],
+        "local_pref": 150,
         "src_mac": MAC_A,
         "dst_mac": MAC_B,
         "fragment_offset": 0,
@@ -234,6 +242,153 @@ def test_counter_samples_become_readings_of_interfaces(head: tuple[int, bytes]) 
     assert (reading.exporter, reading.received_ms, counters.if_index, counters.speed) == (EXPORTER, NOW_MS, 9, 10**10)
     assert (counters.in_octets, counters.in_errors, counters.out_octets, counters.out_discards) == (1 << 40, 5, 7, 11)
     assert line.decoder.take_interface_readings() == []
+
+
+def test_readings_are_in_the_order_of_arrival_and_go_out_with_the_report() -> None:
+    line = Line()
+    for number in range(20):
+        line.now_ms += 1
+        sample = item(2, struct.pack(">III", number, 9, 2) + _counters(number, octets=1000 * number) + _counters(100 + number))
+        line.feed(sflow(sample, sequence=number), exporter=pack_address(f"192.0.2.{number * 37 % 20}"))
+    line.rows()
+    reports = [report for lane in line.decoder.reports(line.now_ms).values() for report in lane]
+    assert line.decoder.take_interface_readings() == []
+    found = {
+        report.exporter: [(it.received_ms, it.if_index, it.in_octets, it.speed) for it in report.interfaces] for report in reports
+    }
+    assert found == {
+        pack_address(f"192.0.2.{number * 37 % 20}"): [
+            (NOW_MS + number + 1, number, 1000 * number, 10**10),
+            (NOW_MS + number + 1, 100 + number, 1 << 40, 10**10),
+        ]
+        for number in range(20)
+    }
+    for number in (3, 1, 2):
+        line.feed(
+            sflow(item(2, struct.pack(">III", 1, 9, 1) + _counters(number)), sequence=9), exporter=bytes(15) + bytes([number])
+        )
+    line.rows()
+    assert [reading.counters.if_index for reading in line.decoder.take_interface_readings()] == [3, 1, 2]
+
+
+def _gateway_of(path: bytes, rest: bytes = b"", address: bytes = struct.pack(">I4s", 1, bytes(4))) -> dict[str, object]:
+    record = item(1003, address + struct.pack(">III", 1, 2, 3) + path + rest)
+    (row,) = Line().take(sflow(flow_sample(raw_header(ethernet_ipv4_tcp()), record)))
+    return {name: row.get(name) for name in ("as_path", "dst_as", "dst_peer_as", "src_as", "dst_communities", "local_pref")}
+
+
+def test_an_as_path_that_is_empty_or_cut_costs_what_follows_it_alone() -> None:
+    known: dict[str, object] = {"as_path": [], "dst_as": 0, "dst_peer_as": 0, "src_as": 2, "dst_communities": [], "local_pref": 7}
+    assert _gateway_of(struct.pack(">I", 0), struct.pack(">II", 0, 7)) == known
+    assert _gateway_of(struct.pack(">I", 0), struct.pack(">II", 0, 7), struct.pack(">I16s", 2, bytes(16))) == known
+    unknown = dict.fromkeys(known) | {"src_as": 2}
+    assert _gateway_of(struct.pack(">IIII", 1, 2, 5, 65010)) == unknown
+    assert _gateway_of(struct.pack(">II", 2, 2)) == unknown
+    assert _gateway_of(struct.pack(">I", 0xFFFFFFFF)) == unknown
+    cut = {**known, "as_path": [65010], "dst_as": 65010, "dst_peer_as": 65010, "dst_communities": None, "local_pref": None}
+    assert _gateway_of(struct.pack(">IIII", 1, 2, 1, 65010), struct.pack(">II", 3, 1)) == cut
+
+
+def test_paths_of_many_samples_stay_with_their_samples() -> None:
+    def record(number: int) -> bytes:
+        path = b"".join(struct.pack(">II", 2, size) + struct.pack(f">{size}I", *range(size)) for size in range(number % 4))
+        head = struct.pack(">I4sIII", 1, bytes(4), 1, 2, 3)
+        return item(1003, head + struct.pack(">I", number % 4) + path + struct.pack(">III", 1, number, number))
+
+    line = Line()
+    samples = [flow_sample(*([record(number)] if number % 3 else []), raw_header(ethernet_ipv4_tcp())) for number in range(30)]
+    rows = line.take(sflow(*samples[:17], sequence=1), sflow(*samples[17:], sequence=2))
+    paths = [[[], [], [0], [0, 0, 1]][number % 4] if number % 3 else None for number in range(30)]
+    assert [row["as_path"] for row in rows] == paths
+    assert [(row["dst_communities"], row["local_pref"]) for row in rows] == [
+        ([number], number) if number % 3 else (None, None) for number in range(30)
+    ]
+
+
+def test_tunnels_that_the_agent_took_off_or_puts_on() -> None:
+    outer4 = struct.pack(">II4s4sIIII", 100, 47, bytes((10, 9, 0, 1)), bytes((10, 9, 0, 2)), 0, 0, 0, 0)
+    outer6 = struct.pack(">II16s16sIIII", 100, 17, bytes(15) + b"\x01", bytes(15) + b"\x02", 5, 4789, 0, 0)
+    ethernet_record = struct.pack(">I8s8sI", 100, MAC_A + bytes(2), MAC_B + bytes(2), 0x0800)
+    records = [
+        item(1022, ethernet_record),
+        item(1024, outer4),
+        item(1025, outer6),
+        item(1029, struct.pack(">I", 70)),
+        item(1030, bytes(4)),
+    ]
+    (row,) = Line().take(sflow(flow_sample(raw_header(ethernet_ipv4_tcp()), *records)))
+    names = [f"tunnel_{side}_{end}" for side in ("in", "out") for end in ("src_addr", "dst_addr", "protocol")]
+    assert [row[name] for name in names] == [
+        *(pack_address("10.9.0.1"), pack_address("10.9.0.2"), 47),
+        *(pack_address("::1"), pack_address("::2"), 17),
+    ]
+    assert (row["vni_in"], row["vni_out"]) == (0, 70)
+    assert (row["src_addr"], row["src_mac"], row["bytes"]) == (pack_address("10.0.0.1"), MAC_A, 1400)
+
+
+def test_the_payload_that_the_agent_points_to_is_the_flow_inside() -> None:
+    outer = ipv4(struct.pack(">HHHH", 2152, 2152, 60, 0) + bytes(8) + _INNER, protocol=17)
+    records = (raw_header(ethernet(outer)), item(1027, struct.pack(">I", 14 + 20 + 8 + 8)))
+    wanted = ExporterSettings(networks=("192.0.2.0/24",), inner_flow=True)
+    (plain,) = Line().take(sflow(flow_sample(*records)))
+    (inside,) = Line(Ingest(exporter_settings=(wanted,))).take(sflow(flow_sample(*records)))
+    (beyond,) = Line(Ingest(exporter_settings=(wanted,))).take(sflow(flow_sample(records[0], item(1028, b"\xff" * 4))))
+    assert (plain["src_addr"], plain["protocol"]) == (pack_address("10.0.0.1"), 17)
+    assert (inside["src_addr"], inside["dst_port"], inside["protocol"]) == (pack_address("172.16.0.1"), 443, 6)
+    assert (beyond["src_addr"], beyond["protocol"]) == (pack_address("10.0.0.1"), 17)
+
+
+def test_ports_of_a_translation_have_a_record_of_their_own() -> None:
+    (row,) = Line().take(sflow(flow_sample(raw_header(ethernet_ipv4_tcp()), item(1020, struct.pack(">II", 4000, 4001)))))
+    assert (row["nat_src_port"], row["nat_dst_port"]) == (4000, 4001)
+
+
+@pytest.mark.parametrize("head", [b"\xff\x03\0\x21", b"\0\x21"], ids=["address and control", "compressed"])
+def test_heads_of_point_to_point_links_and_of_mpls(head: bytes) -> None:
+    row = _one(head + ipv4(tcp()), protocol=7)
+    assert (row["src_addr"], row["dst_port"]) == (pack_address("10.0.0.1"), 443)
+    row = _one(struct.pack(">I", 1001 << 12 | 1 << 8 | 64) + ipv4(tcp()), protocol=13)
+    assert (row["mpls_labels"], row["dst_port"]) == ([1001], 443)
+
+
+def _numbered(sequence: int, *samples: tuple[int, int]) -> bytes:
+    """A datagram of flow samples with (data source, its number)."""
+    made = [flow_sample(raw_header(ethernet_ipv4_tcp()), source=source, number=number) for source, number in samples]
+    return sflow(*made, sequence=sequence)
+
+
+def _sequence_of(line: Line) -> SequenceReport:
+    line.rows()
+    ((report,),) = line.decoder.reports(line.now_ms).values()
+    (sequence,) = report.sequences
+    return sequence
+
+
+def test_lost_samples_are_known_by_the_numbers_of_their_sources() -> None:
+    line = Line()
+    line.feed(_numbered(1, (5, 10), (5, 11), (6, 100)), _numbered(3, (5, 14), (6, 103)))
+    found = _sequence_of(line)
+    assert (found.unit, found.received, found.missing, found.missing_flows) == ("datagrams", 2, 1, 4)
+    line.feed(_numbered(4, (5, 15)), _numbered(5, (6, 104)))
+    found = _sequence_of(line)
+    assert (found.received, found.missing, found.missing_flows) == (2, 0, 0)
+
+
+def test_samples_that_come_late_are_not_missing() -> None:
+    line = Line()
+    line.feed(_numbered(1, (5, 1)), _numbered(3, (5, 3)), _numbered(4, (5, 4)))
+    line.rows()
+    line.feed(_numbered(2, (5, 2)), _numbered(8, (5, 8)))
+    found = _sequence_of(line)
+    assert (found.received, found.missing, found.reordered, found.missing_flows) == (5, 3, 1, 3)
+
+
+def test_an_agent_that_starts_again_or_numbers_otherwise_loses_nothing() -> None:
+    line = Line()
+    line.feed(_numbered(1, (5, 5_000_000)), _numbered(2, (5, 0xFFFFFFFF)), _numbered(3, (5, 0), (5, 1)), _numbered(5, (5, 2)))
+    assert _sequence_of(line).missing_flows == 0
+    line.feed(*(_numbered(6 + number, (5, 1)) for number in range(4)), _numbered(10, (5, 500)))
+    assert _sequence_of(line).missing_flows == 0
 
 
 def test_a_sample_that_claims_too_much_costs_itself() -> None:

@@ -98,17 +98,22 @@ def test_what_is_not_there_is_left_out() -> None:
     }
 
 
+_ROUTES = ("as_path", "dst_communities", "local_pref", "vni_in", "tunnel_in_src_addr")
+
+
 def test_added_columns_of_any_type() -> None:
     row = flow(
         src_mac=bytes(range(6)), mpls_labels=[16, 17], application_id=b"\x03\x00\x50", extras=[{"pen": 9, "id": 1, "value": b"ab"}],
-        nat_src_addr="2001:db8::5", client=1, sampling_source=4,
+        nat_src_addr="2001:db8::5", client=1, sampling_source=4, as_path=[65010, 65020], dst_communities=[65000 << 16 | 100],
+        local_pref=150, vni_in=5000, tunnel_in_src_addr="10.9.0.1",
     )  # fmt: skip
-    columns = ("src_mac", "mpls_labels", "application_id", "extras", "nat_src_addr", "client", "sampling_source")
+    columns = (*_ROUTES, "src_mac", "mpls_labels", "application_id", "extras", "nat_src_addr", "client", "sampling_source")
     [first, second] = documents(target("compact", *columns), batch_of([row, flow()]))
-    added = {"src_mac", "mpls_labels", "application_id", "extras", "nat_src_addr", "client", "sampling_source"}
+    added = {*_ROUTES, "src_mac", "mpls_labels", "application_id", "extras", "nat_src_addr", "client", "sampling_source"}
     assert {name: first[2]["netflow"][name] for name in added} == {
         "src_mac": "00:01:02:03:04:05", "mpls_labels": [16, 17], "application_id": "030050", "extras": {"9.1": "6162"},
-        "nat_src_addr": "2001:db8::5", "client": "source", "sampling_source": "record",
+        "as_path": [65010, 65020], "dst_communities": [65000 << 16 | 100], "local_pref": 150, "vni_in": 5000,
+        "tunnel_in_src_addr": "10.9.0.1", "nat_src_addr": "2001:db8::5", "client": "source", "sampling_source": "record",
     }  # fmt: skip
     assert not added & set(second[2]["netflow"])
 
