@@ -13,6 +13,8 @@ from typing import Final
 from common.addresses import format_address
 from flowpb.flow_batch_pb2 import ExporterReport
 from ingest.exporter_rules import ExporterRules
+from ingest.interface_board import InterfaceBoard, InterfaceSummary
+from ingest.readings import InterfaceLoad
 
 _FORGET_MS: Final = 24 * 3_600_000
 _SILENT_MS: Final = 60_000
@@ -56,7 +58,20 @@ class ExporterRow:
     clock_offset_ms: int
     problems: dict[str, int]
     last_error: str
+    interfaces: int
+    busiest_share: float | None
+    interface_errors: int
+    interface_discards: int
     state: str
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceRow:
+    """One interface whose agent sends counters; rates and counts are those between its last two readings, ways are (in, out)."""
+
+    exporter: str
+    name: str
+    load: InterfaceLoad
 
 
 class ExporterBoard:
@@ -64,6 +79,7 @@ class ExporterBoard:
 
     def __init__(self) -> None:
         self._seen: OrderedDict[bytes, _Seen] = OrderedDict()
+        self._interfaces = InterfaceBoard()
         self._lock = threading.Lock()
 
     def take(self, reports: Mapping[int, Iterable[ExporterReport]], now_ms: int) -> None:
@@ -73,6 +89,8 @@ class ExporterBoard:
                 seen = self._seen.setdefault(report.exporter, _Seen())
                 self._seen.move_to_end(report.exporter)
                 _add(seen, report)
+                self._interfaces.take(report.exporter, report.interfaces)
+            self._interfaces.forget(now_ms)
             while self._seen and (len(self._seen) > _LIMIT or self._oldest().last_ms < now_ms - _FORGET_MS):
                 self._seen.popitem(last=False)
 
@@ -90,11 +108,18 @@ class ExporterBoard:
     def rows(self, rules: ExporterRules, now_ms: int, refused: Mapping[bytes, int] = NOBODY) -> list[ExporterRow]:
         """All exporters in the order of their addresses, then the sources that are `refused`, with their datagrams."""
         with self._lock:
-            rows = [_row(address, self._seen[address], rules, now_ms) for address in sorted(self._seen)]
+            of_interfaces = self._interfaces.summaries()
+            rows = [_row(address, self._seen[address], rules, now_ms, of_interfaces.get(address)) for address in sorted(self._seen)]
         for address in sorted(refused):
             row = _row(address, _Seen(datagrams=refused[address]), rules, now_ms)
             rows.append(replace(row, state="refused: its network is not in ingest.allowed_networks"))
         return rows
+
+    def interfaces(self, rules: ExporterRules) -> list[InterfaceRow]:
+        """All interfaces whose agents send counters, in the order of exporter and number."""
+        with self._lock:
+            loads = self._interfaces.loads()
+        return [InterfaceRow(format_address(exporter), rules.of(exporter).name, load) for exporter, load in loads]
 
     def _oldest(self) -> _Seen:
         return next(iter(self._seen.values()))
@@ -112,7 +137,10 @@ def _add(seen: _Seen, report: ExporterReport) -> None:
         seen.last_ms = report.until_ms
 
 
-def _row(address: bytes, seen: _Seen, rules: ExporterRules, now_ms: int) -> ExporterRow:
+def _row(
+    address: bytes, seen: _Seen, rules: ExporterRules, now_ms: int, of_interfaces: InterfaceSummary | None = None
+) -> ExporterRow:
+    summary = of_interfaces or InterfaceSummary()
     report, rule = seen.report, rules.of(address)
     seconds = max(report.until_ms - report.since_ms, 1) / 1000
     expected = seen.missing + seen.received
@@ -136,6 +164,10 @@ def _row(address: bytes, seen: _Seen, rules: ExporterRules, now_ms: int) -> Expo
         report.clock_offset_ms,
         dict(seen.problems),
         seen.last_error,
+        summary.interfaces,
+        summary.busiest_share,
+        summary.interface_errors,
+        summary.interface_discards,
         _state(seen, now_ms),
     )
 

@@ -170,11 +170,14 @@ def decode(
     options: Annotated[bool, typer.Option("--options", help="Show what options data said instead of flows.")] = False,
     templates: Annotated[bool, typer.Option("--templates", help="Show the templates instead of flows.")] = False,
     problems: Annotated[bool, typer.Option("--problems", help="Show what could not be decoded instead of flows.")] = False,
+    counters: Annotated[bool, typer.Option("--counters", help="Show interface counters of sFlow agents instead of flows.")] = False,
 ) -> None:
     """Decode a capture of export packets into canonical records; nothing is stored."""
-    if options + templates + problems > 1:
-        raise UsageError("--options, --templates and --problems cannot be combined")
-    shown = Shown.OPTIONS if options else Shown.TEMPLATES if templates else Shown.PROBLEMS if problems else Shown.FLOWS
+    asked = {Shown.OPTIONS: options, Shown.TEMPLATES: templates, Shown.PROBLEMS: problems, Shown.COUNTERS: counters}
+    wanted = [shown for shown, is_wanted in asked.items() if is_wanted]
+    if len(wanted) > 1:
+        raise UsageError("--options, --templates, --problems and --counters cannot be combined")
+    shown = wanted[0] if wanted else Shown.FLOWS
     settings: Settings = settings_of(config, None)
     wish = Wish(shown, form, limit, tuple(columns.split(",")) if columns else (), tuple(port or ()))
     for line in decode_captures(captures_of(file), settings.ingest, wish, sys.stdout):

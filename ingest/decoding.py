@@ -22,6 +22,8 @@ from flowpb.schema import INGEST_SCHEMA
 from ingest.decoder import Datagram, Decoder
 from ingest.listeners.pcap import Capture
 from ingest.problems import LOGGED
+from ingest.protocols.sflow import InterfaceCounters
+from ingest.readings import InterfaceReading
 from ingest.render import Format, Row, RowWriter, Value, row_writer, rows_of
 from ingest.tables import ValueRow
 from ingest.templates import VARIABLE
@@ -40,6 +42,7 @@ class Shown(StrEnum):
     OPTIONS = "options"
     TEMPLATES = "templates"
     PROBLEMS = "problems"
+    COUNTERS = "counters"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +66,12 @@ def decode_captures(paths: Sequence[Path], settings: Ingest, wish: Wish, out: Te
     if wish.shown is Shown.FLOWS:
         _write_flows(decoder, chunks, row_writer(wish.form, names, out), names, wish.limit)
     else:
+        readings: list[InterfaceReading] = []
         for chunk in chunks:
             decoder.feed_many(chunk)
             decoder.drain()
-        names, rows = _TABLES[wish.shown](decoder)
+            readings += decoder.take_interface_readings()
+        names, rows = _counters(readings) if wish.shown is Shown.COUNTERS else _TABLES[wish.shown](decoder)
         writer = row_writer(wish.form, names, out)
         writer.write(rows[: wish.limit])
         writer.close()
@@ -167,6 +172,12 @@ def _located_problems(decoder: Decoder) -> tuple[Sequence[str], list[Row]]:
             problem.text,
         )
         for problem in decoder.problems(LOGGED)
+    ]
+
+
+def _counters(readings: Sequence[InterfaceReading]) -> tuple[Sequence[str], list[Row]]:
+    return ("exporter", "received_ms", "domain", *InterfaceCounters._fields), [
+        (format_address(reading.exporter), reading.received_ms, reading.domain, *reading.counters) for reading in readings
     ]
 
 

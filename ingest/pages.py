@@ -20,6 +20,7 @@ def pages_of(service: IngestService, bus_counters: Counters) -> Pages:
         "/healthz": lambda: _health(service),
         "/readyz": lambda: _readiness(service),
         "/exporters": lambda: json_page([asdict(row) for row in service.exporters()]),
+        "/interfaces": lambda: json_page([asdict(row) for row in service.interfaces()]),
         "/names": lambda: _names(service),
     }
     return pages

@@ -20,7 +20,7 @@ from common.config import Ingest, Settings
 from common.errors import NephriteError
 from common.metrics import Counters
 from ingest.batcher import Batcher, Identity
-from ingest.board import ExporterBoard, ExporterRow
+from ingest.board import ExporterBoard, ExporterRow, InterfaceRow
 from ingest.capture_line import CaptureLine
 from ingest.choices import Choices
 from ingest.chunks import Chunk, ChunkQueue
@@ -210,6 +210,10 @@ class IngestService:
     def exporters(self) -> list[ExporterRow]:
         """Every exporter that was heard of, and sources that are not taken."""
         return self._board.rows(self._batcher.rules, self._clock(), self._receivers.refused_sources)
+
+    def interfaces(self) -> list[InterfaceRow]:
+        """Every interface whose sFlow agent sends its counters."""
+        return self._board.interfaces(self._batcher.rules)
 
     def gauges(self) -> dict[str, float]:
         """Values of the metrics that go up and down."""

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from flowpb.codec import decode_header
 from ingest.commands import app_commands
 from tests.ingest.packets import v5, v9_flows, v9_template
 from tests.ingest.test_replay_of_captures import write
+from tests.protocols.sflow_wire import ethernet_ipv4_tcp, flow_sample, item, raw_header, sflow
 
 COMMAND = "import typer, ingest.commands as c; app = typer.Typer(); c.app_commands(app); app()"
 ROOT = Path(__file__).parent.parent.parent
@@ -78,6 +80,19 @@ def test_templates_problems_and_options(capture: str) -> None:
     assert [problem["reason"] for problem in problems] == ["template_missing", "unknown_protocol"]
     assert problems[0]["text"] == "waiting for template 256 of domain 9"
     assert json.loads(run(capture, "--options", "--format", "json").stdout) == []
+
+
+def test_counters_and_paths_of_sflow(tmp_path: Path) -> None:
+    path = struct.pack(">IIIIII", 1, 2, 2, 65010, 65011, 0) + struct.pack(">I", 90)
+    gateway = item(1003, struct.pack(">I4sIII", 1, bytes(4), 1, 2, 3) + path)
+    octets = struct.pack(">IIQIIQ6IQ6II", 7, 6, 10**9, 1, 3, 5000, *[0] * 6, 6000, *[0] * 7)
+    samples = flow_sample(raw_header(ethernet_ipv4_tcp()), gateway), item(2, struct.pack(">III", 1, 7, 1) + item(1, octets))
+    capture = str(write(tmp_path / "sflow.pcap", [(1.0, sflow(*samples))]))
+    (reading,) = json.loads(run(capture, "--counters", "--format", "json").stdout)
+    assert (reading["exporter"], reading["received_ms"], reading["domain"]) == ("10.0.0.1", 1_700_000_001_000, 3)
+    assert [reading[name] for name in ("if_index", "speed", "in_octets", "out_octets")] == [7, 10**9, 5000, 6000]
+    (flow,) = json.loads(run(capture, "--format", "json").stdout)
+    assert (flow["as_path"], flow["dst_communities"], flow["local_pref"]) == ([65010, 65011], [], 90)
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,14 @@ def test_batches_with_different_columns_share_a_file(tmp_path: Path) -> None:
     assert table["application"].to_pylist() == ["dns", None]
 
 
+def test_lists_read_back(tmp_path: Path) -> None:
+    paths = [[65010, 4_200_000_000], None, []]
+    [file] = write_raw(tmp_path, [batch_of([flow(as_path=path, dst_communities=path, local_pref=100) for path in paths])])
+    table = pq.read_table(tmp_path / file.name)
+    assert (table["as_path"].to_pylist(), table["dst_communities"].to_pylist()) == (paths, paths)
+    assert table["local_pref"].to_pylist() == [100] * 3
+
+
 def test_aggregates_are_one_file_per_hour(tmp_path: Path) -> None:
     files = write_aggregates(tmp_path, table_of([Doc("EXPORTER", (1, 0, 1), minute=minute) for minute in (45, 46, 0)]))
     assert [(file.rows, file.min_ms - T0, file.max_ms - T0) for file in files] == [
