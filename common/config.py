@@ -69,7 +69,21 @@ CUSTOMARY: Final = (
     *(Listener(port=port, optional=True) for port in (2055, 4739, 6343)),
     Listener(transport="tcp", port=4739, optional=True),
 )
-"""The ports that exporters come with: of everything, NetFlow, IPFIX and sFlow. TLS (4740) needs certificates first."""
+"""The ports that exporters come with: of everything, NetFlow, IPFIX and sFlow. With certificates (`ingest.tls`) also TLS, 4740."""
+
+
+class Certificates(_Section):
+    """What TLS listeners show and ask for, unless they say it themselves; together they open port 4740 by default."""
+
+    certificate_file: str = Field("", description="PEM file with our certificate and its chain.")
+    key_file: str = Field("", description="PEM file with its key; empty if it is in certificate_file.")
+    client_ca_file: str = Field("", description="PEM file with the CAs that exporters' certificates must come from.")
+
+    @model_validator(mode="after")
+    def _all_or_none(self) -> Self:
+        if (self.certificate_file or self.key_file or self.client_ca_file) and not (self.certificate_file and self.client_ca_file):
+            raise ValueError("certificate_file and client_ca_file go together")
+        return self
 
 
 class ExporterSettings(_Section):
@@ -126,6 +140,7 @@ class Ingest(_Section):
     collector: str = Field("", description="Name of this collector in batch identities; empty takes the host's name.")
     location: str = Field("Default", description="Location given to flows of this collector.")
     listeners: tuple[Listener, ...] = Field(CUSTOMARY, description="Sockets to listen on.")
+    tls: Certificates = Field(Certificates(), description="Certificates of TLS listeners.")
     captures: tuple[CaptureFolder, ...] = Field((), description="Folders of captures that are watched, besides the listeners.")
     processes: int = Field(1, ge=1, le=256, description="Processes that share the listeners; more than one needs a Kafka bus.")
     allowed_networks: Networks = Field((), description="Only packets from these networks are taken; empty takes all.")
@@ -155,6 +170,21 @@ class Ingest(_Section):
     watch_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz, /readyz, /exporters and /names.")
     watch_port: int | None = Field(None, ge=0, le=65535, description="Their port; 0 takes a free one, null serves none of them.")
     dead_letters_bytes: int = Field(64 << 20, ge=0, description="Undecodable datagrams kept in data_dir, in octets; 0 keeps none.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _certificates_open_tls(cls, data: Any) -> Any:
+        """TLS listeners take the common certificates, and there is one on 4740 by default as soon as there are some."""
+        tls = data.get("tls") if isinstance(data, dict) else None
+        files = tls.model_dump() if isinstance(tls, Certificates) else tls
+        if not isinstance(files, dict) or not (files.get("certificate_file") and files.get("client_ca_file")):
+            return data
+        if "listeners" not in data:
+            return {**data, "listeners": (*CUSTOMARY, {"transport": "tls", "optional": True, **files})}
+        listeners = data["listeners"]
+        if not isinstance(listeners, list | tuple):
+            return data
+        return {**data, "listeners": [_with_files(each, files) for each in listeners]}
 
 
 class Bus(_Section):
@@ -251,6 +281,11 @@ class Settings(_Section):
     enrichment: Enrichment = Enrichment()
     store: Store = Store()
     query: Query = Query()
+
+
+def _with_files(listener: Any, files: dict[str, Any]) -> Any:
+    bare = isinstance(listener, dict) and listener.get("transport") == "tls" and not listener.get("certificate_file")
+    return {**files, **{name: value for name, value in listener.items() if value != ""}} if bare else listener
 
 
 def load_settings(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:

@@ -33,6 +33,22 @@ def test_the_customary_ports_are_the_default() -> None:
     assert Listener(transport="tls", port=1, certificate_file="c", client_ca_file="a").port == 1
 
 
+def test_certificates_open_the_port_of_tls() -> None:
+    files = {"certificate_file": "c", "client_ca_file": "a"}
+    *customary, tls = Ingest.model_validate({"tls": files}).listeners
+    assert tuple(customary) == CUSTOMARY
+    assert (tls.transport, tls.port, tls.optional, tls.certificate_file, tls.client_ca_file) == ("tls", 4740, True, "c", "a")
+    listed = [{"port": 1}, {"transport": "tls", "port": 2}, {"transport": "tls", "certificate_file": "d", "client_ca_file": "b"}]
+    under_test = Ingest.model_validate({"tls": {**files, "key_file": "k"}, "listeners": listed}).listeners
+    assert [(each.port, each.certificate_file, each.key_file, each.client_ca_file) for each in under_test] == [
+        (1, "", "", ""), (2, "c", "k", "a"), (4740, "d", "", "b"),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="certificate_file and client_ca_file go together"):
+        Ingest.model_validate({"tls": {"certificate_file": "c"}})
+    with pytest.raises(ValueError, match="transport tls needs certificate_file and client_ca_file"):
+        Ingest.model_validate({"listeners": [{"transport": "tls"}]})
+
+
 @contextmanager
 def taken_port() -> Iterator[int]:
     """A port that another program has, of UDP and of TCP."""
