@@ -16,6 +16,7 @@ from kafka.consumer import KafkaConsumer as ConsumerClient
 from kafka.net.compat import KafkaNetClient
 from kafka.net.inet import KafkaNetSocket
 from kafka.producer import KafkaProducer as ProducerClient
+from kafka.structs import TopicPartition
 
 from common.errors import BusError
 
@@ -47,6 +48,8 @@ _CONNECT_S: Final = 3.0
 class KafkaTarget:
     """Brokers, topic, and what an operator may say about both; `replication` -1 leaves it to the brokers' default.
 
+    `configs` are those of a topic that has to be made.
+
     `repr` shows no option: there are passwords among them.
     """
 
@@ -56,6 +59,7 @@ class KafkaTarget:
     replication: int = -1
     group: str = "nephrite"
     options: Mapping[str, Option] = field(default_factory=dict, repr=False)
+    configs: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"kafka {','.join(self.servers)}"
@@ -103,6 +107,12 @@ def ensure_topic(target: KafkaTarget) -> int:
         return _max_message_bytes(admin, target.topic)
 
 
+def forget_records(target: KafkaTarget, partition: int, below: int) -> None:
+    """Let the brokers delete the records below an offset, for all readers; raises BusError."""
+    with closing(connect(KafkaAdminClient, target)) as admin, located(target, f"records of {target.topic} cannot be deleted"):
+        admin.delete_records({TopicPartition(target.topic, partition): below}, timeout_ms=10_000)
+
+
 class _ClosingSocket(KafkaNetSocket):  # type: ignore[misc]
     """Connects as the library does, but closes the socket of a failed attempt: an outage must not use up file descriptors.
 
@@ -145,7 +155,7 @@ def _probe(target: KafkaTarget) -> None:
 
 
 def _create(admin: Any, target: KafkaTarget) -> None:
-    configs = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(MAX_MESSAGE_BYTES)}
+    configs = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(MAX_MESSAGE_BYTES), **target.configs}
     topic = NewTopic(target.topic, target.partitions, target.replication, topic_configs=configs)
     try:
         admin.create_topics([topic], timeout_ms=10_000)

@@ -169,7 +169,15 @@ class Ingest(_Section):
     )
     watch_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz, /readyz, /exporters and /names.")
     watch_port: int | None = Field(None, ge=0, le=65535, description="Their port; 0 takes a free one, null serves none of them.")
-    dead_letters_bytes: int = Field(64 << 20, ge=0, description="Undecodable datagrams kept in data_dir, in octets; 0 keeps none.")
+    dead_letters: str = Field(
+        "",
+        description="Undecodable datagrams go to: empty, data_dir; kafka://host:9092/topic; kafka:, a topic beside the bus's.",
+    )
+    dead_letters_bytes: int = Field(
+        64 << 20,
+        ge=0,
+        description="How much of them is kept, in octets; 0 keeps none. A topic that exists keeps its own retention.",
+    )
 
     @model_validator(mode="before")
     @classmethod

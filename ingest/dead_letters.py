@@ -1,24 +1,19 @@
 """Undecodable datagrams, kept with their octets, exporter, time and reason for a second look.
 
-In: datagrams and what was wrong with them. Out: the same from a bounded store in the data folder (a spool that drops its oldest).
-Keeping them never stops the line: a store that cannot be written is counted. Refuses to know why something is undecodable.
+In: datagrams and what was wrong with them. Out: entries of a bounded store, and the letters of entries. Where the store is
+(`letter_spool`, `letter_topic`) is a matter of the settings; keeping letters never stops the line, what cannot be kept is counted.
+Refuses to know why something is undecodable.
 """
 
-import logging
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from bus.spool import SpoolLimits, SpoolProducer
-from bus.spool_source import SpoolSource
-from common.errors import BusError, InputError
-from common.logs import Limited
+from common.errors import InputError
 from ingest.decoder import Datagram
-from ingest.problems import Problem, Reason
+from ingest.problems import Reason
 
-FOLDER: Final = "dead-letters"
 UNDECODABLE: Final = frozenset(
     {
         Reason.UNKNOWN_PROTOCOL,
@@ -33,9 +28,6 @@ UNDECODABLE: Final = frozenset(
 )
 """Reasons that cost octets which a better decoder, or another setting, might still read."""
 _HEAD: Final = struct.Struct(">16sqqBHH")  # exporter, received_ms, session, partly, octets of reason, octets of text
-_READ_BYTES: Final = 4 << 20
-_SEGMENTS: Final = 8
-_log = Limited(logging.getLogger(__name__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,68 +63,31 @@ def unpack_letter(number: int, entry: bytes) -> DeadLetter:
     return DeadLetter(number, Datagram(exporter, received_ms, payload, session), *words, bool(partly))
 
 
-class DeadLetterStore:
-    """The writing end. `kept` and `failed` only rise."""
+class Letterbox(Protocol):
+    """The writing end. `given`, `kept` and `failed` only rise."""
 
-    def __init__(self, data_dir: Path, limit_bytes: int) -> None:
-        segment = max(1 << 16, limit_bytes // _SEGMENTS)
-        self._spool = SpoolProducer(
-            data_dir / FOLDER, 1, SpoolLimits(max(limit_bytes, 2 * segment), segment, "drop_oldest", fsync=False)
-        )
-        self._unflushed = False
-        self.kept = 0
-        self.failed = 0
+    given: int
+    kept: int
+    failed: int
 
-    def put(self, datagram: Datagram, problem: Problem, partly: bool) -> None:
-        """Keep one datagram."""
-        try:
-            self._spool.send(0, pack_letter(datagram, problem.reason.value, problem.text, partly))
-            self.kept += 1
-            self._unflushed = True
-        except BusError as error:
-            self._note(error)
+    def put(self, entry: bytes) -> None:
+        """Keep one entry; never waits."""
 
     def flush(self) -> None:
-        """Make what was kept visible to readers; cheap when there is nothing."""
-        if not self._unflushed:
-            return
-        self._unflushed = False
-        try:
-            self._spool.flush(1.0)
-        except BusError as error:
-            self._note(error)
+        """Make what was kept visible to readers soon; never waits for long, and is cheap when there is nothing."""
 
     def close(self) -> None:
-        """Let go of the files."""
-        try:
-            self._spool.close()
-        except BusError as error:
-            self._note(error)
-
-    def _note(self, error: BusError) -> None:
-        self.failed += 1
-        _log.warning("dead letters", f"dead letters cannot be kept: {error}")
+        """Keep what can still be kept, and let go."""
 
 
-def forget_letters(data_dir: Path, below: int) -> None:
-    """Let go of the letters with smaller numbers, as far as the store's segments allow."""
-    source = SpoolSource(data_dir / FOLDER, 1)
-    try:
-        source.release(0, below)
-    finally:
-        source.close()
+class Letters(Protocol):
+    """A bounded store of letters, numbered in order."""
 
+    def open(self) -> Letterbox:
+        """The writing end."""
 
-def read_letters(data_dir: Path) -> Iterator[DeadLetter]:
-    """All letters, oldest first; none when there is no store. Raises BusError when it cannot be read."""
-    if not (data_dir / FOLDER).is_dir():
-        return
-    source = SpoolSource(data_dir / FOLDER, 1)
-    try:
-        offset = source.begin(0)
-        while entries := source.read(0, offset, _READ_BYTES):
-            for entry in entries:
-                yield unpack_letter(entry.offset, entry.value)
-            offset = entries[-1].offset + 1
-    finally:
-        source.close()
+    def read(self) -> Iterator[DeadLetter]:
+        """All letters, oldest first; none when there is no store. Raises BusError when it cannot be read."""
+
+    def forget(self, below: int) -> None:
+        """Let go of the letters with smaller numbers. Raises BusError."""

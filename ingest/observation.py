@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pyarrow as pa
 
 from ingest.board import ExporterBoard
-from ingest.dead_letters import UNDECODABLE, DeadLetterStore
+from ingest.dead_letters import UNDECODABLE, Letterbox, pack_letter
 from ingest.decoder import Datagram
 from ingest.line import Reports
 from ingest.problems import Problem
@@ -23,7 +23,7 @@ class Observation:
     def __init__(
         self,
         board: ExporterBoard,
-        letters: DeadLetterStore | None = None,
+        letters: Letterbox | None = None,
         taps: Sequence[Tap] = (),
         apply: Apply = lambda flows: flows,
     ) -> None:
@@ -39,7 +39,8 @@ class Observation:
             return
         undecodable = [problem for problem in problems if problem.reason in UNDECODABLE and problem.exporter == datagram.exporter]
         if undecodable:
-            self.letters.put(datagram, undecodable[-1], flows > 0)
+            first = undecodable[-1]
+            self.letters.put(pack_letter(datagram, first.reason.value, first.text, flows > 0))
 
     def drained(self, flows: Mapping[int, pa.RecordBatch]) -> None:
         """Show the flows to the taps."""

@@ -24,11 +24,12 @@ from ingest.board import ExporterBoard, ExporterRow, InterfaceRow
 from ingest.capture_line import CaptureLine
 from ingest.choices import Choices
 from ingest.chunks import Chunk, ChunkQueue
-from ingest.dead_letters import DeadLetterStore
+from ingest.dead_letters import Letterbox
 from ingest.decoder import Datagram, Decoder
 from ingest.exporter_rules import ExporterRules, identify_by
 from ingest.interop import FlowDocumentSender
 from ingest.keeper import StateKeeper
+from ingest.letter_places import letters_of
 from ingest.line import Line
 from ingest.listeners.receivers import Endpoint, Receivers
 from ingest.naming import NamesDesk
@@ -96,6 +97,7 @@ class IngestService:
         self._queue = ChunkQueue(ingest.queue_bytes)
         self._receivers = Receivers(ingest.listeners, self._queue, clock, identify_by(ingest, self._batcher.rules))
         self._outbox = Outbox(producer, ingest.outbox_bytes)
+        self._letters = letters_of(settings)
         self.names = NamesDesk()
         self._reloads: Counter[str] = Counter()
         self._tallies = self._watched()
@@ -113,7 +115,7 @@ class IngestService:
             self._keeper.lock()
             self._keeper.save()  # the epoch must be on disk before a batch carries it
             if ingest.dead_letters_bytes:
-                self._observation.letters = DeadLetterStore(Path(self._settings.data_dir), ingest.dead_letters_bytes)
+                self._observation.letters = self._letters.open()
             if self._captures is not None:
                 self._captures.start()
         except NephriteError:
@@ -156,10 +158,10 @@ class IngestService:
         for companion in (self._sharer, self._interop):
             if companion is not None:
                 companion.stop()
-        self._tallies.collect()
-        self.counters.add("ingest_batches_lost_total", lost)
         if self._observation.letters is not None:
             self._observation.letters.close()
+        self._tallies.collect()
+        self.counters.add("ingest_batches_lost_total", lost)
         self._keeper.unlock()
         if lost:
             _log.error("%d batches were not taken by the bus and are lost: %s", lost, self._outbox.last_error)
@@ -294,7 +296,7 @@ def collector_name(settings: Ingest) -> str:
     return settings.collector or socket.gethostname()
 
 
-def letter_totals(letters: DeadLetterStore | None) -> dict[str, int]:
+def letter_totals(letters: Letterbox | None) -> dict[str, int]:
     """Dead letters by what became of them."""
     return {} if letters is None else {"kept": letters.kept, "failed": letters.failed}
 

@@ -13,9 +13,9 @@ from common.errors import BusError, ConfigError, InputError, UsageError
 from flowpb.codec import Header, encode
 from flowpb.flow_batch_pb2 import ExporterReport
 from ingest.commands import app_commands
-from ingest.dead_letters import DeadLetterStore, pack_letter, read_letters, unpack_letter
+from ingest.dead_letters import pack_letter, unpack_letter
 from ingest.decoder import Datagram
-from ingest.problems import Problem, Reason
+from ingest.letter_spool import SpoolLetters
 from tests.ingest.packets import v5, v9_flows, v9_template
 from tests.ingest.plain_flows import ipv4, make_flows
 from tests.ingest.test_service import running, send, settings_in, spool
@@ -25,10 +25,6 @@ def run(*arguments: str) -> Result:
     app = typer.Typer()
     app_commands(app)
     return CliRunner().invoke(app, list(arguments), catch_exceptions=True)
-
-
-def problem(reason: Reason = Reason.SET_LENGTH) -> Problem:
-    return Problem(ipv4(1), 5, 9, 0, 0, 0, reason, "why")
 
 
 def test_a_letter_is_read_back() -> None:
@@ -42,12 +38,13 @@ def test_a_letter_is_read_back() -> None:
 
 
 def test_the_store_is_bounded_and_drops_its_oldest(tmp_path: Path) -> None:
-    store = DeadLetterStore(tmp_path, 1 << 20)
+    letters = SpoolLetters(tmp_path, 1 << 20)
+    store = letters.open()
     for number in range(3000):
-        store.put(Datagram(ipv4(1), number, bytes(1000)), problem(), partly=False)
+        store.put(pack_letter(Datagram(ipv4(1), number, bytes(1000)), "set_length", "why", partly=False))
     store.flush()
     store.close()
-    kept = [letter.datagram.received_ms for letter in read_letters(tmp_path)]
+    kept = [letter.datagram.received_ms for letter in letters.read()]
     assert kept == list(range(3000 - len(kept), 3000))
     assert 500 < len(kept) <= 1100
     assert (store.kept, store.failed) == (3000, 0)
@@ -76,7 +73,9 @@ def test_undecodable_datagrams_are_kept_shown_and_decoded_again(tmp_path: Path) 
         done = run("dead-letters", "replay", "-d", str(tmp_path))
         assert done.stderr == "1 datagrams again: 0 flows decoded, 1 datagrams still undecodable\n"
         done = run("dead-letters", "replay", "--partly", "-d", str(tmp_path))
-    assert "2 flows decoded" in done.stderr
+        assert "2 datagrams again: 2 flows decoded, 2 datagrams still undecodable" in done.stderr
+        rows = json.loads(run("dead-letters", "list", "-d", str(tmp_path), "-f", "json").stdout)
+        assert [(row["number"], row["reason"]) for row in rows] == [(4, "unknown_protocol"), (5, "length_mismatch")]
     epochs = {header.epoch for header, _ in spool(settings).all()}
     assert len(epochs) == 3
 
@@ -104,7 +103,7 @@ def test_missing_templates_and_repairs_are_no_dead_letters(tmp_path: Path) -> No
     with running(settings, producer) as service:
         send(service.addresses[0], [v9_flows(1), v9_template(2), v9_flows(2, 3)])
     producer.close()
-    assert list(read_letters(tmp_path)) == []
+    assert list(SpoolLetters(tmp_path, 1).read()) == []
 
 
 @pytest.fixture
