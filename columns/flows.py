@@ -15,7 +15,7 @@ from columns.arrays import Floats, Ints, Mask, Octets, Words
 from columns.distinct import distinct_addresses, distinct_texts
 from flowpb.schema import Direction
 
-_WANTED: Final = frozenset(
+WANTED: Final = frozenset(
     [
         *("first_switched_ms", "delta_switched_ms", "last_switched_ms", "clock_correction_ms", "sampling_interval", "bytes"),
         *("packets", "direction", "in_if", "out_if", "tos", "protocol", "exporter_addr", "src_addr", "dst_addr"),
@@ -82,13 +82,19 @@ def read_flows(batches: Sequence[pa.RecordBatch]) -> Flows:
     )
 
 
+def read_times(batch: pa.RecordBatch) -> tuple[Ints, Ints, Ints]:
+    """Start, end and clock correction of each flow, as `Flows` has them."""
+    correction: Ints = _numbers(batch, "clock_correction_ms", 0, np.int64)
+    return _start(batch), _numbers(batch, "last_switched_ms", 0, np.int64), correction
+
+
 def _combined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
     """The wanted columns of all batches as one batch: Arrow joins small batches and their dictionaries far faster than numpy."""
     if all(batch.schema.equals(batches[0].schema) for batch in batches[1:]):
         table = pa.Table.from_batches(batches)
     else:
         table = pa.concat_tables([pa.Table.from_batches([batch]) for batch in batches], promote_options="default")
-    table = table.select([name for name in table.column_names if name in _WANTED])
+    table = table.select([name for name in table.column_names if name in WANTED])
     if any(_has_null(chunk) for column in table.columns if pa.types.is_dictionary(column.type) for chunk in column.chunks):
         table = pa.table({name: _encoded_again(column) for name, column in zip(table.column_names, table.columns, strict=True)})
     return table.combine_chunks().to_batches()[0]

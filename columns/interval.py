@@ -4,13 +4,13 @@ In: the times of flows with their clock corrections, and for each the mark of it
 interval to spread over, and what was done to get it (docs/explanation/numbers.md, section 2). Refuses to know counters and keys.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from columns.arrays import Ints, Mask
-from flowpb.groupings import FUTURE_MS, HORIZON_MS, WINDOW_MS
+from flowpb.groupings import FUTURE_MS, HORIZON_MS, REACH_MS, WINDOW_MS
 
 _FAR_MS: Final = 2**61
 """Times are cut here before anything is added to them, so that no garbage from an exporter wraps around."""
@@ -21,14 +21,26 @@ class Intervals:
     """One entry per flow, times in ms: `start` after clipping, `unclipped` before it, `end` exclusive unless equal to start.
 
     `future` and `reversed` say which were repaired, refused ones too.
+    Of those that are not `accepted`, `ancient` are too old for any window.
     """
 
     start: Ints
     unclipped: Ints
     end: Ints
     accepted: Mask
+    ancient: Mask
     future: Mask
     reversed: Mask
+
+    @property
+    def late_start(self) -> Ints:
+        """Where flows begin that are not accepted: a late flow is as long as the horizon at most, and no frontier cuts it."""
+        found: Ints = np.maximum(self.unclipped, self.end - HORIZON_MS)
+        return found
+
+    def repaired(self) -> "Intervals":
+        """The same as repair takes them: late flows count, too, by their own interval, but for the ancient ones."""
+        return replace(self, start=np.where(self.accepted, self.start, self.late_start), accepted=~self.ancient)
 
 
 def judge(delta_switched_ms: Ints, last_switched_ms: Ints, correction_ms: Ints, mark_ms: Ints, frontier_ms: Ints) -> Intervals:
@@ -42,4 +54,5 @@ def judge(delta_switched_ms: Ints, last_switched_ms: Ints, correction_ms: Ints, 
     start = np.minimum(start, end)
     clipped = np.minimum(end, np.maximum(start, frontier_ms - HORIZON_MS))
     accepted = (clipped // WINDOW_MS + 1) * WINDOW_MS + HORIZON_MS > frontier_ms
-    return Intervals(clipped, start, end, accepted, future, reversed_)
+    ancient = ~accepted & (end <= mark_ms - REACH_MS)
+    return Intervals(clipped, start, end, accepted, ancient, future, reversed_)

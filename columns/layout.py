@@ -32,8 +32,9 @@ _LONG_MS: Final = 2**31
 
 @dataclass(frozen=True, slots=True)
 class LaidOut:
-    """`parts` by start of window in ms; `refused`: row numbers of the `late` flows, counted through all batches in order.
+    """`parts` by start of window in ms; `refused`: row numbers of the flows without parts, counted through all batches in order.
 
+    `late` flows were not accepted; `ancient` of them are too old for any window.
     `future` and `reversed` count repaired flows, `clipped_bytes` the scaled octets of accepted flows that were
     moved to the horizon, `saturated` the counters of accepted flows that were cut to 2^63 - 1, `rows` the rows in all parts.
     `judged` says the same by batch and exporter; its batches are numbered as they were given.
@@ -43,6 +44,7 @@ class LaidOut:
     refused: Ints
     flows: int = 0
     late: int = 0
+    ancient: int = 0
     future: int = 0
     reversed: int = 0
     clipped_bytes: int = 0
@@ -56,14 +58,21 @@ def lay_out(flows: pa.RecordBatch, mark_ms: int, frontier_ms: int, limits: Limit
     return lay_out_many([(flows, mark_ms, frontier_ms)], limits)
 
 
-def lay_out_many(batches: Sequence[tuple[pa.RecordBatch, int, int]], limits: Limits) -> LaidOut:
-    """Parts of a bundle of (flows, mark_ms, frontier_ms) of one lane: one part per window for the whole bundle."""
+def lay_out_many(batches: Sequence[tuple[pa.RecordBatch, int | Ints, int | Ints]], limits: Limits, repair: bool = False) -> LaidOut:
+    """Parts of a bundle of (flows, mark_ms, frontier_ms) of one lane: one part per window for the whole bundle.
+
+    Marks and frontiers are those of the batch, or one per flow. With `repair` late flows have parts, too (numbers.md 2.6).
+    """
     sizes = [flows.num_rows for flows, _, _ in batches]
     if not sum(sizes):
         return LaidOut({}, np.empty(0, np.int64))
     flows = read_flows([flows for flows, _, _ in batches if flows.num_rows])
-    marks, frontiers = (np.repeat(np.array([batch[i] for batch in batches]), sizes) for i in (1, 2))
+    marks, frontiers = (
+        np.concatenate([np.broadcast_to(batch[i], size) for batch, size in zip(batches, sizes, strict=True)]) for i in (1, 2)
+    )
     intervals = judge(flows.delta_switched_ms, flows.last_switched_ms, flows.correction_ms, marks, frontiers)
+    late, ancient = int((~intervals.accepted).sum()), int(intervals.ancient.sum())
+    intervals = intervals.repaired() if repair else intervals
     refused = np.flatnonzero(~intervals.accepted)
     counters, saturated = _counters(flows, intervals.accepted)
     moved, clipped = _clipped(intervals, counters[0])
@@ -77,7 +86,8 @@ def lay_out_many(batches: Sequence[tuple[pa.RecordBatch, int, int]], limits: Lim
         parts,
         refused,
         flows=sum(sizes),
-        late=len(refused),
+        late=late,
+        ancient=ancient,
         future=len(future),
         reversed=len(reversed_),
         clipped_bytes=sum(clipped.tolist()),

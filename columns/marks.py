@@ -5,6 +5,9 @@ from flowpb.groupings import FINAL_DELAY_MS, HORIZON_MS, MARK_DELAYS_MS, WINDOW_
 MARKS = len(MARK_DELAYS_MS) + 1
 """Marks are numbered from 1; the mark of this number is the last."""
 
+REPAIR = MARKS + 1
+"""The mark of documents that a repair wrote."""
+
 
 def mark_times(window_start_ms: int) -> tuple[int, int, int]:
     """Frontier times at which the first, the second and the last mark of a window fall due."""

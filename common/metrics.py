@@ -64,7 +64,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("pipeline_flows_total", "flows read", ()),
     Metric(
         "pipeline_flows_judged_total",
-        "flows whose interval was repaired (future, reversed), cut (saturated) or refused (late)",
+        "flows whose interval was repaired (future, reversed), cut (saturated) or refused (late; ancient: for good)",
         ("reason",),
     ),
     Metric("pipeline_clipped_bytes_total", "octets moved to the horizon", ()),

@@ -1,6 +1,7 @@
 """The pipeline as a diagram, for micro-batch runs on the in-process runner.
 
 lanes -> accepted batches -> enriched flows -> raw files
+                                          |\\-> what came too late, to the queue of repairs
                                           \\-> parts -> by (lane, window) -> lane state -> aggregate files
 """
 
@@ -13,7 +14,9 @@ import pyarrow as pa
 
 from columns.enrich import Enricher
 from columns.lane import Limits
+from columns.late import missing
 from pipelines.handover import look, take
+from stores.parquet.carried import Late
 from stores.parquet.writer import write_aggregates, write_raw
 from transforms.carried_state import AbsorbRun, Stepped
 from transforms.flows import AcceptedBatch, Enrich, LayOut
@@ -39,6 +42,21 @@ class WriteRaw(beam.DoFn):
         """Writes them."""
         if self._flows:
             take(self._token).files.extend(write_raw(self._folder, self._flows))
+
+
+class NoteLate(beam.DoFn):
+    """Batches -> the run's account of what windows miss because it came too late."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def process(self, batch: AcceptedBatch) -> None:
+        """Adds what this batch has of it."""
+        noted = take(self._token).late
+        for window_start_ms, lacking in missing(batch.flows, batch.mark_ms, batch.frontier_ms).items():
+            key = batch.lane, window_start_ms
+            late = Late(*lacking, batch.frontier_ms, batch.offset)
+            noted[key] = noted[key].plus(late) if key in noted else late
 
 
 class WriteAggregates(beam.DoFn):
@@ -82,6 +100,7 @@ def build_run(pipeline: beam.Pipeline, token: str, folder: Path, enricher: Enric
         | "Read" >> beam.FlatMap(lambda _: accepted_batches(token))
         | "Enrich" >> beam.ParDo(Enrich(enricher))
     )
+    flows | "Late" >> beam.ParDo(NoteLate(token))
     if raw:
         flows | "Raw documents" >> beam.ParDo(WriteRaw(token, folder))
     parts = flows | "Lay out" >> beam.ParDo(LayOut(limits)).with_output_types(tuple[bytes, bytes])

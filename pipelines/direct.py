@@ -196,6 +196,7 @@ def _commit_of(intake: Intake, positions: Mapping[int, int], run: Run, counted: 
         ],
         closed=[(s.lane, s.window_start_ms) for s in run.stepped if s.closed],
         files=run.files,
+        late=run.late,
         counters=counters,
         final_through_ms=final_through(run.frontiers),
     )

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from stores.parquet.carried import Late
 from stores.parquet.manifest import PendingFile
 from transforms.carried_state import CarriedWindow, Look, Stepped
 from transforms.flows import AcceptedBatch
@@ -28,6 +29,7 @@ class Run:
     due: Sequence[Window]
     stepped: list[Stepped] = field(default_factory=list)
     files: list[PendingFile] = field(default_factory=list)
+    late: dict[Window, Late] = field(default_factory=dict)
 
 
 _RUNS: dict[str, Run] = {}

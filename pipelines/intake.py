@@ -74,7 +74,7 @@ class Intake:
         self.touched.add(lane)
         frontier_ms = max(verdict.frontier_ms, self.least_frontier_ms)
         self.accepted.setdefault(lane, []).append(
-            AcceptedBatch(lane, header.collector, header.epoch, header.seq, verdict.mark_ms, frontier_ms, flows)
+            AcceptedBatch(lane, header.collector, header.epoch, header.seq, verdict.mark_ms, frontier_ms, flows, entry.offset)
         )
 
 

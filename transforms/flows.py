@@ -37,6 +37,8 @@ class AcceptedBatch:
     mark_ms: int
     frontier_ms: int
     flows: pa.RecordBatch
+    offset: int = -1
+    """Where the bus has it."""
 
 
 class Enrich(beam.DoFn):
@@ -97,6 +99,7 @@ def count(laid: LaidOut) -> None:
         ("future", laid.future),
         ("reversed", laid.reversed),
         ("late", laid.late),
+        ("ancient", laid.ancient),
         ("saturated", laid.saturated),
     ):
         if amount:

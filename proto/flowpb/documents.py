@@ -55,7 +55,7 @@ AGGREGATE: Final[tuple[Field, ...]] = (
     Field("error", pa.int64(), "error", "long", "the true bytes_total lies in [bytes_total, bytes_total + error]"),
     Field("floor", pa.int64(), "floor", "long", "an item that is absent here is at most max(floor, first one left out)"),
     Field("rows", pa.int64(), "rows", "long", "shares merged into the group: the version of its documents"),
-    Field("mark", pa.int8(), "mark", "byte", "which mark wrote the document: 1, 2 or 3"),
+    Field("mark", pa.int8(), "mark", "byte", "which mark wrote the document: 1, 2 or 3; 4 is a repair"),
     Field("final", pa.bool_(), "final", "boolean", "written by the last mark"),
     Field("lane", pa.int16(), "lane", "short", "lane of the exporter; null above exporter scope"),
     Field("foreign_source", _TEXT, "exporter.foreign_source", "keyword", "the exporter's node; null: not in the inventory"),

@@ -15,6 +15,8 @@ MARK_DELAYS_MS: Final = (10_000, 180_000)
 FINAL_DELAY_MS: Final = 60_000
 FUTURE_MS: Final = 60_000
 """How far past its batch's mark a flow may end before it is taken for illegal."""
+REACH_MS: Final = 24 * 60 * 60_000
+"""A late flow that ended this long before its batch was closed, or longer, is too old for any window."""
 LEASE_MS: Final = 10 * 60_000
 TOP_K: Final = 10
 

@@ -59,10 +59,15 @@ class RawField:
 HOSTS: Final = FieldOf("hosts", "ip")
 CONVERSATION: Final = FieldOf("netflow.convo_key", "keyword")
 LATE: Final = FieldOf("netflow.late", "boolean")
-"""Only where true: the flow was too late for its window and is in no aggregate."""
+"""Only where true: the flow was too late for its windows, which have it since they were repaired."""
+ANCIENT: Final = FieldOf("netflow.ancient", "boolean")
+"""Only where true: a late flow that is too old for any window."""
 VERSION: Final = FieldOf("@version", "keyword")
-DERIVED: Final = (HOSTS, CONVERSATION, LATE, VERSION, FieldOf("netflow.dscp", "keyword"), FieldOf("netflow.ecn", "keyword"))
-"""Fields that no column has; all but LATE in profile `opennms` only."""
+DERIVED: Final = (
+    *(HOSTS, CONVERSATION, LATE, ANCIENT, VERSION),
+    *(FieldOf("netflow.dscp", "keyword"), FieldOf("netflow.ecn", "keyword")),
+)
+"""Fields that no column has; all but LATE and ANCIENT in profile `opennms` only."""
 
 TIMES: Final = ("exported_ms", "received_ms", "first_switched_ms", "delta_switched_ms", "last_switched_ms")
 _COMPACT: Final = frozenset(
@@ -134,7 +139,7 @@ def raw_fields(profile: str, added: Sequence[str] = ()) -> tuple[RawField | Fiel
     """All fields of a profile: columns in the order of FLOW, then those that no column has."""
     names = COLUMNS[profile] | set(added)
     columns = [_field(column) for column in FLOW if column.name in names and column.es]
-    return (*columns, *(DERIVED if profile == "opennms" else (LATE,)))
+    return (*columns, *(DERIVED if profile == "opennms" else (LATE, ANCIENT)))
 
 
 def raw_columns(profile: str, added: Sequence[str] = ()) -> tuple[RawField, ...]:

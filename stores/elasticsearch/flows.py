@@ -11,10 +11,10 @@ from typing import Any, Final
 import pyarrow as pa
 
 from common.errors import StoreError
-from flowpb.groupings import HORIZON_MS, WINDOW_MS
+from flowpb.groupings import HORIZON_MS, REACH_MS, WINDOW_MS
 from flowpb.schema import BY_NAME
 from stores.elasticsearch.client import Client
-from stores.elasticsearch.fields import NAMED
+from stores.elasticsearch.fields import ANCIENT, NAMED
 from stores.elasticsearch.layout import RAW, pattern
 from stores.elasticsearch.questions import QUIET, Query, address_term
 from stores.parquet.rows import RAW_SCHEMA
@@ -105,7 +105,7 @@ class RawFlows:
             "query": self._query,
             "_source": False,
             "track_total_hits": False,
-            "docvalue_fields": [*fields, {"field": "netflow.late"}],
+            "docvalue_fields": [*fields, {"field": ANCIENT.path}],
         }
 
 
@@ -153,15 +153,16 @@ def _row(hit: Any, columns: Sequence[str]) -> dict[str, Any]:
     fields = hit.get("fields", {})
     row = {name: _value(name, fields[path][0]) for name in columns if (path := BY_NAME[name].es) in fields}
     end, start = (int(fields[BY_NAME[name].es][0]) for name in _TIMES)
-    late = "netflow.late" in fields
+    # What judged a flow is not kept: any mark and frontier do that leave its interval as it is, and let ancient flows be ancient.
+    ancient = ANCIENT.path in fields
     collector, epoch, lane, seq, number = hit["_id"].rsplit("-", 4)
     return {
         **row,
         "last_switched_ms": end,
         "delta_switched_ms": start,
         "first_switched_ms": start,
-        "mark_ms": end,
-        "frontier_ms": start // WINDOW_MS * WINDOW_MS + WINDOW_MS + HORIZON_MS if late else start,
+        "mark_ms": end + REACH_MS if ancient else end,
+        "frontier_ms": end + WINDOW_MS + HORIZON_MS if ancient else start,
         "collector": collector,
         "epoch": int(epoch),
         "lane": int(lane),

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from flowpb.groupings import FUTURE_MS, HORIZON_MS, WINDOW_MS
+from flowpb.groupings import FUTURE_MS, HORIZON_MS, REACH_MS, WINDOW_MS
 
 Ints = NDArray[np.int64]
 _FAR: Final = 1 << 60
@@ -21,13 +21,14 @@ _DATES: Final = (-62_135_596_800_000, 253_402_300_799_999)
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Per flow, in ms since 1970: [start, end], the exporter's first time and export time, all corrected; `late`."""
+    """Per flow, in ms since 1970: [start, end], the exporter's first time and export time, corrected; which are late, and which too old."""
 
     start: Ints
     end: Ints
     first: Ints
     exported: Ints
     late: NDArray[np.bool_]
+    ancient: NDArray[np.bool_]
 
 
 def judge(flows: pa.Table, mark: Ints, frontier: Ints) -> Judged:
@@ -41,9 +42,10 @@ def judge(flows: pa.Table, mark: Ints, frontier: Ints) -> Judged:
     whole = np.minimum(np.where(future, np.minimum(said_start, mark), said_start), end)
     start = np.minimum(end, np.maximum(whole, frontier - HORIZON_MS))
     late = start // WINDOW_MS * WINDOW_MS + WINDOW_MS + HORIZON_MS <= frontier
+    start = np.where(late, np.maximum(whole, end - HORIZON_MS), start)
     exported = _times(flows, "exported_ms", mark)
     times = [np.clip(each, *_DATES) for each in (start, end, first + correction, exported + correction)]
-    return Judged(times[0], times[1], times[2], times[3], late)
+    return Judged(times[0], times[1], times[2], times[3], late, late & (end <= mark - REACH_MS))
 
 
 def _times(flows: pa.Table, name: str, missing: Ints) -> Ints:

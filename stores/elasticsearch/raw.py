@@ -172,7 +172,8 @@ def _member(field: RawField, columns: Columns, opennms: bool) -> Coded:
 
 
 def _late(judged: Judged) -> pa.StringArray:
-    return pa.array(["", ',"late":true']).take(pa.array(judged.late.astype(np.int64)))
+    said = pa.array(["", ',"late":true', ',"late":true,"ancient":true'])
+    return said.take(pa.array(judged.late.astype(np.int64) + judged.ancient))
 
 
 def _hosts(columns: Columns) -> pa.StringArray:

@@ -34,11 +34,40 @@ class WindowState:
 
 
 @dataclass(frozen=True, slots=True)
+class Late:
+    """What a window of a lane misses because it came too late (columns/late.py): late flows that end in it, shares of any.
+
+    `frontier_ms` is the lane's when the last of them came, `offset` the bus's place of their batch.
+    """
+
+    flows: int
+    shares: int
+    frontier_ms: int
+    offset: int
+
+    def plus(self, other: "Late") -> "Late":
+        """Both together."""
+        frontier_ms, offset = max(self.frontier_ms, other.frontier_ms), max(self.offset, other.offset)
+        return Late(self.flows + other.flows, self.shares + other.shares, frontier_ms, offset)
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """One entry of the queue of repairs; `problem` says why the last attempt did not succeed."""
+
+    lane: int
+    window_start_ms: int
+    late: Late
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """Everything that one run changes, in the order in which it is applied: rewritten, appended, closed.
 
     `positions` is the next offset per partition; `rewritten` replaces a window's mark and base and clears its parts (a
-    state's own parts then follow); `appended` are parts of windows, known or new; `counters` are increments by rendered metric.
+    state's own parts then follow); `appended` are parts of windows, known or new; `late` is added to the queue of repairs;
+    `counters` are increments by rendered metric.
     """
 
     positions: Mapping[int, int] = field(default_factory=dict)
@@ -48,8 +77,19 @@ class Commit:
     rewritten: Sequence[WindowState] = ()
     closed: Sequence[Window] = ()
     files: Sequence[PendingFile] = ()
+    late: Mapping[Window, Late] = field(default_factory=dict)
     counters: Mapping[str, int] = field(default_factory=dict)
     final_through_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What one repair changes: new `files` of documents, entries of the queue that are `done`, and such that `failed` and why."""
+
+    files: Sequence[PendingFile] = ()
+    done: Sequence[Queued] = ()
+    failed: Sequence[Queued] = ()
+    counters: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

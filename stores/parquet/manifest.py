@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from common.errors import StoreError
-from stores.parquet.carried import FIRST_MARK, Carried, Commit, LevelStatus, Status, Window, WindowState
+from stores.parquet import queue
+from stores.parquet.carried import FIRST_MARK, Carried, Commit, LevelStatus, Queued, Repair, Status, Window, WindowState
 from stores.parquet.layout import Kind, LiveFile, PendingFile, manifest_path, pending_path, placed_path, sync
 from stores.parquet.lock import WriterLock
 
@@ -128,10 +129,25 @@ class Manifest:
             self._write_positions(commit)
             self._write_windows(commit)
             self._insert_files(commit.files, stage=0)
+            queue.add(self._connection, commit.late)
             if commit.final_through_ms is not None:
                 self._set_meta("final_through_ms", commit.final_through_ms)
         self._place(commit.files)
         return run
+
+    def repair(self, repair: Repair) -> None:
+        """Make a repair lasting, all or nothing: its files count, and what they make good leaves the queue."""
+        with self._writing():
+            queue.take_out(self._connection, repair.done)
+            queue.note(self._connection, repair.failed)
+            self._insert_files(repair.files, stage=0)
+            self._add_counters(repair.counters)
+        self._place(repair.files)
+
+    def queue(self) -> list[Queued]:
+        """The queue of repairs, oldest windows first."""
+        with _translated(self.data_dir):
+            return queue.entries(self._connection)
 
     def count(self, counters: Mapping[str, int]) -> None:
         """Add to the counters, in a transaction of its own."""
@@ -337,6 +353,7 @@ def _set_up(connection: sqlite3.Connection, writer: bool) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
         connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;")
+    connection.execute(queue.TABLE)
 
 
 @contextmanager

@@ -5,13 +5,13 @@ stores/parquet/answers.py. Refuses to know where the files are and what is asked
 
 Everything is docs/explanation/numbers.md 2 to 5 in SQL, on integers. Products with a sampling interval need HUGEINT. Shares do not:
 quotient x time is at most the value, and remainder x time at most the duration squared, where a duration is bounded by the horizon,
-the lease and a minute. Flows that were too late for their windows are left out, as in aggregates.
+the lease and a minute. Flows that were too late for their windows count as in repaired aggregates (numbers.md 2.6).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from flowpb.groupings import FUTURE_MS, HORIZON_MS, WINDOW_MS
+from flowpb.groupings import FUTURE_MS, HORIZON_MS, REACH_MS, WINDOW_MS
 from flowpb.schema import Direction
 from stores.contract import MEASURES
 from stores.parquet.statements import Statement, bucket, listed, quoted, sums, where
@@ -38,7 +38,9 @@ _INTERVAL: Final = f"""
     said_end > mark_ms + {FUTURE_MS} AS future,
     CASE WHEN future THEN mark_ms ELSE said_end END AS end_ms,
     least(CASE WHEN future THEN least(said_start, mark_ms) ELSE said_start END, end_ms) AS whole_start_ms,
-    least(end_ms, greatest(whole_start_ms, frontier_ms - {HORIZON_MS})) AS start_ms"""
+    least(end_ms, greatest(whole_start_ms, frontier_ms - {HORIZON_MS})) AS clipped_ms,
+    window_of(clipped_ms) + {WINDOW_MS + HORIZON_MS} <= frontier_ms AS late,
+    CASE WHEN late THEN greatest(whole_start_ms, end_ms - {HORIZON_MS}) ELSE clipped_ms END AS start_ms"""
 _KEY: Final = {
     Items.APPLICATIONS: "application",
     Items.HOSTS: "CASE WHEN at_source THEN src_addr ELSE dst_addr END AS host",
@@ -127,7 +129,7 @@ def _shares(span: Span, needed: Iterable[str]) -> str:
                 )) AS window_start_ms,
                 least(window_start_ms + {WINDOW_MS} - start_ms, d) AS t1, greatest(window_start_ms - start_ms, 0) AS t0
             FROM flows
-            WHERE window_of(start_ms) + {WINDOW_MS + HORIZON_MS} > frontier_ms
+            WHERE NOT (late AND end_ms <= mark_ms - {REACH_MS})
                 AND start_ms < {span.to_ms} AND end_ms >= {span.from_ms}
         )"""
 

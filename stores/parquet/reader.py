@@ -55,7 +55,7 @@ class ParquetStore(Answering):
         """Open what the manifest of `data_dir` lists; `both_sides` as in the pipeline's settings. Raises StoreError."""
         if set("*?[") & set(str(data_dir.absolute())):
             raise StoreError(f"{data_dir}: a folder with *, ? or [ in its path cannot be read; move it")
-        return cls(Manifest.open(data_dir, writer=False), _connect(), both_sides)
+        return cls(Manifest.open(data_dir, writer=False), connect(), both_sides)
 
     def __enter__(self) -> Self:
         return self
@@ -143,7 +143,8 @@ class ParquetStore(Answering):
         return self._attempt(ask, attempts - 1)
 
 
-def _connect() -> duckdb.DuckDBPyConnection:
+def connect() -> duckdb.DuckDBPyConnection:
+    """A connection with what the statements of this store need."""
     connection = duckdb.connect(":memory:", config=dict(QUIET))
     connection.register("empty_documents", AGGREGATE_SCHEMA.empty_table())
     connection.register("empty_flows", RAW_SCHEMA.empty_table())

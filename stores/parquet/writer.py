@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from common.errors import StoreError
 from flowpb.documents import AGGREGATE_SCHEMA, LEVEL_MINUTE
-from flowpb.groupings import FUTURE_MS, HORIZON_MS
+from flowpb.groupings import FUTURE_MS, HORIZON_MS, WINDOW_MS
 from stores.addresses import text_column
 from stores.judged import JudgedBatch
 from stores.parquet.layout import HOUR_MS, RAW_LEVEL, Kind, PendingFile, sync
@@ -104,7 +104,9 @@ def flow_range(flows: pa.RecordBatch, mark_ms: int, frontier_ms: int) -> tuple[i
     end = np.where(future, mark_ms, end)
     start = np.minimum(np.where(future, np.minimum(start, mark_ms), start), end)
     clipped = np.minimum(end, np.maximum(start, frontier_ms - HORIZON_MS))
-    return int(clipped.min()), int(end.max()) + 1
+    late = (clipped // WINDOW_MS + 1) * WINDOW_MS + HORIZON_MS <= frontier_ms
+    counted = np.where(late, np.maximum(start, end - HORIZON_MS), clipped)
+    return int(counted.min()), int(end.max()) + 1
 
 
 def _times(flows: pa.RecordBatch, name: str, missing: int) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from tests.stores.stores import Opener
 
 SPAN: Final = Span(T0, T0 + 10 * MINUTE)
 HORIZON: Final = 15 * MINUTE
+DAY_MS: Final = 24 * 60 * MINUTE
 X, Y, Z = "10.0.0.1", "10.0.0.2", "2001:db8::1"
 
 
@@ -136,13 +137,23 @@ def test_illegal_times_are_repaired_as_in_the_pipeline(opened: Opener) -> None:
     assert found[-5] == 1000 * MINUTE // (T0 + 30_000 - clipped)
 
 
-def test_flows_too_late_for_their_window_are_not_counted(opened: Opener) -> None:
-    def judged(frontier_ms: int) -> int:
-        with opened(batches=[batch_of([flow(0, 0)], 1, frontier_ms, frontier_ms)]) as store:
+def test_late_flows_count_whole_for_a_day(opened: Opener) -> None:
+    def judged(mark_ms: int, frontier_ms: int) -> int:
+        with opened(batches=[batch_of([flow(0, 0)], 1, mark_ms, frontier_ms)]) as store:
             return store.totals(TotalsQuery(SPAN, Filters(), "raw")).measures.bytes_total
 
-    assert judged(T0 + MINUTE + HORIZON - 1) == 100
-    assert judged(T0 + MINUTE + HORIZON) == 0
+    assert judged(T0 + MINUTE + HORIZON - 1, T0 + MINUTE + HORIZON - 1) == 100
+    assert judged(T0, T0 + 3 * DAY_MS) == 100
+    assert judged(T0 + DAY_MS - 1, T0 + DAY_MS - 1) == 100
+    assert judged(T0 + DAY_MS, T0 + DAY_MS) == 0
+
+
+def test_late_flows_are_as_long_as_the_horizon_at_most(opened: Opener) -> None:
+    one = flow(0, 40 * 60, bytes=1500)
+    frontier = T0 + 40 * MINUTE + HORIZON + MINUTE
+    with opened(batches=[batch_of([one], 1, frontier, frontier)]) as store:
+        found = per_minute(store, span=Span(T0, T0 + 40 * MINUTE))
+    assert found == dict.fromkeys(range(25, 40), 100)
 
 
 def test_sides_of_interfaces_and_exporters(opened: Opener) -> None:

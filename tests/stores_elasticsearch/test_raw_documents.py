@@ -149,6 +149,7 @@ def test_a_flow_that_came_too_late_says_so_and_numbers_fit_their_fields() -> Non
     late = batch_of([flow(bytes=2**64 - 1, sampling_interval=float("nan"))], 1, LATE + 30 * MINUTE, LATE + 30 * MINUTE)
     [(_, _, document)] = documents(target(), late)
     assert document["netflow"]["late"] is True
+    assert "ancient" not in document["netflow"]
     assert document["netflow"]["bytes"] == 2**63 - 1
     assert "sampling_interval" not in document["netflow"]
 
