@@ -1,25 +1,42 @@
 """`nephrite flink`: a cluster on this machine, and what a job needs between its start and its end.
 
-Beam is imported only by `submit`, which starts the aggregation job.
+Beam is imported only by what starts the aggregation job: `submit`, `rescale`, `upgrade`.
 """
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from common.config import Settings
 from common.options import ConfigFile, DataDir, settings_of
 from flink.cluster import Cluster, ClusterSettings
 from flink.distribution import cache_folder, install
 from flink.jobserver import runner_jar
 from flink.rest import FlinkRest, JobId
 
+if TYPE_CHECKING:
+    from flink.submit import FlinkOptions, PipelineBuilder
+
 flink_app = typer.Typer(help="Run a Flink cluster on this machine; list, stop and save jobs.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(help="Folder of configuration, logs, pid files and checkpoints.")]
 Url = Annotated[str, typer.Option("--url", metavar="URL", help="The JobManager's REST API.")]
 Job = Annotated[str, typer.Argument(help="Flink's job id.")]
+Where = Annotated[
+    str,
+    typer.Option(
+        "--documents",
+        metavar="WHERE",
+        help="kafka://host:9092/topic, elasticsearch://host:9200 (see `nephrite setup`), or a folder that all workers see.",
+    ),
+]
+Parallelism = Annotated[int, typer.Option(min=1, help="Subtasks, in slots of the cluster.")]
+Workers = Annotated[int, typer.Option(min=1, help="Python processes per TaskManager, for more than one slot each.")]
+Savepoints = Annotated[
+    str, typer.Option(metavar="FOLDER", help="Where the savepoint goes, as the cluster sees it; by default where it keeps them.")
+]
 LOCAL = "http://127.0.0.1:8081"
 
 
@@ -59,34 +76,67 @@ def start(
 
 @flink_app.command()
 def submit(
-    documents: Annotated[
-        str,
-        typer.Option(
-            metavar="WHERE",
-            help="kafka://host:9092/topic, elasticsearch://host:9200 (see `nephrite setup`), or a folder that all workers see.",
-        ),
-    ],
+    documents: Where,
     config: ConfigFile = None,
     data_dir: DataDir = None,
     url: Url = LOCAL,
-    parallelism: Annotated[int, typer.Option(min=1, help="Subtasks, in slots of the cluster.")] = 2,
-    workers: Annotated[int, typer.Option(min=1, help="Python processes per TaskManager, for more than one slot each.")] = 1,
+    parallelism: Parallelism = 2,
+    workers: Workers = 1,
     savepoint: Annotated[str, typer.Option(metavar="PATH", help="Go on from this savepoint.")] = "",
 ) -> None:
     """Start the aggregation job over the configured bus and print its id; returns without waiting."""
-    from flink.job import Documents, job_builder
-    from flink.submit import FlinkOptions, inherited_worker_env
     from flink.submit import submit as start_job
 
-    options = FlinkOptions(
-        url,
-        runner_jar(cache_folder()).path,
-        parallelism=parallelism,
-        sdk_worker_parallelism=workers,
-        savepoint=savepoint or None,
-        worker_env=inherited_worker_env(),
-    )
-    typer.echo(start_job(job_builder(settings_of(config, data_dir), Documents(documents)), options))
+    builder, options = _job(documents, settings_of(config, data_dir), url, parallelism, workers)
+    typer.echo(start_job(builder, replace(options, savepoint=savepoint or None)))
+
+
+@flink_app.command()
+def rescale(
+    job: Job,
+    parallelism: Annotated[int, typer.Argument(min=1, help="Subtasks from now on.")],
+    documents: Where,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    url: Url = LOCAL,
+    workers: Workers = 1,
+    savepoints: Savepoints = "",
+) -> None:
+    """End a job with a savepoint and go on from it with another parallelism; prints the new job's id."""
+    _succeed(job, _job(documents, settings_of(config, data_dir), url, parallelism, workers), savepoints)
+
+
+@flink_app.command()
+def upgrade(
+    job: Job,
+    documents: Where,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    url: Url = LOCAL,
+    parallelism: Annotated[int, typer.Option(min=0, help="Subtasks from now on; 0 leaves them.")] = 0,
+    workers: Workers = 1,
+    savepoints: Savepoints = "",
+) -> None:
+    """End a job with a savepoint and go on from it with this installation's code and settings; prints the new job's id."""
+    subtasks = parallelism or max(vertex.parallelism for vertex in FlinkRest(url).vertices(JobId(job)))
+    _succeed(job, _job(documents, settings_of(config, data_dir), url, subtasks, workers), savepoints)
+
+
+def _job(documents: str, settings: Settings, url: str, parallelism: int, workers: int) -> "tuple[PipelineBuilder, FlinkOptions]":
+    from flink.job import Documents, job_builder
+    from flink.submit import FlinkOptions, inherited_worker_env
+
+    runner = runner_jar(cache_folder()).path
+    options = FlinkOptions(url, runner, parallelism=parallelism, sdk_worker_parallelism=workers, worker_env=inherited_worker_env())
+    return job_builder(settings, Documents(documents)), options
+
+
+def _succeed(job: str, successor: "tuple[PipelineBuilder, FlinkOptions]", savepoints: str) -> None:
+    from flink.succession import succeed
+
+    done = succeed(JobId(job), *successor, folder=savepoints or None)
+    typer.echo(f"savepoint {done.savepoint}", err=True)
+    typer.echo(done.job)
 
 
 @flink_app.command()

@@ -14,7 +14,7 @@ from bus.open import open_source
 from common.config import Bus, Settings
 from common.errors import ConfigError
 from flink.submit import PipelineBuilder
-from flink.subtasks import salt_for
+from flink.subtasks import salt_into, spread_group
 from pipelines.elasticsearch_sinks import WriteAggregateDocuments, WriteRawDocuments
 from pipelines.embedded import enricher_of, limits_of
 from pipelines.sinks import WriteFiles, WriteTopic
@@ -50,11 +50,11 @@ class Documents:
         return WriteRawDocuments(target) if target.raw else None
 
 
-def job_builder(settings: Settings, documents: Documents, parallelism: int = 2) -> PipelineBuilder:
+def job_builder(settings: Settings, documents: Documents) -> PipelineBuilder:
     """The job over all partitions that the bus has now, from their beginning.
 
     Raises BusError when it cannot be reached, ConfigError for a bus that is not Kafka: a spool forgets what was read, and a job
-    that goes back to its last checkpoint reads again. Partitions are dealt out to `parallelism` subtasks in turn.
+    that goes back to its last checkpoint reads again.
     """
     if not settings.bus.url.startswith("kafka:"):
         raise ConfigError([f"bus.url {settings.bus.url}: a job on Flink reads from kafka://host:9092/topic"])
@@ -64,16 +64,16 @@ def job_builder(settings: Settings, documents: Documents, parallelism: int = 2) 
         partitions = source.partitions
     finally:
         source.close()
-    elements = tuple(element_on(partition, partition % parallelism, parallelism) for partition in range(partitions))
+    elements = tuple(element_of(partition) for partition in range(partitions))
     enricher, limits = enricher_of(settings.enrichment), limits_of(settings.pipeline)
     job = Streaming(settings.bus.url, opener, elements, settings.bus.lanes, enricher, limits)
     raw = documents.raw_sink() if settings.pipeline.raw else None
     return functools.partial(build_streaming, job=job, sink=documents.sink(), raw=raw)
 
 
-def element_on(partition: int, subtask: int, parallelism: int) -> bytes:
-    """The element of a whole partition, salted so that Flink gives it to `subtask`."""
-    return pack_element(partition, salt=salt_for(subtask, lambda salt: pack_element(partition, salt=salt), parallelism))
+def element_of(partition: int) -> bytes:
+    """The element of a whole partition, salted so that subtasks get equal shares of partitions, however many subtasks there are."""
+    return pack_element(partition, salt=salt_into(spread_group(partition), lambda salt: pack_element(partition, salt=salt)))
 
 
 def open_bus(bus: Bus, data_dir: str) -> Source:

@@ -186,8 +186,10 @@ class FlinkRest:
         """Ask for the job's end, without a savepoint; see `wait_for`."""
         self._send(Request(f"{self.url}/v1/jobs/{job}?mode=cancel", method="PATCH"))
 
-    def savepoint(self, job: JobId, folder: str, *, cancel: bool = False, timeout_s: float = 120.0) -> str:
+    def savepoint(self, job: JobId, folder: str | None, *, cancel: bool = False, timeout_s: float = 120.0) -> str:
         """Write a savepoint below `folder` (a URI or path on the cluster) and return its path; end the job if `cancel`.
+
+        Without a folder it goes where the cluster is configured to keep them.
 
         Raises RestError when it fails or is not complete after `timeout_s`.
         """

@@ -11,7 +11,8 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from apache_beam.runners.portability.flink_runner import FlinkRunner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from google.protobuf import json_format
 
-from flink.rest import FlinkRest, JobId
+from flink.rest import FlinkRest, JarId, JobId
 from flink.subtasks import MAX_PARALLELISM
 
 PipelineBuilder = Callable[[beam.Pipeline], None]
@@ -106,21 +107,28 @@ def write_job_jar(builder: PipelineBuilder, options: FlinkOptions, jar: Path) ->
     pipeline.run()
 
 
+@contextmanager
+def uploaded(builder: PipelineBuilder, options: FlinkOptions) -> Iterator[JarId]:
+    """The job's jar on the cluster, for as long as it takes to run it; raises RestError when the cluster does not take it."""
+    rest = FlinkRest(options.rest_url)
+    with tempfile.TemporaryDirectory(prefix="nephrite-job-") as scratch:
+        path = Path(scratch, f"{options.job_name}.jar")
+        write_job_jar(builder, options, path)
+        jar = rest.upload_jar(path)
+    try:
+        yield jar
+    finally:
+        rest.delete_jar(jar)
+
+
 def submit(builder: PipelineBuilder, options: FlinkOptions) -> JobId:
     """Start the pipeline that `builder` builds, from `options.savepoint` if there is one; returns without waiting.
 
     `builder` and everything it refers to must be importable by the workers: nothing may live in `__main__`.
     Raises RestError when the cluster does not take the job.
     """
-    rest = FlinkRest(options.rest_url)
-    with tempfile.TemporaryDirectory(prefix="nephrite-job-") as scratch:
-        jar = Path(scratch, f"{options.job_name}.jar")
-        write_job_jar(builder, options, jar)
-        uploaded = rest.upload_jar(jar)
-    try:
-        return rest.run_jar(uploaded, options.savepoint)
-    finally:
-        rest.delete_jar(uploaded)
+    with uploaded(builder, options) as jar:
+        return FlinkRest(options.rest_url).run_jar(jar, options.savepoint)
 
 
 class _JarWriter(FlinkRunner):

@@ -1,9 +1,9 @@
 """Which subtask Flink gives a key to, so that a job's few elements can be made to spread evenly.
 
-In: an encoded key. Out: the number of the subtask. A splittable DoFn is keyed by its element and a stateful one by its
-key, both as Flink sees them: bytes, and whatever Java has no coder for, with their length before them; ints (VarInt)
-without. The hashes are those of java.nio.ByteBuffer and of Flink's key groups; tests/flink holds placements that were
-seen on a cluster.
+In: an encoded key. Out: its key group and the number of the subtask; salts that move an element to where it is wanted. A
+splittable DoFn is keyed by its element and a stateful one by its key, both as Flink sees them: bytes, and whatever Java has no
+coder for, with their length before them; ints (VarInt) without. The hashes are those of java.nio.ByteBuffer and of Flink's key
+groups; tests/flink holds placements that were seen on a cluster.
 """
 
 from collections.abc import Callable
@@ -35,9 +35,19 @@ def length_prefixed(data: bytes) -> bytes:
     return bytes((*prefix, size)) + data
 
 
-def salt_for(subtask: int, element: Callable[[int], bytes], parallelism: int) -> int:
-    """The least salt for which the bytes `element(salt)` go to `subtask`; takes about `parallelism` tries."""
-    return next(salt for salt in count() if subtask_of(length_prefixed(element(salt)), parallelism) == subtask)
+def salt_into(group: int, element: Callable[[int], bytes]) -> int:
+    """The least salt for which the bytes `element(salt)` belong to key group `group`; takes about 128 tries."""
+    return next(salt for salt in count() if key_group(length_prefixed(element(salt))) == group)
+
+
+def spread_group(number: int) -> int:
+    """The key group of the `number`th of some elements, so that any parallelism deals them out evenly.
+
+    Groups are dealt to subtasks in equal ranges, and reversed bits go to the middle of the widest range that is still empty: 0, 64,
+    32, 96, 16, ... A job can so be taken up with another parallelism: its elements keep the keys that they had in the savepoint.
+    """
+    bits = MAX_PARALLELISM.bit_length() - 1
+    return int(f"{number % MAX_PARALLELISM:0{bits}b}"[::-1], 2)
 
 
 def _signed(number: int) -> int:

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -21,6 +22,7 @@ class Flink(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.answers: dict[str, list[tuple[int, object]]] = {}
         self.bodies: dict[str, bytes] = {}
+        self.asked: list[str] = []
 
     def add(self, request: str, *answers: tuple[int, object]) -> None:
         self.answers[request] = list(answers)
@@ -31,6 +33,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def handle_any(self) -> None:
         name = f"{self.command} {self.path}"
+        self.server.asked.append(name)
         self.server.bodies[name] = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         answers = self.server.answers[name]
         status, body = answers.pop(0) if len(answers) > 1 else answers[0]
@@ -46,14 +49,21 @@ for _verb in ("GET", "POST", "PATCH", "DELETE"):
     setattr(Handler, f"do_{_verb}", Handler.handle_any)
 
 
-@pytest.fixture
-def flink() -> Iterator[Flink]:
+@contextmanager
+def serving() -> Iterator[Flink]:
+    """A server that answers while the block lasts."""
     with Flink() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def flink() -> Iterator[Flink]:
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture

@@ -14,8 +14,11 @@ from tests.servers.ports import free_block
 from tests.servers.registry import ServerUnavailableError, require
 
 SLOTS = 2
-# serial collector and no optimising compiler: on two cores a test needs start-up, not throughput
-_JVM = {"env.java.opts.jobmanager": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"}
+# serial collector and no optimising compiler: on two cores a test needs start-up, not throughput; and many faults in a short time
+_QUICK = {
+    "env.java.opts.jobmanager": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+    "restart-strategy.exponential-delay.max-backoff": "2 s",
+}
 
 
 class FlinkCluster:
@@ -33,7 +36,7 @@ class FlinkCluster:
             taskmanager_memory_mb=1792,
             heartbeat_interval_ms=1_000,
             heartbeat_timeout_ms=6_000,
-            extra=_JVM,
+            extra=_QUICK,
         )
         self.cluster = Cluster(home, folder, settings)
 

@@ -1,0 +1,225 @@
+"""The whole line on real parts, kept running through one fault after another: Kafka -> Flink -> Elasticsearch.
+
+Each fault has a segment of virtual time with traffic of its own, behind all earlier ones by more than a lease, in one and the
+same job. After each, all documents of all segments equal the oracle's, so what a fault breaks of earlier ones is seen, too.
+What the bus took is given to the oracle as it is, with the append times that it carries on the topic.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from kafka import KafkaProducer
+
+from bus.contract import partition_of
+from common.config import Bus, Pipeline, Settings
+from flink.job import Documents, job_builder
+from flink.rest import JobId
+from flink.submit import FlinkOptions, submit
+from flink.succession import Succession, succeed, wait_until_it_runs
+from flowpb.codec import Header, decode_header, encode
+from ingest.loadgen.batches import BusEntry
+from ingest.loadgen.compare import differences
+from ingest.loadgen.expected import Answer, Oracle
+from stores.elasticsearch.client import Client
+from stores.elasticsearch.layout import DEAD_LETTERS
+from stores.elasticsearch.setup import install
+from stores.elasticsearch.target import Target
+from tests.pipelines.line import LANES, START_MS, expected_documents, newest
+from tests.servers.elasticsearch import ElasticsearchServer
+from tests.servers.flink import FlinkCluster
+from tests.servers.kafka import KafkaServer
+from tests.stores.stores import wipe
+from tests.stores_elasticsearch.stored import aggregate_rows, hits, raw_count
+
+PARTITIONS: Final = 4
+GAP_MS: Final = 20 * 60_000
+"""Between the end of a segment and the next: longer than a lease, and than any flow."""
+EXACT: Final = Pipeline(candidates_young=1 << 20, candidates_old=1 << 20)
+HOLD: Final = {"retention.ms": "-1", "message.timestamp.type": "CreateTime", "message.timestamp.after.max.ms": str(1 << 62)}
+DEADLINE_S: Final = 180.0
+NO_JOB: Final = JobId("")
+
+
+@dataclass(slots=True)
+class Rig:
+    """A running job and what its documents have to be; `retry_s` is how long its sink tries before a bundle fails."""
+
+    kafka: KafkaServer
+    cluster: FlinkCluster
+    elasticsearch: ElasticsearchServer
+    data_dir: Path
+    retry_s: int = 4
+    deadline_s: float = DEADLINE_S
+    topic: str = ""
+    job: JobId = NO_JOB
+    parallelism: int = 1
+    now_ms: int = START_MS
+    flows: int = 0
+    expected: list[dict[str, Any]] = field(default_factory=list)
+    _client: Client | None = None
+
+    @property
+    def client(self) -> Client:
+        """Of the store, under the rig's own prefix."""
+        assert self._client is not None, "not begun"
+        return self._client
+
+    @property
+    def settings(self) -> Settings:
+        """Of the job."""
+        return Settings(pipeline=EXACT, bus=Bus(url=f"kafka://{self.kafka.bootstrap}/{self.topic}"), data_dir=str(self.data_dir))
+
+    @property
+    def documents(self) -> Documents:
+        """Where the job writes."""
+        where = f"127.0.0.1:{self.elasticsearch.port}?prefix={self.client.target.prefix}"
+        return Documents(f"elasticsearch://{where}&profile=opennms&replicas=false&retry_s={self.retry_s}")
+
+    def options(self, parallelism: int) -> FlinkOptions:
+        """How the job runs: a worker for each subtask, and none that nothing depends on."""
+        return self.cluster.options(parallelism=parallelism, sdk_worker_parallelism=parallelism, job_name="faults")
+
+    def begin(self) -> None:
+        """A topic where every lane was heard once, a store that is set up, and the job on one subtask."""
+        self.topic = self.kafka.new_topic(PARTITIONS, HOLD)
+        place = f"elasticsearch://127.0.0.1:{self.elasticsearch.port}"
+        self._client = Client.open(Target.parse(f"{place}?prefix={self.elasticsearch.new_prefix()}&replicas=false"))
+        list(install(self.client, {}))
+        self.produce(self.closing())
+        self.job = submit(job_builder(self.settings, self.documents), self.options(self.parallelism))
+        wait_until_it_runs(self.cluster.rest, self.job)
+
+    def end(self) -> None:
+        """No job, no documents."""
+        if self.job:
+            self.cluster.cancel(self.job)
+        if self._client:
+            wipe(self._client)
+
+    def closing(self) -> list[BusEntry]:
+        """An empty batch of every lane at the end of a segment: whoever was silent does not hold the others' windows open."""
+        headers = (Header("clock", self.now_ms, lane, 0, self.now_ms, LANES) for lane in range(LANES))
+        return [BusEntry(self.now_ms, header.lane, encode(header, None)) for header in headers]
+
+    def segment(self, make: Callable[[int], list[BusEntry]]) -> list[BusEntry]:
+        """What `make` gives for a start time, with its end; from now on its documents are expected, too."""
+        entries = make(self.now_ms + GAP_MS)
+        self.now_ms = max(entry.append_ms for entry in entries) + 1_000
+        entries += self.closing()
+        answer = answer_of(entries)
+        assert answer.documents, "a segment without documents proves nothing"
+        self.expected += expected_documents(answer)
+        self.flows += flows_of(entries)
+        return entries
+
+    def produce(self, entries: Sequence[BusEntry]) -> None:
+        """Puts entries on the topic with their own append times; returns when all are acknowledged."""
+        producer = KafkaProducer(bootstrap_servers=self.kafka.bootstrap, acks="all", max_block_ms=60_000)
+        try:
+            sent = [
+                producer.send(
+                    self.topic,
+                    entry.value,
+                    key=entry.lane.to_bytes(4, "big"),
+                    partition=partition_of(entry.lane, PARTITIONS),
+                    timestamp_ms=entry.append_ms,
+                )
+                for entry in entries
+            ]
+            for each in sent:
+                each.get(timeout=60)
+        finally:
+            producer.close(timeout=5)
+
+    def succeed(self, parallelism: int) -> Succession:
+        """The job ends with a savepoint and goes on from it."""
+        done = succeed(self.job, job_builder(self.settings, self.documents), self.options(parallelism))
+        self.job, self.parallelism = done.job, parallelism
+        return done
+
+    def stop(self) -> str:
+        """The job ends with a savepoint; returns its path."""
+        savepoint = self.cluster.rest.savepoint(self.job, None, cancel=True)
+        self.cluster.rest.wait_for(self.job)
+        return savepoint
+
+    def resume(self, savepoint: str) -> None:
+        """A job goes on from a savepoint."""
+        options = replace(self.options(self.parallelism), savepoint=savepoint)
+        self.job = submit(job_builder(self.settings, self.documents), options)
+        wait_until_it_runs(self.cluster.rest, self.job)
+
+    def raw_count(self) -> int:
+        """Raw documents now."""
+        return raw_count(self.client)
+
+    def restored(self) -> int:
+        """How often the job went back to a checkpoint."""
+        return self.cluster.rest.checkpoints(self.job).restored
+
+    def settle(self) -> None:
+        """Waits for the oracle's documents and every raw flow once; says what differs when they do not come."""
+        expected = sorted(self.expected, key=_order)
+
+        def done() -> bool:
+            return self.raw_count() == self.flows and sorted(self._rows(), key=_order) == expected
+
+        if not reached(done, self.deadline_s, pause_s=1.0):
+            reason = self.cluster.rest.root_exception(self.job)[:1000]
+            differing = differences(aggregate_rows(self.client), Answer(self.expected, Oracle().counts))
+            raise AssertionError(f"raw {self.raw_count()} of {self.flows}; documents: {differing}; job: {reason}")
+        assert hits(self.client, DEAD_LETTERS, []) == []
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return newest(aggregate_rows(self.client))
+
+
+def answer_of(entries: Sequence[BusEntry]) -> Answer:
+    """What the oracle says to entries in the order of the bus."""
+    oracle = Oracle()
+    for entry in entries:
+        oracle.take_entry(entry.value, entry.append_ms)
+    return oracle.answer()
+
+
+def flows_of(entries: Sequence[BusEntry]) -> int:
+    """Flows in batches that are no repeats: raw documents have all of them, late ones, too."""
+    headers = (decode_header(entry.value)[0] for entry in entries)
+    return sum({(h.collector, h.epoch, h.lane, h.seq): h.flow_count for h in headers}.values())
+
+
+def reached(condition: Callable[[], bool], limit_s: float, pause_s: float = 0.2) -> bool:
+    """Looks again and again, at most so long; whether the condition came true."""
+    end = time.monotonic() + limit_s
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(pause_s)
+    return True
+
+
+def until(condition: Callable[[], bool], what: str, limit_s: float = DEADLINE_S) -> None:
+    """As `reached`; a condition that does not come fails the test."""
+    assert reached(condition, limit_s), f"{what}: not within {limit_s:.0f} s"
+
+
+@contextmanager
+def begun(rig: Rig) -> Iterator[Rig]:
+    """A rig whose job runs, gone at the end of the block."""
+    try:
+        rig.begin()
+        yield rig
+    finally:
+        rig.end()
+
+
+def _order(row: dict[str, Any]) -> tuple[tuple[bool, Any], ...]:
+    return tuple((value is not None, value if value is not None else 0) for _, value in sorted(row.items()))
+
+
+Chance = random.Random

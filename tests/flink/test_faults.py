@@ -1,0 +1,209 @@
+"""The fault campaign: the table of what goes wrong on the line Kafka -> Flink -> Elasticsearch, and that its numbers stay right.
+
+After each fault the final documents equal the oracle's to the byte, and every raw flow is there once. CI takes each fault with one
+seed, all in one job; `make campaign` twenty seeds of each, where a seed chooses the traffic, the moment and the victim.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Final
+
+import pyarrow as pa
+import pytest
+
+from flowpb.codec import decode, encode
+from ingest.loadgen.batches import BusEntry
+from ingest.loadgen.builtin import BUILTIN
+from ingest.loadgen.run import Player
+from tests.flink.rig import Chance, Rig, begun, until
+from tests.servers.elasticsearch import ElasticsearchServer
+from tests.servers.flink import FlinkCluster
+from tests.servers.kafka import KafkaServer
+
+pytestmark = [pytest.mark.server("flink"), pytest.mark.server("kafka"), pytest.mark.server("elasticsearch"), pytest.mark.slow]
+
+DAY_MS: Final = 86_400_000
+CAMPAIGN: Final = range(100, 120)
+Traffic = Callable[[int, int], list[BusEntry]]
+Happening = Callable[[Rig, Chance, Callable[[], None]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Traffic by (seed, start time), and what happens when a part of it is on the bus; it calls for the rest itself."""
+
+    name: str
+    traffic: Traffic
+    happens: Happening
+
+
+def scenario(name: str, rate: float, seconds: int, exporters: int | None = None, interval_ms: int = 1_000) -> Traffic:
+    """A built-in scenario, thinned out."""
+
+    def traffic(seed: int, start_ms: int) -> list[BusEntry]:
+        chosen = BUILTIN[name]
+        changes = {"seed": seed, "rate": rate, "duration_s": seconds, "exporters": chosen.exporters[:exporters]}
+        entries: list[BusEntry] = []
+
+        def keep(entry: BusEntry) -> bool:
+            entries.append(entry)
+            return True
+
+        thin = chosen.model_copy(update={**changes, "batch_interval_ms": interval_ms})
+        Player(thin, start_ms, lambda _task, _reached: None, lambda: False).to_bus(keep, with_answer=False)
+        return entries
+
+    return traffic
+
+
+SMALL: Final = scenario("small", 20, 60)
+HOUR: Final = scenario("small", 1, 3_600, exporters=1, interval_ms=5_000)
+TWO: Final = scenario("lossy", 20, 180, exporters=4)
+
+
+def a_clock_a_day_fast(seed: int, start_ms: int) -> list[BusEntry]:
+    """Two collectors of which one's clock is a day ahead, in marks, receive times and what it took for its exporters' offset."""
+    return [_fast(entry) if decode(entry.value)[0].collector == "west" else entry for entry in TWO(seed, start_ms)]
+
+
+def _fast(entry: BusEntry) -> BusEntry:
+    header, flows = decode(entry.value)
+    if flows.num_rows:
+        columns = {name: flows.column(name) for name in flows.schema.names}
+        for name in ("received_ms", "clock_correction_ms"):
+            if name in columns:
+                columns[name] = pa.compute.add(columns[name], DAY_MS)
+        columns.setdefault("clock_correction_ms", pa.array([DAY_MS] * flows.num_rows))
+        flows = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+    return BusEntry(entry.append_ms, entry.lane, encode(replace(header, mark_ms=header.mark_ms + DAY_MS), flows))
+
+
+def nothing(rig: Rig, chance: Chance, rest: Callable[[], None]) -> None:
+    """What is wrong is in the traffic."""
+    rest()
+
+
+def worker_is_killed(rig: Rig, chance: Chance, rest: Callable[[], None]) -> None:
+    with going_back(rig):
+        os.kill(chance.choice(rig.cluster.worker_pids()), signal.SIGKILL)
+        rest()
+
+
+def taskmanager_is_killed(rig: Rig, chance: Chance, rest: Callable[[], None]) -> None:
+    with going_back(rig):
+        rig.cluster.kill_taskmanager()
+        rig.cluster.start_taskmanager()
+        rest()
+
+
+def kafka_is_killed(rig: Rig, chance: Chance, rest: Callable[[], None]) -> None:
+    rig.kafka.kill()
+    rig.kafka.start()
+    rest()
+
+
+def elasticsearch_is_down(rig: Rig, chance: Chance, rest: Callable[[], None]) -> None:
+    """Longer than the sink tries, so that bundles fail and the job goes back."""
+    with going_back(rig):
+        rig.elasticsearch.kill()
+        rest()
+        until(lambda: "not taken within" in rig.cluster.rest.root_exception(rig.job), "a bundle that gave up")
+        rig.elasticsearch.start()
+
+
+def job_is_resumed(rig: Rig, chance: Chance, rest: Callable[[], None]) -> None:
+    before = rig.job
+    done = rig.succeed(rig.parallelism)
+    assert done.job != before
+    assert rig.restored() == 1
+    rest()
+
+
+def job_is_rescaled(rig: Rig, chance: Chance, rest: Callable[[], None]) -> None:
+    """From one subtask to two, between two parts of the traffic; both read afterwards."""
+    if rig.parallelism != 1:
+        rig.succeed(1)
+    assert subtasks(rig) == {1}
+    rig.succeed(2)
+    assert subtasks(rig) == {2}
+    rest()
+    until(lambda: len(rig.cluster.worker_pids()) == 2, "a worker for each subtask")
+
+
+def backlog_is_caught_up_with(rig: Rig, chance: Chance, rest: Callable[[], None]) -> None:
+    """The job stands still while an hour goes by on the bus."""
+    savepoint = rig.stop()
+    rest()
+    rig.resume(savepoint)
+
+
+def subtasks(rig: Rig) -> set[int]:
+    """Parallelisms of what reads, aggregates and writes; the sources of elements have one subtask each."""
+    return {vertex.parallelism for vertex in rig.cluster.rest.vertices(rig.job) if not vertex.name.startswith("Source:")}
+
+
+@contextmanager
+def going_back(rig: Rig) -> Iterator[None]:
+    """A block after which the job has gone back to a checkpoint."""
+    until(lambda: rig.cluster.rest.checkpoints(rig.job).completed > 0, "a checkpoint")
+    before = rig.restored()
+    yield
+    until(lambda: rig.restored() > before, "going back to a checkpoint")
+
+
+FAULTS: Final = (
+    Fault("a worker is killed", SMALL, worker_is_killed),
+    Fault("the job is rescaled from one to two", SMALL, job_is_rescaled),
+    Fault("a TaskManager is killed", SMALL, taskmanager_is_killed),
+    Fault("Kafka is killed", SMALL, kafka_is_killed),
+    Fault("Elasticsearch is down", SMALL, elasticsearch_is_down),
+    Fault("the job is resumed from a savepoint", SMALL, job_is_resumed),
+    Fault("one of two collectors drains an outage", TWO, nothing),
+    Fault("a collector's clock is a day fast", a_clock_a_day_fast, nothing),
+    Fault("an hour is caught up with", HOUR, backlog_is_caught_up_with),
+)
+
+
+@pytest.fixture(scope="module")
+def rig(
+    kafka: KafkaServer, flink_cluster: FlinkCluster, elasticsearch: ElasticsearchServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Rig]:
+    with begun(Rig(kafka, flink_cluster, elasticsearch, tmp_path_factory.mktemp("faults"))) as rig:
+        yield rig
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_documents_equal_the_oracles_after(fault: Fault, rig: Rig) -> None:
+    suffer(rig, fault, seed=1)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("seed", CAMPAIGN)
+def test_documents_equal_the_oracles_after_every_fault_in_any_order(
+    seed: int,
+    kafka: KafkaServer,
+    flink_cluster: FlinkCluster,
+    elasticsearch: ElasticsearchServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    order = list(FAULTS)
+    Chance(seed).shuffle(order)
+    with begun(Rig(kafka, flink_cluster, elasticsearch, tmp_path_factory.mktemp("faults"))) as rig:
+        for fault in order:
+            suffer(rig, fault, seed)
+
+
+def suffer(rig: Rig, fault: Fault, seed: int) -> None:
+    """A part of the traffic, the fault, the rest; then everything has to be right."""
+    chance = Chance(f"{fault.name} {seed}")
+    entries = rig.segment(lambda start_ms: fault.traffic(seed, start_ms))
+    cut = chance.randrange(len(entries) // 4, len(entries) * 3 // 4)
+    before = rig.raw_count()
+    rig.produce(entries[:cut])
+    if chance.random() < 0.7:
+        until(lambda: rig.raw_count() > before, "the first flows of the segment")
+    fault.happens(rig, chance, lambda: rig.produce(entries[cut:]))
+    rig.settle()
