@@ -34,6 +34,7 @@ DEVELOPMENT = [
     "atheris==3.0.0",
     "grpcio-tools==1.81.1",  # a newer one writes code that protobuf 6 refuses
     "hypothesis==6.170.17",
+    "kubernetes-validate==1.34.1",
     "mmdb_writer==0.2.7",
     "mypy==2.4.1",
     "psutil==7.2.2",

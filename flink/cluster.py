@@ -81,6 +81,8 @@ def configuration(settings: ClusterSettings, folder: Path, version: str) -> dict
         restart: "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "1 s",
         "restart-strategy.exponential-delay.max-backoff": "60 s",
+        # faults that are this far apart are not one fault: the next starts with a short delay again
+        "restart-strategy.exponential-delay.reset-backoff-threshold": "10 min",
         # a job's classes outlive it in pools of the runner; without this the TaskManager's log fills with warnings
         "classloader.check-leaked-classloader": "false",
         "env.java.opts": _JAVA_OPTIONS,

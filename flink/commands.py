@@ -92,6 +92,23 @@ def submit(
 
 
 @flink_app.command()
+def package(
+    jar: Annotated[Path, typer.Argument(metavar="FILE.jar", help="Where the jar goes.")],
+    documents: Where,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    parallelism: Annotated[int, typer.Option(min=0, help="Subtasks; 0 leaves it to whoever runs the jar.")] = 0,
+    workers: Workers = 1,
+) -> None:
+    """Write the job as a jar that any Flink can run (class FlinkPipelineRunner), on Kubernetes for example; prints its path."""
+    from flink.submit import write_job_jar
+
+    builder, options = _job(documents, settings_of(config, data_dir), LOCAL, parallelism or -1, workers)
+    write_job_jar(builder, options, jar)
+    typer.echo(jar)
+
+
+@flink_app.command()
 def rescale(
     job: Job,
     parallelism: Annotated[int, typer.Argument(min=1, help="Subtasks from now on.")],

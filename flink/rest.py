@@ -27,6 +27,7 @@ TIMEOUT_S: Final = 30.0
 UPLOAD_TIMEOUT_S: Final = 300.0
 POLL_S: Final = 0.1
 _CHUNK: Final = 1 << 20
+_CAUSES: Final = 6
 
 Json = Mapping[str, "JsonValue"]
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
@@ -257,13 +258,13 @@ def _pieces(head: bytes, body: Path, tail: bytes) -> Iterator[bytes]:
 
 
 def _reason(body: bytes) -> str:
-    """The first line of what Flink says went wrong: its errors carry whole Java stack traces."""
+    """What Flink says went wrong, from outside and from the bottom: its errors carry whole Java stack traces."""
     try:
         errors = json.loads(body)["errors"]
     except (ValueError, KeyError, TypeError):
         return body[:200].decode(errors="replace")
     causes = [line for error in errors for line in str(error).splitlines() if not line.startswith(("\tat ", "\t..."))]
-    return " | ".join(causes[:6])
+    return " | ".join(causes if len(causes) <= _CAUSES else [*causes[:2], *causes[2 - _CAUSES :]])
 
 
 def _cause(failure: JsonValue) -> str:

@@ -92,6 +92,9 @@ def pipeline_flags(options: FlinkOptions) -> list[str]:
         f"--max_bundle_time_mills={options.max_bundle_time_ms}",  # sic
         f"--max_bundle_size={options.max_bundle_size}",
         "--faster_copy",
+        # Flink names the source of elements, which has no name of its own in the runner, by what it is chained to; that depends on
+        # parallelism, and a savepoint would not fit another one. Nothing is lost: between stages go tens of elements a second.
+        "--operator_chaining=false",
         *(["--disable_metrics"] if options.disable_metrics else []),
         # workers have the code installed, so nothing of this process is shipped to them
         "--no_save_main_session",

@@ -1,0 +1,1 @@
+"""Manifests for Kubernetes, to be read and applied: `kubectl apply -f flink/kubernetes/` (docs/how-to/kubernetes.md)."""
