@@ -89,7 +89,7 @@ def test_a_misspelt_field_is_found(name: str, path: tuple[str, ...], flink_deplo
 
 def test_what_manifests_refer_to_is_there() -> None:
     """Config maps, secrets, claims and their keys, by name."""
-    there: dict[tuple[str, str], Manifest] = {
+    there: dict[tuple[str, str], Any] = {
         (m["kind"], m["metadata"]["name"]): m.get("data", m.get("stringData", {})) for m in NAMED.values()
     }
     text = "\n".join(yaml.safe_dump(manifest) for manifest in NAMED.values())
