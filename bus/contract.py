@@ -2,7 +2,7 @@
 
 In: the bytes of FlowBatches (flowpb.codec). Out: the same bytes, in order, each with its offset. Refuses to know what is in
 them beyond their lane. A lane lives in exactly one partition (`partition_of`), so the order of a lane is the order of its
-partition. Offsets rise inside a partition, not necessarily by one.
+partition; it stays there when partitions are added (bus.lane_map). Offsets rise inside a partition, not necessarily by one.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,14 @@ class Source(Protocol):
         """Entries from `offset` on, in order, about `max_bytes` of them but at least one if there is any.
 
         Waits up to `wait_s` when there is none. An offset below `begin` raises OffsetGoneError: entries were lost to the reader.
+        A log that was made anew since it was read first raises BusReplacedError, once per partition, where that can be told.
         """
+
+    def offset_at(self, partition: int, time_ms: int) -> int:
+        """Offset of the first entry that the bus took at `time_ms` or later; the end where there is none yet."""
+
+    def released(self, partition: int) -> int | None:
+        """Where the last reader stood that released anything, as far as the bus remembers it."""
 
     def release(self, partition: int, offset: int) -> None:
         """Entries below `offset` are no longer needed by this reader (a spool may delete them, Kafka records the lag)."""

@@ -1,8 +1,8 @@
 """The writing end of Kafka: acknowledged by all replicas, idempotent, in order per lane.
 
-In: batches. Out: one record per batch, key = lane (4 octets, big-endian), in the partition of the lane. The number of partitions
-is read once, when the producer opens, so that a lane never moves while a collector runs. The client keeps what it was given
-through an outage of any length and delivers it in order afterwards; who cannot wait looks at the `Delivery` (bus.draining).
+In: batches. Out: one record per batch, key = lane (4 octets, big-endian), in the partition of the lane (bus.lane_map). The
+client keeps what it was given through an outage of any length and delivers it in order afterwards; who cannot wait looks at the
+`Delivery` (bus.draining).
 """
 
 import contextlib
@@ -14,7 +14,8 @@ from kafka import errors
 from kafka.producer import KafkaProducer as Client
 
 from bus.contract import partition_of
-from bus.kafka_client import KafkaTarget, Settings, connect, ensure_topic, located
+from bus.kafka_client import KafkaTarget, Settings, connect, ensure_topic, located, require_append_times
+from bus.lane_map import home_partitions
 from common.errors import BatchTooLargeError, BusError
 from common.metrics import Counters
 
@@ -73,9 +74,12 @@ class KafkaProducer:
         self._failure = ""
         self._failed_lanes: set[int] = set()
         try:
-            self._max_bytes = ensure_topic(target)
+            facts = ensure_topic(target)
+            require_append_times(target, facts)
+            self._max_bytes = facts.max_bytes
             with located(target, f"topic {target.topic} is not to be seen"):
-                self._partitions = len(self._client.partitions_for(target.topic))
+                there_are = len(self._client.partitions_for(target.topic))
+            self._partitions = home_partitions(target, there_are)
         except BusError:
             self._client.close(timeout=0)
             raise

@@ -34,6 +34,7 @@ _CLIENT_DEFAULTS: Final[Mapping[str, Option]] = {
     "reconnect_backoff_max_ms": 1_000,
     "metadata_max_age_ms": 10_000,
     "metrics_enabled": False,
+    "allow_auto_create_topics": False,
     "proxy_url": "direct://",
 }
 _OWN: Final = {
@@ -49,6 +50,7 @@ class KafkaTarget:
     """Brokers, topic, and what an operator may say about both; `replication` -1 leaves it to the brokers' default.
 
     `configs` are those of a topic that has to be made.
+    `partitions` is what a topic gets that is made here; `pinned`, that the operator said it, and lanes are dealt out over them.
 
     `repr` shows no option: there are passwords among them.
     """
@@ -60,6 +62,7 @@ class KafkaTarget:
     group: str = "nephrite"
     options: Mapping[str, Option] = field(default_factory=dict, repr=False)
     configs: Mapping[str, str] = field(default_factory=dict)
+    pinned: bool = False
 
     def __str__(self) -> str:
         return f"kafka {','.join(self.servers)}"
@@ -98,13 +101,31 @@ def connect(make: Callable[..., Client], target: KafkaTarget, preferred: Setting
         raise
 
 
-def ensure_topic(target: KafkaTarget) -> int:
-    """Make the topic if it is missing; returns the largest message it takes, in octets."""
+@dataclass(frozen=True, slots=True)
+class TopicFacts:
+    """What has to be known of a topic: `append_times` says whose clock its records carry, None where one may not ask."""
+
+    max_bytes: int
+    append_times: bool | None
+
+
+def ensure_topic(target: KafkaTarget) -> TopicFacts:
+    """Make the topic if it is missing; returns what it is like."""
     with closing(connect(KafkaAdminClient, target)) as admin, located(target, f"topic {target.topic} cannot be made"):
         described = admin.describe_topics([target.topic])
         if described[0]["error_code"] == errors.UnknownTopicOrPartitionError.errno:
             _create(admin, target)
-        return _max_message_bytes(admin, target.topic)
+        return _facts(admin, target.topic)
+
+
+def require_append_times(target: KafkaTarget, facts: TopicFacts) -> None:
+    """Raises BusError for a topic whose records carry their sender's clock: marks of a fast collector would bound themselves."""
+    if facts.append_times is False:
+        raise BusError(
+            f"{target}, topic {target.topic}: its records carry their sender's clock (message.timestamp.type is CreateTime), "
+            f"so nothing bounds a collector whose clock is fast; set it right: kafka-configs.sh --alter --entity-type topics "
+            f"--entity-name {target.topic} --add-config message.timestamp.type=LogAppendTime"
+        )
 
 
 def forget_records(target: KafkaTarget, partition: int, below: int) -> None:
@@ -164,9 +185,10 @@ def _create(admin: Any, target: KafkaTarget) -> None:
     admin.wait_for_topics([target.topic], timeout_ms=10_000)
 
 
-def _max_message_bytes(admin: Any, topic: str) -> int:
+def _facts(admin: Any, topic: str) -> TopicFacts:
     try:
         found = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)], config_filter="all")
     except errors.AuthorizationError:
-        return 1 << 20  # about the broker's default; who may not ask gets by with it
-    return int(found["topic"][topic]["max.message.bytes"]["value"])
+        return TopicFacts(1 << 20, None)  # about the broker's default; who may not ask gets by with it
+    configs = found["topic"][topic]
+    return TopicFacts(int(configs["max.message.bytes"]["value"]), configs["message.timestamp.type"]["value"] == "LogAppendTime")

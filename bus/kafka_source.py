@@ -1,9 +1,10 @@
 """The reading end of Kafka: any partition from any offset, over one connection per process.
 
 In: records of the topic. Out: entries; lane from the record's key, append time from its timestamp. Positions belong to the
-reader; group offsets are never read here, and written now and then for people who look at the lag. Clients are costly to make,
-so `close` gives them back to a pool of the process, with their positions: the next source of the same target goes on without a
-seek. One fetch brings records of all partitions that were read lately; what nobody has asked for yet is kept, up to a bound.
+reader; group offsets are written now and then for people who look at the lag, and read only by who asks to start there. Clients
+are costly to make, so `close` gives them back to a pool of the process, with their positions: the next source of the same target
+goes on without a seek. One fetch brings records of all partitions that were read lately; what nobody has asked for yet is kept, up
+to a bound.
 """
 
 import os
@@ -20,8 +21,8 @@ from kafka.consumer import KafkaConsumer as Client
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from bus.contract import Entry
-from bus.kafka_client import MAX_MESSAGE_BYTES, KafkaTarget, Settings, connect, ensure_topic, located
-from common.errors import BusError, OffsetGoneError
+from bus.kafka_client import MAX_MESSAGE_BYTES, KafkaTarget, Settings, connect, ensure_topic, located, require_append_times
+from common.errors import BusError, BusReplacedError, OffsetGoneError
 from common.metrics import Counters
 
 _PREFERRED: Final[Settings] = {
@@ -35,6 +36,8 @@ _KEPT_BYTES: Final = 4 << 20
 _ANSWER_S: Final = 5.0
 """Brokers that do not answer a question within this time cannot be reached."""
 _COMMIT_EVERY_S: Final = 5.0
+_LOOK_AGAIN_S: Final = 0.1
+_COORDINATOR_TO_COME: Final = (errors.CoordinatorNotAvailableError, errors.CoordinatorLoadInProgressError)
 
 
 @dataclass(slots=True)
@@ -67,15 +70,42 @@ class _Connection:
     """One client of a target with its positions. Not thread-safe: a source has it to itself while it is open."""
 
     def __init__(self, target: KafkaTarget) -> None:
-        ensure_topic(target)
         self.target = target
+        self.facts = ensure_topic(target)
         self.client: Any = connect(Client, target, _PREFERRED, _FIXED)
         self._known: dict[int, _Partition] = {}
+        self._topic_id: Any = self._topic_id_now()
+        self.generation = 0
 
     @property
     def partitions(self) -> int:
         with located(self.target, "cannot be reached"):
-            return len(self.client.partitions_for_topic(self.target.topic))
+            found = self.client.partitions_for_topic(self.target.topic)
+        if not found:
+            raise BusError(f"{self.target}: topic {self.target.topic} is gone; make it again, or correct bus.url")
+        return len(found)
+
+    def check_identity(self) -> None:
+        """Notice a topic that was made anew under the same name, as of the last metadata."""
+        now = self._topic_id_now()
+        if now is None or now == self._topic_id:
+            return
+        self.facts = ensure_topic(self.target)
+        self.generation += self._topic_id is not None
+        self._topic_id = now
+        self._known.clear()
+        self._assign()
+
+    def offset_at(self, partition: int, time_ms: int) -> int:
+        """First offset of a record appended then or later."""
+        name = TopicPartition(self.target.topic, partition)
+        with located(self.target, f"does not tell the offsets of {self.target.topic}/{partition}"):
+            found = self.client.offsets_for_times({name: max(0, time_ms)}, timeout_ms=_ANSWER_S * 1000)[name]
+        return self.bound(partition, oldest=False) if found is None else int(found.offset)
+
+    def _topic_id_now(self) -> Any:
+        # The library's public metadata have no topic ids (KIP-516); older brokers tell none.
+        return self.client._cluster.topic_id(self.target.topic)
 
     def bound(self, partition: int, oldest: bool) -> int:
         """First offset there is, or the one that comes next."""
@@ -162,16 +192,29 @@ def close_pool() -> None:
 
 
 class KafkaSource:
-    """Raises BusError from the constructor, within seconds, when no broker answers."""
+    """Raises BusError from the constructor, within seconds, when no broker answers.
 
-    def __init__(self, target: KafkaTarget, counters: Counters | None = None, commit_every_s: float = _COMMIT_EVERY_S) -> None:
+    With `append_times` also for a topic whose records do not carry the brokers' clock.
+    """
+
+    def __init__(
+        self,
+        target: KafkaTarget,
+        counters: Counters | None = None,
+        commit_every_s: float = _COMMIT_EVERY_S,
+        append_times: bool = True,
+    ) -> None:
         self._target = target
         self._counters = Counters() if counters is None else counters
         self._commit_every_s = commit_every_s
         self._committed_at = time.monotonic()
         self._released: dict[int, int] = {}
+        self._generations: dict[int, int] = {}
         self._admin: Any = None
         self._connection: _Connection | None = _borrow(target)
+        if append_times:
+            require_append_times(target, self._connection.facts)
+        self._append_times = append_times
 
     @property
     def partitions(self) -> int:
@@ -189,6 +232,7 @@ class KafkaSource:
     def read(self, partition: int, offset: int, max_bytes: int, wait_s: float = 0.0) -> Sequence[Entry]:
         """Entries from `offset` on; see the contract. With `wait_s` 0 what is on the broker is still fetched."""
         connection = self._open()
+        self._check_identity(connection, partition)
         deadline = time.monotonic() + wait_s
         answer_by = deadline + _ANSWER_S
         while True:
@@ -202,6 +246,26 @@ class KafkaSource:
             if time.monotonic() > answer_by:
                 raise BusError(f"{self._target}: {self._target.topic}/{partition} does not give offset {offset} that it has")
             connection.fetch(max(0.01, min(left, 0.2)) if left > 0 else 0.2)
+
+    def offset_at(self, partition: int, time_ms: int) -> int:
+        """Offset of the first record that a broker took at `time_ms` or later, or the end."""
+        return self._open().offset_at(partition, time_ms)
+
+    def released(self, partition: int) -> int | None:
+        """The group's committed offset."""
+        name, group = TopicPartition(self._target.topic, partition), self._target.group
+        answer_by = time.monotonic() + _ANSWER_S
+        while True:
+            try:
+                with located(self._target, f"does not tell the offsets of group {group}"):
+                    found = self._asking().list_group_offsets({group: [name]})[group].get(name)
+                    break
+            except BusError as error:
+                # A broker finds the group's coordinator when it is first asked for it.
+                if not isinstance(error.__cause__, _COORDINATOR_TO_COME) or time.monotonic() > answer_by:
+                    raise
+                time.sleep(_LOOK_AGAIN_S)
+        return int(found.offset) if found is not None and found.offset >= 0 else None
 
     def release(self, partition: int, offset: int) -> None:
         """Note the position for the group's lag; written every few seconds, as well as it goes."""
@@ -220,6 +284,21 @@ class KafkaSource:
         with _POOL_LOCK:
             _POOL.setdefault(_pool_key(self._target), []).append(connection)
 
+    def _check_identity(self, connection: _Connection, partition: int) -> None:
+        connection.check_identity()
+        before = self._generations.setdefault(partition, connection.generation)
+        if before != connection.generation:
+            if self._append_times and connection.facts.append_times is False:
+                connection.facts = ensure_topic(self._target)
+                require_append_times(self._target, connection.facts)
+            self._generations[partition] = connection.generation
+            raise BusReplacedError(f"{self._target}: topic {self._target.topic} was made anew")
+
+    def _asking(self) -> Any:
+        if self._admin is None:
+            self._admin = connect(KafkaAdminClient, self._target)
+        return self._admin
+
     def _open(self) -> _Connection:
         if self._connection is None:
             raise BusError(f"{self._target}: the source is closed")
@@ -232,9 +311,7 @@ class KafkaSource:
         topic = self._target.topic
         offsets = {TopicPartition(topic, p): OffsetAndMetadata(offset, "", -1) for p, offset in self._released.items()}
         try:
-            if self._admin is None:
-                self._admin = connect(KafkaAdminClient, self._target)
-            results = self._admin.alter_group_offsets(self._target.group, offsets)
+            results = self._asking().alter_group_offsets(self._target.group, offsets)
             failed = sum(1 for outcome in results.values() if outcome is not errors.NoError)
         except (errors.KafkaError, BusError):
             failed = len(offsets)

@@ -33,6 +33,7 @@ class MemoryLog:
     def __init__(self, partitions: int = 16, clock: Clock = wall_clock) -> None:
         self.changed: Final = threading.Condition()
         self._clock = clock
+        self._home = partitions
         self._partitions = [_Partition() for _ in range(partitions)]
 
     @property
@@ -41,14 +42,14 @@ class MemoryLog:
         return len(self._partitions)
 
     def grow(self, partitions: int) -> None:
-        """Add partitions until there are `partitions`; lanes move, as they do on Kafka."""
+        """Add partitions until there are `partitions`; lanes stay where they are."""
         with self.changed:
             self._partitions += [_Partition() for _ in range(partitions - len(self._partitions))]
 
     def append(self, lane: int, value: bytes) -> None:
         """Add one batch at the end of its lane's partition."""
         with self.changed:
-            number = partition_of(lane, len(self._partitions))
+            number = partition_of(lane, self._home)
             partition = self._partitions[number]
             partition.entries.append(Entry(number, partition.end, lane, self._clock(), value))
             self.changed.notify_all()
@@ -126,6 +127,15 @@ class MemorySource:
             while not (entries := self._log.slice(partition, offset)) and (left := deadline - time.monotonic()) > 0:
                 self._log.changed.wait(left)
         return within(entries, max_bytes)
+
+    def offset_at(self, partition: int, time_ms: int) -> int:
+        """Offset of the first entry taken at `time_ms` or later, or the end."""
+        begin, end = self._log.bounds(partition)
+        return next((entry.offset for entry in self._log.slice(partition, begin) if entry.append_ms >= time_ms), end)
+
+    def released(self, partition: int) -> int | None:
+        """The first entry there is: what is released is forgotten."""
+        return self.begin(partition)
 
     def release(self, partition: int, offset: int) -> None:
         """Forget entries below `offset`."""

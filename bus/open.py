@@ -111,7 +111,7 @@ def _kafka(rest: str) -> "KafkaTarget":
     if problems:
         raise ConfigError([f"bus.url: {problem}" for problem in problems])
     partitions, replication = (int(numbers.get(name, default)) for name, default in _NUMBERS.items())
-    return KafkaTarget(servers, unquote(topic), partitions, replication, group, options)
+    return KafkaTarget(servers, unquote(topic), partitions, replication, group, options, pinned="partitions" in numbers)
 
 
 def _options(given: Mapping[str, str], problems: list[str]) -> "dict[str, Option]":

@@ -11,6 +11,7 @@ number. In: a file descriptor and a position. Out: whole frames only. Refuses to
 
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -89,6 +90,14 @@ class FrameReader:
             position += HEAD.size + HEAD.unpack(head)[0]
             frames += 1
         return frames, position
+
+    def append_times(self, size: int) -> Iterator[int]:
+        """Append time of each frame of a file of `size` octets, from its start, by the heads alone."""
+        position = 0
+        while (head := self._head(position, size)) is not None:
+            length, _, append_ms, _ = HEAD.unpack(head)
+            yield append_ms
+            position += HEAD.size + length
 
     def scan(self, position: int) -> Scan:
         """Go over the frames from `position` on, checking each."""

@@ -7,7 +7,7 @@ again, every `_LOOK_AGAIN_S`.
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -102,6 +102,22 @@ class SpoolSource:
             time.sleep(min(left, _LOOK_AGAIN_S))
         return entries
 
+    def offset_at(self, partition: int, time_ms: int) -> int:
+        """Number of the first entry taken at `time_ms` or later; reads the heads of one segment's frames."""
+        folder = lane_folder(self._path, partition)
+        bases = bases_in(folder)
+        for base, later in zip(bases, [*bases[1:], None], strict=True):
+            if later is not None and (self._first_ms(folder, later) or 0) < time_ms:
+                continue
+            for offset, append_ms in self._append_times(folder, base):
+                if append_ms >= time_ms:
+                    return offset
+        return self.end(partition)
+
+    def released(self, partition: int) -> int | None:
+        """As the file says that the spool's reader writes."""
+        return self._released.get(partition)
+
     def release(self, partition: int, offset: int) -> None:
         """Record the offset and delete the segments that end at or below it."""
         folder = lane_folder(self._path, partition)
@@ -123,6 +139,21 @@ class SpoolSource:
             cursor.close()
         self._cursors.clear()
         self._ends.clear()
+
+    def _first_ms(self, folder: Path, base: int) -> int | None:
+        return next((append_ms for _, append_ms in self._append_times(folder, base)), None)
+
+    def _append_times(self, folder: Path, base: int) -> Iterator[tuple[int, int]]:
+        """Number and append time of each entry of a segment; nothing of one that was deleted."""
+        try:
+            fd = os.open(segment_path(folder, base), os.O_RDONLY)
+        except FileNotFoundError:
+            return
+        try:
+            frames = FrameReader(fd)
+            yield from enumerate(frames.append_times(frames.size()), base)
+        finally:
+            os.close(fd)
 
     def _read_now(self, partition: int, offset: int, max_bytes: int) -> Sequence[Entry]:
         cursor = self._locate(partition, offset)

@@ -45,6 +45,12 @@ class LaneLog:
         tree = json.loads(data[len(_MAGIC) :])
         return LaneLog({name: Position(*position) for name, position in tree["collectors"].items()}, tree["frontier_ms"])
 
+    @property
+    def live(self) -> int:
+        """How many collectors have a live lease."""
+        newest_ms = max((position.mark_ms for position in self.collectors.values()), default=0)
+        return sum(position.mark_ms > newest_ms - LEASE_MS for position in self.collectors.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

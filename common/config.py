@@ -13,7 +13,8 @@ from typing import Annotated, Any, Final, Literal, Self
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
-from common.errors import ConfigError
+from common.errors import ConfigError, UsageError
+from common.start import parse_start
 
 _PREFIX: Final = "NEPHRITE_"
 
@@ -211,6 +212,11 @@ class Bus(_Section):
 class Pipeline(_Section):
     """Windows, aggregates and raw documents."""
 
+    start: str = Field(
+        "earliest",
+        description="Where a pipeline begins that has read nothing yet: earliest, latest, committed (the group's offsets), a time "
+        "by the bus's clock, or PARTITION:OFFSET,... It is not asked again afterwards.",
+    )
     run_interval_ms: int = Field(1000, ge=50, le=60_000, description="The embedded pipeline starts a run this often.")
     run_bytes: int = Field(64 << 20, ge=1 << 20, description="One run takes about this many octets of batches.")
     top_k: int = Field(10, ge=1, le=1000, description="Items kept per group; the rest is Other.")
@@ -225,6 +231,15 @@ class Pipeline(_Section):
     raw: bool = Field(True, description="Keep raw flow records, too.")
     watch_host: str = Field("127.0.0.1", description="Address of /metrics and /healthz of the embedded pipeline.")
     watch_port: int | None = Field(None, ge=0, le=65535, description="Their port; 0 takes a free one, null serves none of them.")
+
+    @field_validator("start")
+    @classmethod
+    def _start_is_understood(cls, start: str) -> str:
+        try:
+            parse_start(start, 0)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+        return start
 
 
 class Enrichment(_Section):

@@ -6,6 +6,7 @@
     ├── InputError            a file or packet that is not usable    exit code 1
     ├── BusError              Kafka or the spool
     │   ├── OffsetGoneError   entries expired before they were read
+    │   ├── BusReplacedError  another log under the same name
     │   └── BatchTooLargeError    a batch that the bus will never take
     └── StoreError            Elasticsearch, Parquet, the manifest
 
@@ -47,6 +48,10 @@ class BusError(NephriteError):
 
 class OffsetGoneError(BusError):
     """The wanted offset is older than everything that the bus still has."""
+
+
+class BusReplacedError(BusError):
+    """The bus is not the one that was read before: made anew under the same name, so that offsets of before mean nothing."""
 
 
 class BatchTooLargeError(BusError):

@@ -61,6 +61,11 @@ METRICS: Final[tuple[Metric, ...]] = (
         "batches not used, or offsets that the bus let go before they were read (gone)",
         ("reason",),
     ),
+    Metric("pipeline_bus_replaced_total", "partitions found to be those of another bus, read from their beginning", ()),
+    Metric("pipeline_bus_errors_total", "runs that the bus did not let through, tried again later", ()),
+    Metric("pipeline_unread_batches", "batches of a partition that are not read yet", ("partition",), "gauge"),
+    Metric("pipeline_unread_seconds", "age of the newest batch that was read, where there are newer ones", ("partition",), "gauge"),
+    Metric("pipeline_collectors", "collectors of a lane with a live lease", ("lane",), "gauge"),
     Metric("pipeline_flows_total", "flows read", ()),
     Metric(
         "pipeline_flows_judged_total",

@@ -15,6 +15,7 @@ from flink.cluster import Cluster, ClusterSettings
 from flink.distribution import cache_folder, install
 from flink.jobserver import runner_jar
 from flink.rest import FlinkRest, JobId
+from pipelines.commands import RangeFrom, RangeTo, range_of
 
 if TYPE_CHECKING:
     from flink.submit import FlinkOptions, PipelineBuilder
@@ -83,11 +84,17 @@ def submit(
     parallelism: Parallelism = 2,
     workers: Workers = 1,
     savepoint: Annotated[str, typer.Option(metavar="PATH", help="Go on from this savepoint.")] = "",
+    from_: RangeFrom = "",
+    to: RangeTo = "",
 ) -> None:
-    """Start the aggregation job over the configured bus and print its id; returns without waiting."""
+    """Start the aggregation job over the configured bus and print its id; returns without waiting.
+
+    With --from the job reads a range of the bus, closes all windows, and ends.
+    """
     from flink.submit import submit as start_job
 
-    builder, options = _job(documents, settings_of(config, data_dir), url, parallelism, workers)
+    span = range_of(from_, to) if from_ or to else None
+    builder, options = _job(documents, settings_of(config, data_dir), url, parallelism, workers, span)
     typer.echo(start_job(builder, replace(options, savepoint=savepoint or None)))
 
 
@@ -139,13 +146,15 @@ def upgrade(
     _succeed(job, _job(documents, settings_of(config, data_dir), url, subtasks, workers), savepoints)
 
 
-def _job(documents: str, settings: Settings, url: str, parallelism: int, workers: int) -> "tuple[PipelineBuilder, FlinkOptions]":
+def _job(
+    documents: str, settings: Settings, url: str, parallelism: int, workers: int, span: tuple[int, int] | None = None
+) -> "tuple[PipelineBuilder, FlinkOptions]":
     from flink.job import Documents, job_builder
     from flink.submit import FlinkOptions, inherited_worker_env
 
     runner = runner_jar(cache_folder()).path
     options = FlinkOptions(url, runner, parallelism=parallelism, sdk_worker_parallelism=workers, worker_env=inherited_worker_env())
-    return job_builder(settings, Documents(documents)), options
+    return job_builder(settings, Documents(documents), span), options
 
 
 def _succeed(job: str, successor: "tuple[PipelineBuilder, FlinkOptions]", savepoints: str) -> None:

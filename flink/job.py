@@ -4,6 +4,7 @@ In: settings and where documents go. Out: a builder for `flink.submit`. Everythi
 """
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +12,17 @@ import apache_beam as beam
 
 from bus.contract import Source
 from bus.open import open_source
+from common.clock import wall_clock
 from common.config import Bus, Settings
 from common.errors import ConfigError
+from common.start import parse_start
 from flink.submit import PipelineBuilder
 from flink.subtasks import salt_into, spread_group
 from pipelines.elasticsearch_sinks import WriteAggregateDocuments, WriteRawDocuments
 from pipelines.embedded import enricher_of, limits_of
+from pipelines.ranges import bounds_of, first_offset
 from pipelines.sinks import WriteFiles, WriteTopic
-from pipelines.source import pack_element
+from pipelines.source import FOREVER, pack_element
 from pipelines.streaming import Streaming, build_streaming
 from stores.elasticsearch.target import SCHEME, Target
 
@@ -50,8 +54,8 @@ class Documents:
         return WriteRawDocuments(target) if target.raw else None
 
 
-def job_builder(settings: Settings, documents: Documents) -> PipelineBuilder:
-    """The job over all partitions that the bus has now, from their beginning.
+def job_builder(settings: Settings, documents: Documents, span: tuple[int, int] | None = None) -> PipelineBuilder:
+    """The job over all partitions, those that are added later too, from `pipeline.start` on; or over a range of time that ends.
 
     Raises BusError when it cannot be reached, ConfigError for a bus that is not Kafka: a spool forgets what was read, and a job
     that goes back to its last checkpoint reads again.
@@ -61,19 +65,32 @@ def job_builder(settings: Settings, documents: Documents) -> PipelineBuilder:
     opener = functools.partial(open_bus, settings.bus, settings.data_dir)
     source = opener()
     try:
-        partitions = source.partitions
+        elements = tuple(_elements(source, settings, span))
     finally:
         source.close()
-    elements = tuple(element_of(partition) for partition in range(partitions))
     enricher, limits = enricher_of(settings.enrichment), limits_of(settings.pipeline)
     job = Streaming(settings.bus.url, opener, elements, settings.bus.lanes, enricher, limits)
     raw = documents.raw_sink() if settings.pipeline.raw else None
     return functools.partial(build_streaming, job=job, sink=documents.sink(), raw=raw)
 
 
-def element_of(partition: int) -> bytes:
-    """The element of a whole partition, salted so that subtasks get equal shares of partitions, however many subtasks there are."""
-    return pack_element(partition, salt=salt_into(spread_group(partition), lambda salt: pack_element(partition, salt=salt)))
+def _elements(source: Source, settings: Settings, span: tuple[int, int] | None) -> Iterator[bytes]:
+    partitions = source.partitions
+    start = parse_start(settings.pipeline.start, wall_clock())
+    bounds = None if span is None else bounds_of(source, *span)
+    for partition in range(partitions):
+        first = first_offset(source, partition, start) if bounds is None else bounds[partition][0]
+        behind, stride = (FOREVER, partitions) if bounds is None else (bounds[partition][1], 0)
+        yield element_of(partition, first, behind, stride)
+
+
+def element_of(partition: int, first: int = 0, behind: int = FOREVER, stride: int = 0) -> bytes:
+    """The element of a partition, salted so that subtasks get equal shares of partitions, however many subtasks there are."""
+
+    def salted(salt: int) -> bytes:
+        return pack_element(partition, first, behind, salt, stride)
+
+    return salted(salt_into(spread_group(partition), salted))
 
 
 def open_bus(bus: Bus, data_dir: str) -> Source:

@@ -11,11 +11,13 @@ from typing import Annotated, Final
 
 import typer
 
+from common.clock import wall_clock
 from common.config import Settings
-from common.errors import ConfigError, StoreError
+from common.errors import ConfigError, StoreError, UsageError
 from common.logs import set_up_logs
 from common.options import ConfigFile, DataDir, listener_of, settings_of
 from common.process import WITH_PARENT, stop_event
+from common.times import parse_time
 
 _SERVICES: Final = ("ingest", "pipeline")
 _STOP_S: Final = 20.0
@@ -28,12 +30,43 @@ def app_commands(app: typer.Typer) -> None:
     app.command()(up)
 
 
-def pipeline(config: ConfigFile = None, data_dir: DataDir = None) -> None:
-    """Run the embedded pipeline: bus -> windows, aggregates and raw flows -> Parquet."""
+RangeFrom = Annotated[
+    str, typer.Option("--from", metavar="TIME", help="Read only what the bus took from then on, and end: a back-fill.")
+]
+RangeTo = Annotated[str, typer.Option("--to", metavar="TIME", help="And before then; by default now.")]
+
+
+def pipeline(config: ConfigFile = None, data_dir: DataDir = None, from_: RangeFrom = "", to: RangeTo = "") -> None:
+    """Run the embedded pipeline: bus -> windows, aggregates and raw flows -> Parquet.
+
+    With --from it reads a range of the bus into a data folder that no pipeline has used, closes all windows, and ends.
+    """
     settings = settings_of(config, data_dir)
     set_up_logs(settings.logs.form, settings.logs.level)
+    if from_ or to:
+        fill_back(settings, range_of(from_, to))
+        return
     stopped = stop_event()
     serve(settings, stopped)
+
+
+def range_of(from_: str, to: str) -> tuple[int, int]:
+    """Both ends in milliseconds; raises UsageError."""
+    now_ms = wall_clock()
+    if not from_:
+        raise UsageError("--to without --from: say where the range begins")
+    from_ms, to_ms = parse_time(from_, now_ms), parse_time(to, now_ms) if to else now_ms
+    if from_ms >= to_ms:
+        raise UsageError(f"--from {from_} is not before --to {to or 'now'}")
+    return from_ms, to_ms
+
+
+def fill_back(settings: Settings, span: tuple[int, int]) -> None:
+    """A range of the bus into a data folder of its own; raises UsageError where the folder has something else already."""
+    from pipelines.backfill import back_fill
+
+    flows = back_fill(settings, *span)
+    typer.echo(f"{flows} flows of the range are in {settings.data_dir}", err=True)
 
 
 def serve(settings: Settings, stopped: threading.Event) -> None:
@@ -41,7 +74,7 @@ def serve(settings: Settings, stopped: threading.Event) -> None:
     from pipelines.embedded import open_embedded
     from pipelines.pages import watched
 
-    with open_embedded(settings) as embedded, watched(settings) as port:
+    with open_embedded(settings) as embedded, watched(settings, lambda: embedded.driver.standing) as port:
         if port is not None:
             typer.echo(f"watch: http://{settings.pipeline.watch_host}:{port}/", err=True)
         typer.echo("pipeline ready", err=True)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from threading import Event
+from typing import Final
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -19,19 +20,24 @@ from apache_beam.transforms.environments import EmbeddedPythonEnvironment
 
 from bus.contract import Source
 from columns.enrich import Enricher
-from columns.lane import Limits, due
+from columns.lane import Limits, due, mark_times
 from columns.log import LaneLog
-from common.errors import NephriteError
+from common.errors import BusError, NephriteError
+from common.logs import Limited
 from common.metrics import Counters
+from common.start import EARLIEST, Start
 from flowpb.groupings import FINAL_DELAY_MS, HORIZON_MS, WINDOW_MS
 from pipelines.aggregate import build_run
 from pipelines.handover import Run, Window, handed_over, new_token
 from pipelines.intake import Intake, frontiers, read_on
+from pipelines.ranges import first_offset
+from pipelines.standing import gauges_of, lag_of
 from stores.parquet.manifest import Commit, Manifest, WindowState
 from transforms.carried_state import CarriedWindow, Stepped
 from transforms.flows import NAMESPACE
 
 log = logging.getLogger(__name__)
+_RETRY_S: Final = (1.0, 30.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,13 @@ class MicroBatches:
     """
 
     def __init__(
-        self, source: Source, manifest: Manifest, work: Work, resume: bool = True, bus_counters: Counters | None = None
+        self,
+        source: Source,
+        manifest: Manifest,
+        work: Work,
+        resume: bool = True,
+        bus_counters: Counters | None = None,
+        start: Start = EARLIEST,
     ) -> None:
         self._bus_counters = Counters() if bus_counters is None else bus_counters
         self._source, self._manifest, self._work = source, manifest, work
@@ -94,6 +106,12 @@ class MicroBatches:
         self._program = Program(
             lambda pipeline: build_run(pipeline, token, manifest.pending_dir, work.enricher, work.limits, work.raw)
         )
+        self._start = start
+        self._read_ms: dict[int, int] = {}
+        self._told = Limited(log, period_s=60.0)
+        self._failed_runs = 0
+        self._standing: Mapping[str, int] = {}
+        self._standing_until_s = 0.0
         carried = manifest.load()
         self._positions = {at: offset for at, offset in carried.positions.items() if resume and self._is_there(at, offset)}
         self._logs = {lane: LaneLog.unpack(data) for lane, data in carried.lanes.items()}
@@ -108,11 +126,13 @@ class MicroBatches:
         now = frontiers(intake.logs)
         run = Run(intake.accepted, self._windows, now, list(self._due(now)))
         with handed_over(self._token, run):
-            counted = {**self._program.run(), **self._bus_counters.as_map()}
+            counted = {**self._program.run(), **self._bus_counters.as_map(), "pipeline_bus_errors_total": self._failed_runs}
         self._manifest.commit(_commit_of(intake, positions, run, counted))
         self._bus_counters.totals.clear()
+        self._failed_runs = 0
         self._logs = intake.logs
         self._positions.update(positions)
+        self._read_ms.update(intake.read_ms)
         for stepped in run.stepped:
             self._remember(stepped)
         for partition, offset in positions.items():
@@ -121,13 +141,62 @@ class MicroBatches:
         return RunReport(True, octets, counted.get("pipeline_flows_total", 0), documents)
 
     def run_until(self, stopped: Event, interval_s: float, between: Callable[[], None]) -> None:
-        """Runs every `interval_s`, and at once while the bus has more than a run takes; `between` is called after each."""
+        """Runs every `interval_s`, and at once while the bus has more than a run takes; `between` is called after each.
+
+        While the bus does not answer it is asked again, after a while that doubles up to half a minute.
+        """
+        delay_s = _RETRY_S[0]
         while not stopped.is_set():
             started = time.monotonic()
-            report = self.run_once(interval_s)
+            try:
+                octets = self.run_once(interval_s).octets
+                self.look_around()
+            except BusError as error:
+                self._failed_runs += 1
+                self._told.warning("bus", f"{error}; trying again in {delay_s:g} s")
+                between()
+                stopped.wait(delay_s)
+                delay_s = min(delay_s * 2, _RETRY_S[1])
+                continue
+            delay_s = _RETRY_S[0]
             between()
-            if report.octets < self._work.run_bytes // 2:
+            if octets < self._work.run_bytes // 2:
                 stopped.wait(max(0.0, started + interval_s - time.monotonic()))
+
+    @property
+    def failed_runs(self) -> int:
+        """Runs since the last commit that the bus did not let through."""
+        return self._failed_runs
+
+    @property
+    def standing(self) -> Mapping[str, int]:
+        """Gauges as of the last `look_around`, by the names of the metrics table; may be read by any thread."""
+        return self._standing
+
+    def look_around(self) -> None:
+        """Takes the gauges anew, at most once a second: lags of all partitions, frontiers and live collectors; raises BusError."""
+        if time.monotonic() < self._standing_until_s:
+            return
+        source = self._source
+        lags = [
+            lag_of(source, at, self._positions.get(at, 0) or source.begin(at), self._read_ms.get(at))
+            for at in range(source.partitions)
+        ]
+        self._standing = gauges_of(lags, self._logs)
+        self._standing_until_s = time.monotonic() + 1.0
+
+    def finish(self) -> None:
+        """Gives every open window its last mark, as the end of a bounded range does: nothing more will come."""
+        if not self._windows:
+            return
+        last_ms = max(mark_times(window_start_ms)[-1] for _, window_start_ms in self._windows)
+        now = {lane: last_ms for lane, _ in self._windows}
+        run = Run({}, self._windows, now, list(self._windows))
+        with handed_over(self._token, run):
+            counted = self._program.run()
+        self._manifest.commit(_commit_of(Intake(dict(self._logs), self._work.lanes), {}, run, counted))
+        for stepped in run.stepped:
+            self._remember(stepped)
 
     def drain(self) -> int:
         """Runs until the bus has nothing more; returns the number of flows."""
@@ -143,10 +212,10 @@ class MicroBatches:
         share = max(1, self._work.run_bytes // partitions)
         for partition in range(partitions):
             offset = self._positions.get(partition)
-            offset = self._source.begin(partition) if offset is None else offset
+            offset = first_offset(self._source, partition, self._start) if offset is None else offset
             wait_here_s = 0.0 if positions else wait_s / partitions
             entries, reached = read_on(self._source, partition, offset, share, wait_here_s, intake.counters)
-            if reached > offset:
+            if reached != offset:
                 intake.take(entries)
                 positions[partition] = reached
                 octets += sum(len(entry.value) for entry in entries)

@@ -14,6 +14,7 @@ from columns.lane import Limits
 from common.clock import wall_clock
 from common.config import Enrichment, Pipeline, Settings
 from common.metrics import Counters
+from common.start import EARLIEST, parse_start
 from inventory.dns import ReverseDns
 from pipelines.direct import MicroBatches, Work
 from stores.parquet.manifest import Manifest
@@ -79,7 +80,8 @@ def open_embedded(settings: Settings, source: Source | None = None) -> Iterator[
         counters = Counters()
         reading = source or open_source(settings.bus, data_dir, counters)
         try:
-            driver = MicroBatches(reading, manifest, work_of(settings), resume=source is None, bus_counters=counters)
+            start = parse_start(settings.pipeline.start, wall_clock()) if source is None else EARLIEST
+            driver = MicroBatches(reading, manifest, work_of(settings), source is None, counters, start)
             yield Embedded(driver, manifest, settings)
         finally:
             if source is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from bus.contract import Entry, Source
 from columns.log import LaneLog, advance
-from common.errors import OffsetGoneError
+from common.errors import BusReplacedError, OffsetGoneError
 from common.metrics import Counters
 from flowpb.codec import ContractError, decode
 from transforms.flows import AcceptedBatch
@@ -21,10 +21,19 @@ log = logging.getLogger(__name__)
 def read_on(
     source: Source, partition: int, offset: int, max_bytes: int, wait_s: float, counters: Counters
 ) -> tuple[Sequence[Entry], int]:
-    """Entries from `offset` on, and the offset behind them. Offsets that the bus let go unread are counted and passed over."""
+    """Entries from `offset` on, and the offset behind them. Offsets that the bus let go unread are counted and passed over.
+
+    A bus that was made anew is read from its beginning: the offset behind may then be below `offset`. Raises BusError.
+    """
     while True:
         try:
             entries = source.read(partition, offset, max_bytes, wait_s)
+            if not entries and source.end(partition) < offset:
+                raise BusReplacedError(f"partition {partition} ends at {source.end(partition)}")
+        except BusReplacedError as error:
+            log.warning("partition %d was read to %d, %s: it is another bus, read from its beginning", partition, offset, error)
+            counters.add("pipeline_bus_replaced_total")
+            offset = source.begin(partition)
         except OffsetGoneError:
             begin = source.begin(partition)
             if begin <= offset:
@@ -50,6 +59,8 @@ class Intake:
     accepted: dict[int, list[AcceptedBatch]] = field(default_factory=dict)
     touched: set[int] = field(default_factory=set)
     counters: Counters = field(default_factory=Counters)
+    read_ms: dict[int, int] = field(default_factory=dict)
+    """Append time of the newest entry taken from each partition."""
 
     def take(self, entries: Iterable[Entry]) -> None:
         """Judges entries in the order of the bus."""
@@ -58,6 +69,7 @@ class Intake:
 
     def _judge(self, entry: Entry) -> None:
         self.counters.add("pipeline_batches_total")
+        self.read_ms[entry.partition] = entry.append_ms
         try:
             header, flows = decode(entry.value)
             if header.lanes != self.lanes:

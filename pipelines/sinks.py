@@ -7,6 +7,7 @@ acknowledged, so nothing is lost.
 
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,20 +76,27 @@ class WriteTopic(beam.DoFn):
     def process(self, stream: bytes) -> None:
         """Sends; the client batches."""
         table = rows_of(stream)
-        producer = self._producer()
-        for key, document in zip(ids_of(table), to_json(table), strict=True):
-            self._sent.append(producer.send(self._topic, key=key.encode(), value=document))
+        with self._located():
+            producer = self._producer()
+            for key, document in zip(ids_of(table), to_json(table), strict=True):
+                self._sent.append(producer.send(self._topic, key=key.encode(), value=document))
 
     def finish_bundle(self) -> None:
         """Raises StoreError unless every document was acknowledged."""
         if not self._sent:
             return
-        try:
+        with self._located():
             self._producer().flush(60)
             for sent in self._sent:
                 sent.get(timeout=60)
-        except KafkaError as error:
-            raise StoreError(f"kafka {self._servers}, topic {self._topic}: documents were not taken: {error}") from error
+
+    @contextmanager
+    def _located(self) -> Iterator[None]:
+        try:
+            yield
+        except (KafkaError, OSError, ValueError, AssertionError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise StoreError(f"kafka {self._servers}, topic {self._topic}: documents were not taken: {reason}") from error
 
     def _producer(self) -> KafkaProducer:
         if self._servers not in _PRODUCERS:

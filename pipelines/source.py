@@ -1,9 +1,10 @@
-"""The bus as a splittable DoFn: one element per partition, batches that their lanes' logs accept, and a watermark of its own.
+"""The bus as a splittable DoFn: batches that their lanes' logs accept, and a watermark of its own.
 
-In: partitions with the offsets wanted of them. Out: `AcceptedBatch`es with the watermark = least frontier of the partition's lanes
-- 5 s. The restriction holds the offset and the lane logs (repeats, leases, frontiers), so that a restored job judges as if it had
-never stopped. Refuses to know which bus it is. What it releases is read, but not yet in a checkpoint: the bus must keep it all the
-same, as Kafka does and a spool does not.
+In: one element per partition that there is at the start, with the offsets wanted of it. Out: `AcceptedBatch`es with the watermark =
+least frontier of the partition's lanes - 5 s. Partitions that are added later belong to the elements in turn. The restriction holds
+offsets and lane logs (repeats, leases, frontiers), so that a restored job judges as if it had never stopped. Refuses to know which
+bus it is. What it releases is read, but not yet in a checkpoint: the bus must keep it all the same, as Kafka does and a spool does
+not.
 
 A partition at its end lets the watermark follow the clock (10 s behind), but never more than 55 s past the frontier of a lane that
 was ever heard of: all marks but the last may fire then, and what a returning collector brings is still accepted. Lanes never heard
@@ -13,7 +14,7 @@ window that is closed already (docs/explanation/numbers.md, 2 and 9).
 
 import struct
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ from columns.log import LaneLog
 from common.metrics import Counters
 from flowpb.groupings import FINAL_DELAY_MS
 from pipelines.intake import Intake, frontiers, read_on
+from pipelines.standing import gauges_of, lag_of
 from transforms.flows import NAMESPACE
 
 FOREVER: Final = 1 << 62
@@ -42,38 +44,48 @@ _POLL: Final = Duration(micros=100_000)
 
 @dataclass(frozen=True, slots=True)
 class LogRange:
-    """Offsets [start, stop) of a partition still to be read, and the logs of its lanes before `start`."""
+    """Offsets [start, stop) of a partition still to be read, and the logs of its lanes before `start`.
+
+    `grown` are the offsets to go on from in partitions that were added since, in the order of their numbers.
+    """
 
     start: int
     stop: int
     logs: tuple[tuple[int, bytes], ...] = ()
+    grown: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Everything below `next_offset` is taken; the lanes' logs are `logs` then. `finishes` gives up what is left of the range."""
+    """Everything below `next_offset` is taken, and below `grown` in added partitions; the lanes' logs are `logs` then.
+
+    `finishes` gives up what is left of the range.
+    """
 
     next_offset: int
     logs: tuple[tuple[int, bytes], ...]
     finishes: bool = False
+    grown: tuple[int, ...] = ()
 
 
 class LogRangeCoder(Coder):
     """LogRange as octets, in the encoding of a small protobuf-free table; it sits in checkpoints."""
 
     def encode(self, value: LogRange) -> bytes:
-        """start, stop, then (lane, length, log) per lane."""
-        head = b"".join(n.to_bytes(8, "big") for n in (value.start, value.stop))
+        """start, stop, number of added partitions and their offsets, then (lane, length, log) per lane."""
+        head = b"".join(n.to_bytes(8, "big") for n in (value.start, value.stop, len(value.grown), *value.grown))
         return head + b"".join(lane.to_bytes(2, "big") + len(log).to_bytes(4, "big") + log for lane, log in value.logs)
 
     def decode(self, encoded: bytes) -> LogRange:
         """The inverse of `encode`."""
-        at, logs = 16, []
+        start, stop, count = (int.from_bytes(encoded[at : at + 8], "big") for at in (0, 8, 16))
+        grown = tuple(int.from_bytes(encoded[at : at + 8], "big") for at in range(24, 24 + 8 * count, 8))
+        at, logs = 24 + 8 * count, []
         while at < len(encoded):
             lane, size = int.from_bytes(encoded[at : at + 2], "big"), int.from_bytes(encoded[at + 2 : at + 6], "big")
             logs.append((lane, encoded[at + 6 : at + 6 + size]))
             at += 6 + size
-        return LogRange(int.from_bytes(encoded[:8], "big"), int.from_bytes(encoded[8:16], "big"), tuple(logs))
+        return LogRange(start, stop, tuple(logs), grown)
 
     def is_deterministic(self) -> bool:
         """Equal ranges have equal octets."""
@@ -85,7 +97,7 @@ class LogTracker(RestrictionTracker):
 
     def __init__(self, restriction: LogRange) -> None:
         self._range = restriction
-        self._claimed = Claim(restriction.start, restriction.logs)
+        self._claimed = Claim(restriction.start, restriction.logs, grown=restriction.grown)
         self._done = False
 
     def current_restriction(self) -> LogRange:
@@ -109,8 +121,8 @@ class LogTracker(RestrictionTracker):
         if fraction_of_remainder or self._done:
             return None
         reached = self._claimed.next_offset
-        left = LogRange(reached, self._range.stop, self._claimed.logs)
-        self._range = LogRange(self._range.start, reached, self._range.logs)
+        left = LogRange(reached, self._range.stop, self._claimed.logs, self._claimed.grown)
+        self._range = LogRange(self._range.start, reached, self._range.logs, self._range.grown)
         self._done = True
         return self._range, left
 
@@ -124,12 +136,15 @@ class LogTracker(RestrictionTracker):
         return self._range.stop < FOREVER
 
 
-_ELEMENT: Final = struct.Struct(">IQQI")
+_ELEMENT: Final = struct.Struct(">IQQII")
 
 
-def pack_element(partition: int, start: int = 0, stop: int = FOREVER, salt: int = 0) -> bytes:
-    """One element of `ReadBus`: offsets [start, stop) of a partition. `salt` only moves it to another subtask."""
-    return _ELEMENT.pack(partition, start, stop, salt)
+def pack_element(partition: int, start: int = 0, stop: int = FOREVER, salt: int = 0, stride: int = 0) -> bytes:
+    """One element of `ReadBus`: offsets [start, stop) of a partition. `salt` only moves it to another subtask.
+
+    With a `stride`, the number of partitions at the start, it takes every stride-th partition that is added later, too.
+    """
+    return _ELEMENT.pack(partition, start, stop, stride, salt)
 
 
 class LogRanges(RestrictionProvider):
@@ -137,7 +152,7 @@ class LogRanges(RestrictionProvider):
 
     def initial_restriction(self, element: bytes) -> LogRange:
         """The whole wanted range, before any batch."""
-        _, start, stop, _ = _ELEMENT.unpack(element)
+        _, start, stop, _, _ = _ELEMENT.unpack(element)
         return LogRange(start, stop)
 
     def create_tracker(self, restriction: LogRange) -> LogTracker:
@@ -179,7 +194,7 @@ class ReadBus(beam.DoFn):
         estimator: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),
     ) -> Iterator[TimestampedValue]:
         """Reads for at most `max_s`, then gives the thread back. Finishes a bounded range only in a call that emitted nothing."""
-        partition = _ELEMENT.unpack(element)[0]
+        partition, _, _, stride, _ = _ELEMENT.unpack(element)
         source = self._source(partition)
         todo: LogRange = tracker.current_restriction()
         if todo.start >= todo.stop or (todo.stop < FOREVER and source.end(partition) <= todo.start):
@@ -190,21 +205,38 @@ class ReadBus(beam.DoFn):
         least_frontier_ms = 0 if reported is None else max(0, reported.micros // 1000 - FINAL_DELAY_MS)
         intake = Intake({lane: LaneLog.unpack(log) for lane, log in todo.logs}, self._lanes, least_frontier_ms)
         offset = self._read(source, partition, todo, intake)
-        at_end = source.end(partition) <= offset
-        if not tracker.try_claim(Claim(offset, tuple((lane, log.pack()) for lane, log in sorted(intake.logs.items())))):
+        added = range(partition + stride, source.partitions, stride) if stride else range(0)
+        grown = tuple(self._read_added(source, each, todo.grown[n : n + 1], intake) for n, each in enumerate(added))
+        reached = {partition: offset, **dict(zip(added, grown, strict=True))}
+        lags = [lag_of(source, each, at, intake.read_ms.get(each)) for each, at in reached.items()]
+        at_end = all(lag.records == 0 for lag in lags)
+        logs = tuple((lane, log.pack()) for lane, log in sorted(intake.logs.items()))
+        if not tracker.try_claim(Claim(offset, logs, grown=grown or todo.grown)):
             return
         self.count(intake.counters)
+        self.show(gauges_of(lags, intake.logs))
         for lane in sorted(intake.accepted):
             for batch in intake.accepted[lane]:
                 yield TimestampedValue(batch, _at(batch.frontier_ms))
         self._advance(estimator, frontiers(intake.logs).values(), at_end)
-        source.release(partition, offset)
+        for each, at in reached.items():
+            source.release(each, at)
         tracker.defer_remainder(_POLL)
 
     def count(self, counters: Counters) -> None:
         """Counts as Beam counters, which a runner commits with the bundle."""
         for name, amount in counters.as_map().items():
             Metrics.counter(NAMESPACE, name).inc(amount)
+
+    def show(self, gauges: Mapping[str, int]) -> None:
+        """Lag and frontiers as Beam gauges."""
+        for name, value in gauges.items():
+            Metrics.gauge(NAMESPACE, name).set(value)
+
+    def _read_added(self, source: Source, partition: int, known: tuple[int, ...], intake: Intake) -> int:
+        """Takes what is there of a partition that was added; it is read whole."""
+        todo = LogRange(known[0] if known else source.begin(partition), FOREVER, ((0, b""),))
+        return self._read(source, partition, todo, intake)
 
     def _read(self, source: Source, partition: int, todo: LogRange, intake: Intake) -> int:
         """Takes what is there of the range, for at most `max_s`; returns the offset that it came to."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient, NewPartitions
 
-from bus.contract import Entry, Producer, Source
+from bus.contract import Entry, Producer, Source, partition_of
 from bus.kafka import KafkaProducer
 from bus.kafka_client import KafkaTarget, ensure_topic
 from bus.kafka_source import KafkaSource, close_pool
@@ -56,6 +56,10 @@ class TestedBus(ABC):
     def expire(self, partition: int, offset: int) -> None:
         """Lose the entries below `offset`, as retention does (a spool: at least those in segments below it)."""
 
+    def home(self, lane: int) -> int:
+        """The partition of a lane."""
+        return partition_of(lane, PARTITIONS)
+
     @abstractmethod
     def grow(self, partitions: int) -> None:
         """Have `partitions` partitions."""
@@ -98,6 +102,9 @@ class SpoolBus(TestedBus):
         for base in bases_in(folder):
             if base < offset:
                 segment_path(folder, base).unlink()
+
+    def home(self, lane: int) -> int:
+        return lane  # a folder each
 
     def grow(self, partitions: int) -> None:
         self.close()

@@ -251,11 +251,39 @@ def test_a_new_producer_continues_where_the_last_one_stopped(bus: TestedBus) -> 
     assert values(read_all(bus.source(), 0)) == sent
 
 
-def test_partitions_can_be_added(bus: TestedBus) -> None:
-    sent = fill(bus, 3)
-    bus.grow(2 * PARTITIONS)
+def test_lanes_stay_where_they_are_when_partitions_are_added(bus: TestedBus) -> None:
+    lane = PARTITIONS + 1
+    sent = fill(bus, 3) + fill(bus, 2, lane=lane)
     source = bus.source()
+    bus.grow(2 * PARTITIONS)
     eventually(lambda: source.partitions == 2 * PARTITIONS, "growth")
-    fill(bus, 3, lane=PARTITIONS + 1)
-    assert values(read_all(source, 0)) == sent
-    assert values(read_all(source, PARTITIONS + 1)) == [b"%d of %d" % (number, PARTITIONS + 1) for number in range(3)]
+    sent += fill(bus, 3, lane=lane)
+    found = {entry.value: entry.partition for each in range(2 * PARTITIONS) for entry in read_all(source, each)}
+    assert set(found) == set(sent)
+    assert [entry.value for entry in read_all(source, bus.home(lane)) if entry.lane == lane] == sent[3:]
+    assert {partition for value, partition in found.items() if value.endswith(b"of %d" % lane)} == {bus.home(lane)}
+
+
+def test_a_time_leads_to_the_first_entry_taken_then(bus: TestedBus) -> None:
+    source = bus.source()
+    fill(bus, 4)
+    first = read_all(source, 0)[-1].append_ms
+    eventually(lambda: time.time_ns() // 1_000_000 > first, "the next millisecond")
+    fill(bus, 3)
+    times = [entry.append_ms for entry in read_all(source, 0)]
+    offsets = [entry.offset for entry in read_all(source, 0)]
+    for moment in (0, *times, first + 1):
+        wanted = next(offset for offset, append_ms in zip(offsets, times, strict=True) if append_ms >= moment)
+        assert source.offset_at(0, moment) == wanted
+    assert source.offset_at(0, times[-1] + 1) == source.end(0)
+    assert source.offset_at(PARTITIONS - 1, 0) == source.end(PARTITIONS - 1) == source.begin(PARTITIONS - 1)
+
+
+def test_the_released_position_is_remembered(bus: TestedBus) -> None:
+    fill(bus, 4)
+    source = bus.source()
+    released = read_all(source, 0)[1].offset
+    assert source.released(0) in (None, source.begin(0))
+    source.release(0, released)
+    source.close()
+    assert bus.source().released(0) == released

@@ -1,5 +1,6 @@
 """Reading the bus as a splittable DoFn, call by call, as a runner would drive it."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import pytest
@@ -24,6 +25,11 @@ class Counting(ReadBus):
     def __init__(self, log: MemoryLog) -> None:
         super().__init__(f"memory {id(log)}", lambda: MemorySource(log), LANES)
         self.counted = Counters()
+        self.shown: dict[str, int] = {}
+
+    def show(self, gauges: Mapping[str, int]) -> None:
+        super().show(gauges)
+        self.shown.update(gauges)
 
     def count(self, counters: Counters) -> None:
         super().count(counters)
@@ -31,11 +37,11 @@ class Counting(ReadBus):
             self.counted.add(name, amount, **dict(labels))
 
 
-def call(reader: ReadBus, todo: LogRange) -> Done:
+def call(reader: ReadBus, todo: LogRange, stride: int = 0) -> Done:
     """One call on a restriction: what it emitted, what is left, and the watermark's estimator."""
     tracker, estimator = LogTracker(todo), ManualWatermarkEstimator(None)
     threadsafe = ThreadsafeRestrictionTracker(tracker)
-    emitted = list(reader.process(pack_element(0), RestrictionTrackerView(threadsafe), estimator))
+    emitted = list(reader.process(pack_element(0, stride=stride), RestrictionTrackerView(threadsafe), estimator))
     deferred = threadsafe.deferred_status()
     threadsafe.check_done()
     return emitted, deferred[0] if deferred else LogRange(todo.stop, todo.stop), estimator

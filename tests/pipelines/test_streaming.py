@@ -36,7 +36,7 @@ def test_documents_equal_the_oracles(name: str, tmp_path: Path) -> None:
 
 
 def test_a_range_keeps_its_logs_through_the_coder() -> None:
-    coded = LogRange(7, 1 << 62, ((3, b"log of lane 3"), (19, b"")))
+    coded = LogRange(7, 1 << 62, ((3, b"log of lane 3"), (19, b"")), (0, 12))
     assert LogRangeCoder().decode(LogRangeCoder().encode(coded)) == coded
 
 

@@ -40,11 +40,13 @@ class KafkaServer(ScriptedServer):
         return f"127.0.0.1:{self.port}"
 
     def new_topic(self, partitions: int = 1, configs: Mapping[str, str] | None = None) -> str:
-        """Create a topic under a name that no other test has; returns the name."""
+        """Create a topic under a name that no other test has, with the broker's clock in its records; returns the name."""
         name = f"test-{uuid.uuid4().hex[:12]}"
         admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
         try:
-            admin.create_topics([NewTopic(name, partitions, 1, topic_configs=dict(configs or {}))])
+            admin.create_topics(
+                [NewTopic(name, partitions, 1, topic_configs={"message.timestamp.type": "LogAppendTime", **(configs or {})})]
+            )
         finally:
             admin.close()
         return name

@@ -1,0 +1,35 @@
+"""Which partitions of a topic carry lanes: as many as it had at first, for ever.
+
+In: a Kafka target. Out: the number by which lanes are dealt out (`partition_of`). Partitions that are added later take no lanes: a
+lane that moved would be in two partitions, whose readers know nothing of each other, and its newer batches would be read before
+its older ones. The number is written once into a compacted topic beside the bus's, by the first producer; `partitions` in the URL
+goes before it. Refuses to move anything: who wants more partitions of lanes makes a new topic.
+"""
+
+from typing import Final
+
+from bus.compacted import beside, read_table, write_table
+from bus.kafka_client import KafkaTarget
+from common.errors import BusError
+
+_SUFFIX: Final = "lanes"
+_KEY: Final = b"partitions"
+
+
+def home_partitions(target: KafkaTarget, there_are: int) -> int:
+    """Partitions 0 .. n-1 carry lanes; raises BusError where the topic has fewer than that."""
+    wanted = target.partitions if target.pinned else _recorded(target, there_are)
+    if wanted > there_are:
+        raise BusError(
+            f"{target}, topic {target.topic}: has {there_are} partitions, but its lanes are dealt out over {wanted}; "
+            f"say so in bus.url (?partitions={there_are}) if the topic is new, else add the missing ones"
+        )
+    return wanted
+
+
+def _recorded(target: KafkaTarget, there_are: int) -> int:
+    table = beside(target, _SUFFIX)
+    if (known := read_table(table).get(_KEY)) is None:
+        write_table(table, {_KEY: b"%d" % there_are})
+        known = read_table(table).get(_KEY, b"%d" % there_are)
+    return int(known)
