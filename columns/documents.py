@@ -21,13 +21,13 @@ from columns.names import Names
 from columns.rank import COUNTERS, Entry, Ranking
 from columns.state import CONGESTION_ENCOUNTERED, DSCP_BITS, NON_ECT, RANKED, Groups, Level, State
 from common.addresses import format_address
-from flowpb.documents import AGGREGATE_SCHEMA, LEVEL_MINUTE, NAMED
+from flowpb.documents import AGGREGATE_SCHEMA, LEVEL_DAY, LEVEL_HOUR, LEVEL_MINUTE, NAMED
 from flowpb.groupings import WINDOW_MS, Grouping, Kind, Scope
 
 __all__ = ["Occasion", "Section", "document_id", "documents", "group_id", "ids_of", "to_json"]
 
 _JSON: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
-_LEVELS: Final = {LEVEL_MINUTE: 0, "1h": 1, "1d": 2}
+_LEVELS: Final = {LEVEL_MINUTE: 0, LEVEL_HOUR: 1, LEVEL_DAY: 2}
 _ID: Final = np.dtype([("level", ">u1"), ("minute", ">u4"), ("group", ">u8"), ("slot", ">u2")])
 _ID_LENGTH: Final = 20
 """The 15 octets of an id are five times three: as base64 they need no padding, and many can be encoded as one."""

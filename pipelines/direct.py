@@ -268,4 +268,5 @@ def _commit_of(intake: Intake, positions: Mapping[int, int], run: Run, counted: 
         late=run.late,
         counters=counters,
         final_through_ms=final_through(run.frontiers),
+        partials=[partial for s in run.stepped for partial in s.partials],
     )

@@ -16,6 +16,7 @@ from columns.enrich import Enricher
 from columns.lane import Limits, absorb, emit
 from columns.marks import MARKS, due
 from columns.naming import named
+from columns.partials import partial_of
 from transforms.keys import unpack_key
 
 LOG_BYTES: Final = 4 << 20
@@ -33,7 +34,7 @@ class CarriedWindow:
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """What one run does to one window: parts to append, or a new state, or its end; and documents to write."""
+    """What one run does to one window: parts to append, or a new state, or its end; documents; at the end its partial."""
 
     lane: int
     window_start_ms: int
@@ -41,6 +42,7 @@ class Stepped:
     rewritten: CarriedWindow | None = None
     closed: bool = False
     documents: tuple[pa.Table, ...] = field(default=())
+    partials: tuple[pa.Table, ...] = field(default=())
 
 
 def step(
@@ -56,11 +58,14 @@ def step(
         return Stepped(lane, window_start_ms, rewritten=CarriedWindow(carried.next_mark, base))
     last = reached == MARKS
     tables: tuple[pa.Table, ...] = ()
+    partials: tuple[pa.Table, ...] = ()
     if base is not None:
         base, table = emit(base, lane, window_start_ms, reached, last, limits)
         tables = (table,) if table.num_rows else ()
+    if last and base is not None:
+        partials = (partial_of(base, lane, window_start_ms, limits),)
     if last:
-        return Stepped(lane, window_start_ms, closed=True, documents=tables)
+        return Stepped(lane, window_start_ms, closed=True, documents=tables, partials=partials)
     return Stepped(lane, window_start_ms, rewritten=CarriedWindow(reached, base), documents=tables)
 
 

@@ -11,6 +11,8 @@ from typing import Final
 import pyarrow as pa
 
 LEVEL_MINUTE: Final = "1m"
+LEVEL_HOUR: Final = "1h"
+LEVEL_DAY: Final = "1d"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import pyarrow as pa
+
 from stores.parquet.layout import PendingFile
 
 FIRST_MARK: Final = 0
@@ -68,6 +70,7 @@ class Commit:
     `positions` is the next offset per partition; `rewritten` replaces a window's mark and base and clears its parts (a
     state's own parts then follow); `appended` are parts of windows, known or new; `late` is added to the queue of repairs;
     `counters` are increments by rendered metric.
+    `partials` are tables of flowpb.partials; of two of one lane and window the one with more rows stays.
     """
 
     positions: Mapping[int, int] = field(default_factory=dict)
@@ -80,6 +83,7 @@ class Commit:
     late: Mapping[Window, Late] = field(default_factory=dict)
     counters: Mapping[str, int] = field(default_factory=dict)
     final_through_ms: int | None = None
+    partials: Sequence[pa.Table] = ()
 
 
 @dataclass(frozen=True, slots=True)

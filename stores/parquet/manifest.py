@@ -15,11 +15,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+import pyarrow as pa
+
 from common.errors import StoreError
 from stores.parquet import queue
 from stores.parquet.carried import FIRST_MARK, Carried, Commit, LevelStatus, Queued, Repair, Status, Window, WindowState
 from stores.parquet.layout import Kind, LiveFile, PendingFile, manifest_path, pending_path, placed_path, sync
 from stores.parquet.lock import WriterLock
+from stores.parquet.partials import TABLE as _PARTIALS
+from stores.parquet.partials import PartialsTable
 
 __all__ = ["Carried", "Commit", "LevelStatus", "Manifest", "PendingFile", "Status", "Step", "WindowState"]
 
@@ -55,6 +59,7 @@ class Manifest:
     def __init__(self, data_dir: Path, connection: sqlite3.Connection, lock: WriterLock | None, step: Step) -> None:
         self.data_dir = data_dir
         self._connection = connection
+        self._partials = PartialsTable(connection)
         self._lock = lock
         self._step = step
 
@@ -130,6 +135,8 @@ class Manifest:
             self._write_windows(commit)
             self._insert_files(commit.files, stage=0)
             queue.add(self._connection, commit.late)
+            for partials in commit.partials:
+                self._partials.write(partials)
             if commit.final_through_ms is not None:
                 self._set_meta("final_through_ms", commit.final_through_ms)
         self._place(commit.files)
@@ -153,6 +160,24 @@ class Manifest:
         """Add to the counters, in a transaction of its own."""
         with self._writing():
             self._add_counters(counters)
+
+    def put_rollup(self, partials: pa.Table, files: Sequence[PendingFile]) -> None:
+        """Keep the partials and the files of documents of a longer window, all or nothing."""
+        with self._writing():
+            self._partials.write(partials)
+            self._insert_files(files, stage=0)
+        self._place(files)
+
+    def forget_partials(self, level: str, before_ms: int) -> int:
+        """Delete partials of windows that start before; returns how many. Their space is used again."""
+        with self._writing():
+            return self._partials.forget(level, before_ms)
+
+    @contextmanager
+    def partials(self) -> Iterator[PartialsTable]:
+        """What is kept for longer windows, for reading."""
+        with _translated(self.data_dir):
+            yield self._partials
 
     def replace(self, dropped: Sequence[str], added: Sequence[PendingFile], stage: int, now_ms: int) -> None:
         """Exchange live files for merged ones (or for none) in one transaction; the dropped ones stay on disk until `sweep`."""
@@ -354,6 +379,7 @@ def _set_up(connection: sqlite3.Connection, writer: bool) -> None:
     if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
         connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;")
     connection.execute(queue.TABLE)
+    connection.execute(_PARTIALS)
 
 
 @contextmanager

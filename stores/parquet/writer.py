@@ -52,10 +52,10 @@ def write_raw(folder: Path, batches: Sequence[JudgedBatch]) -> list[PendingFile]
     return [write_file(folder, "raw", RAW_LEVEL, table.combine_chunks().to_batches(ROW_GROUP), schema, _span(ranges))]
 
 
-def write_aggregates(folder: Path, documents: pa.Table) -> list[PendingFile]:
+def write_aggregates(folder: Path, documents: pa.Table, level: str = LEVEL_MINUTE) -> list[PendingFile]:
     """One file per hour of window starts, rows by window, group and slot; none when there are no documents.
 
-    `documents` has the columns of AGGREGATE_SCHEMA. Raises StoreError.
+    `documents` has the columns of AGGREGATE_SCHEMA and is all of one level. Raises StoreError.
     """
     hours = pc.divide(documents["window_start_ms"], HOUR_MS)
     order = [(name, "ascending") for name in ("window_start_ms", "group_id", "slot")]
@@ -63,9 +63,7 @@ def write_aggregates(folder: Path, documents: pa.Table) -> list[PendingFile]:
     for hour in sorted(pc.unique(hours).to_pylist()):
         table = documents.filter(pc.equal(hours, hour)).select(AGGREGATE_SCHEMA.names).sort_by(order).cast(AGGREGATE_SCHEMA)
         span = pc.min(table["window_start_ms"]).as_py(), pc.max(table["window_end_ms"]).as_py()
-        files.append(
-            write_file(folder, "aggregate", LEVEL_MINUTE, table.combine_chunks().to_batches(ROW_GROUP), AGGREGATE_SCHEMA, span)
-        )
+        files.append(write_file(folder, "aggregate", level, table.combine_chunks().to_batches(ROW_GROUP), AGGREGATE_SCHEMA, span))
     return files
 
 
