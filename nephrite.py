@@ -35,6 +35,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "inventory": ("inventory.commands", "Nodes, interfaces and networks: what flows are enriched with."),
     "bus": ("ingest.commands", "Look at the bus."),
     "dead-letters": ("ingest.commands", "Undecodable datagrams: list, show, decode again."),
+    "rollup": ("pipelines.commands", "Make hours of minutes and days of hours; `nephrite up` does this by itself."),
     "retention": ("query.commands", "Delete what is older or larger than configured, and merge small files."),
     "setup": ("stores.commands", "Install index templates and lifecycle policies in Elasticsearch."),
     "flink": ("flink.commands", "Run a Flink cluster on this machine, and jobs on it."),

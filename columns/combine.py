@@ -16,6 +16,7 @@ from columns.merge import merge
 from columns.names import Recoding, unify
 from columns.prune import Caps, prune
 from columns.state import (
+    BY_EXPORTER,
     DSCP_BITS,
     EMPTY_LEVEL,
     KEY_BITS,
@@ -27,12 +28,13 @@ from columns.state import (
     State,
     group_bits,
     levels_of,
+    with_counted,
     with_sampling,
 )
 
 
 def combine(bases: Sequence[bytes], limits: Limits, young: bool = False) -> bytes:
-    """The sum of at least one base (or contribution), pruned once to the caps of `limits`.
+    """The sum of at least one base (or contribution), pruned once to the caps of `limits`; each has all of an exporter's window.
 
     Raises InputError for bytes that are no base.
     """
@@ -50,6 +52,8 @@ def merged(bases: Sequence[bytes], wanted: Collection[Level]) -> State:
     for level in LEVELS:
         if level in wanted and any(level in state.levels for state in states):
             parts = [with_sampling(state.levels.get(level, EMPTY_LEVEL), sampled) for state in states]
+            if level == BY_EXPORTER:
+                parts = list(map(with_counted, parts))
             whole = reduce(partial(merge, group_bits=group_bits(level, names)), parts)
             fresh = replace(whole.groups, emitted_rows=np.zeros_like(whole.groups.rows))
             levels[level] = replace(whole, groups=fresh)

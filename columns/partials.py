@@ -4,6 +4,7 @@ In: a base after its last mark. Out: one row of flowpb.partials. Refuses to know
 (columns.combine adds several up).
 """
 
+import hashlib
 from dataclasses import replace
 from typing import Final
 
@@ -33,7 +34,7 @@ def partial_of(
     while len(base) > most and limits.candidates(False) > 2 * limits.top_k:
         limits = replace(limits, old=limits.old // 2, old_items=limits.old_items // 2)
         base = combine([base], limits)
-    return partial_row(lane, window_start_ms, rows, base, level, made_of)
+    return partial_row(lane, window_start_ms, rows, base, level, made_of or hashlib.blake2b(base, digest_size=8).hexdigest())
 
 
 def rows_of(base: bytes) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 
 from columns.arrays import Ints, Mask, Octets, by_code, run_ends, saturating_add
 from columns.order import contenders
-from columns.state import PLAIN, Groups, Level, LevelState, Sum
+from columns.state import PLAIN, SAMPLED, Groups, Level, LevelState, Sum
 from columns.sums import sum_runs
 from flowpb.groupings import Scope
 
@@ -86,17 +86,20 @@ def rank_items(level: Level, state: LevelState, kind: int, ties: Ints, wanted: M
 
 def _counters(level: Level, sums: Ints, has_in: Mask) -> Ints:
     """The counters in the order of COUNTERS; `has_in`: the group's in-side has a row."""
-    unscaled = sums[PLAIN:] if len(sums) > PLAIN else sums[: Sum.FLOWS_IN]
+    unscaled = sums[PLAIN:SAMPLED] if len(sums) > PLAIN else sums[: Sum.FLOWS_IN]
+    sides = np.concatenate([sums[:PLAIN], unscaled])
+    total = saturating_add(sides[::2], _counted(level, sums, sides[1::2], has_in))
     rows = []
-    for inward, outward in zip(sums[:PLAIN:2], sums[1:PLAIN:2], strict=True):
-        rows += [inward, outward, _counted(level, inward, outward, has_in)]
-    rows += [_counted(level, unscaled[i], unscaled[i + 1], has_in) for i in (0, 2)]
-    return np.stack(rows)
+    for place in range(PLAIN // 2):
+        rows += [sides[2 * place], sides[2 * place + 1], total[place]]
+    return np.stack([*rows, *total[PLAIN // 2 :]])
 
 
-def _counted(level: Level, inward: Ints, outward: Ints, has_in: Mask) -> Ints:
-    """An exporter that reports its in-traffic has reported its out-traffic with it."""
-    return np.where(has_in, inward, outward) if level.scope is Scope.EXPORTER else saturating_add(inward, outward)
+def _counted(level: Level, sums: Ints, outward: Ints, has_in: Mask) -> Ints:
+    """What counts of the out-side: an exporter that reports its in-traffic in a minute has reported its out-traffic with it."""
+    if level.scope is not Scope.EXPORTER:
+        return outward
+    return sums[SAMPLED:] if len(sums) > SAMPLED else np.where(has_in, 0, outward)
 
 
 def _top(group: Ints, value: Ints, ties: Ints, top_k: int) -> tuple[Ints, Ints]:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from columns.arrays import Ints, Mask, Octets, bits_of
+from columns.arrays import Ints, Mask, Octets, bits_of, by_code
 from columns.limits import Limits
 from columns.names import ARRAYS, NO_NAMES, Names, Recoding, Used, restrict
 from columns.packing import Numbers, pack_arrays, unpack_arrays, widen
@@ -30,7 +30,10 @@ CONGESTION_ENCOUNTERED, NON_ECT = 1, 2
 
 
 class Sum(IntEnum):
-    """Rows of `sums`; the last four only where some flow was sampled, else they equal the first four."""
+    """Rows of `sums`. The unscaled ones are there where some flow was sampled, else they equal the first four.
+
+    The last five are those of exporters in longer windows: what counts of the out-side, that of the minutes without an in-side.
+    """
 
     BYTES_IN = 0
     BYTES_OUT = 1
@@ -42,10 +45,17 @@ class Sum(IntEnum):
     UNSCALED_BYTES_OUT = 7
     UNSCALED_PACKETS_IN = 8
     UNSCALED_PACKETS_OUT = 9
+    COUNTED_BYTES = 10
+    COUNTED_PACKETS = 11
+    COUNTED_FLOWS = 12
+    COUNTED_UNSCALED_BYTES = 13
+    COUNTED_UNSCALED_PACKETS = 14
 
 
 PLAIN: Final = 6
 """How many sums there are without sampling."""
+SAMPLED: Final = 10
+"""How many there are with it."""
 
 
 class Level(NamedTuple):
@@ -155,7 +165,7 @@ class State:
     @property
     def sampled(self) -> bool:
         """Whether unscaled sums are kept beside the scaled ones."""
-        return any(len(level.groups.sums) > PLAIN for level in self.levels.values())
+        return any(len(level.groups.sums) == SAMPLED for level in self.levels.values())
 
     def pack(self) -> bytes:
         """As bytes, with only the names that are needed."""
@@ -217,6 +227,22 @@ def with_sampling(level: LevelState, sampled: bool) -> LevelState:
         return level
     tables = tuple(replace(table, sums=_with_unscaled(table.sums)) for table in level.tables)
     return LevelState(replace(groups, sums=_with_unscaled(groups.sums)), tables)
+
+
+def with_counted(level: LevelState) -> LevelState:
+    """Exporters of a minute as those of a longer window, which keeps apart what counts of the out-side."""
+    level = with_sampling(level, True)
+    groups = level.groups
+    if len(groups.sums) > SAMPLED:
+        return level
+    tables = tuple(
+        replace(table, sums=_apart(table.sums, by_code(groups.code, groups.rows_in, table.group) > 0)) for table in level.tables
+    )
+    return LevelState(replace(groups, sums=_apart(groups.sums, groups.rows_in > 0)), tables)
+
+
+def _apart(sums: Ints, has_in: Mask) -> Ints:
+    return np.concatenate([sums, np.where(has_in, 0, sums[1::2])])
 
 
 def _with_unscaled(sums: Ints) -> Ints:

@@ -26,6 +26,7 @@ from columns.state import (
     EMPTY_LEVEL,
     KEY_BITS,
     RANKED,
+    SAMPLED,
     WIDE_LEVELS,
     ConversationCodes,
     Groups,
@@ -67,7 +68,7 @@ def emit_wide(
 
 
 def _what_counts(level: LevelState) -> LevelState:
-    """The exporters' sums with 0 in the place of the side that does not count."""
+    """The exporters' sums without what does not count."""
     groups = level.groups
     has_in = groups.rows_in > 0
     tables = tuple(
@@ -77,7 +78,10 @@ def _what_counts(level: LevelState) -> LevelState:
 
 
 def _one_side(sums: Ints, has_in: Mask) -> Ints:
-    counted = sums.copy()
+    counted = sums[:SAMPLED].copy()
+    if len(sums) > SAMPLED:
+        counted[1::2] = sums[SAMPLED:]
+        return counted
     counted[1::2, has_in] = 0
     counted[0::2, ~has_in] = 0
     return counted

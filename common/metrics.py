@@ -86,6 +86,8 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("store_requests_total", "bulk requests sent", ()),
     Metric("store_repeats_total", "documents that had to be sent again", ()),
     Metric("store_bytes_total", "octets of bulk requests", ()),
+    Metric("rollup_windows_total", "hours and days made of shorter windows, or given up until the next start", ("level", "result")),
+    Metric("rollup_forgotten_total", "partials deleted since nothing will be made of them again", ()),
     Metric("store_merges_total", "merges of small Parquet files, made or given up", ("result",)),
     Metric("store_expired_files_total", "Parquet files that were too old, or too much", ()),
     Metric("store_expired_bytes_total", "their octets", ()),

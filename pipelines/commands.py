@@ -6,8 +6,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -19,14 +22,21 @@ from common.options import ConfigFile, DataDir, listener_of, settings_of
 from common.process import WITH_PARENT, stop_event
 from common.times import parse_time
 
+if TYPE_CHECKING:
+    from stores.cascade import Cascade
+
+_TARGET: Final = (
+    "elasticsearch://HOST:PORT as for `nephrite setup`; the data folder without it, which `nephrite up` does by itself."
+)
 _SERVICES: Final = ("ingest", "pipeline")
 _STOP_S: Final = 20.0
 _RESTART_S: Final = (1.0, 30.0)
 
 
 def app_commands(app: typer.Typer) -> None:
-    """Registers `pipeline` and `up`."""
+    """Registers `pipeline`, `rollup` and `up`."""
     app.command()(pipeline)
+    app.command()(rollup)
     app.command()(up)
 
 
@@ -79,6 +89,48 @@ def serve(settings: Settings, stopped: threading.Event) -> None:
             typer.echo(f"watch: http://{settings.pipeline.watch_host}:{port}/", err=True)
         typer.echo("pipeline ready", err=True)
         embedded.run_until(stopped)
+
+
+def rollup(
+    target: Annotated[str, typer.Argument(metavar="[TARGET]", help=_TARGET)] = "",
+    every_s: Annotated[
+        float, typer.Option("--every", min=0, metavar="SECONDS", help="Look again this often until stopped; 0 looks once.")
+    ] = 0,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Make hours of minutes and days of hours, as far as they are complete and not made yet; twice changes nothing."""
+    from pipelines.embedded import enricher_of, limits_of
+    from pipelines.rollup import roll_up
+
+    settings = settings_of(config, data_dir)
+    limits, enricher, stopped = limits_of(settings.pipeline), enricher_of(settings.enrichment), stop_event()
+    with cascade_of(target, settings) as store:
+        while not stopped.is_set():
+            count = 0
+            for due in roll_up(store, limits, enricher, stopped):
+                count += 1
+                typer.echo(
+                    f"{due.level} {datetime.fromtimestamp(due.window_start_ms // 1000, UTC):%Y-%m-%dT%H:%MZ}: {len(due.lanes)} lanes"
+                )
+            if not every_s:
+                typer.echo(f"{count} windows made" if count else "nothing to make")
+                return
+            stopped.wait(every_s)
+
+
+@contextmanager
+def cascade_of(target: str, settings: Settings) -> Iterator["Cascade"]:
+    """The store that a target names: of the data folder, where there is none. Raises StoreError, ConfigError."""
+    if target:
+        raise UsageError(f"{target}: not a store")
+    from stores.parquet.cascade import ParquetCascade
+    from stores.parquet.manifest import Manifest
+
+    folder = Path(settings.data_dir)
+    Manifest.open(folder, writer=False).close()  # a folder without data is told, not made
+    with Manifest.open(folder, writer=True) as manifest:
+        yield ParquetCascade(manifest)
 
 
 def up(

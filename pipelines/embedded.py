@@ -17,6 +17,7 @@ from common.metrics import Counters
 from common.start import EARLIEST, parse_start
 from inventory.dns import ReverseDns
 from pipelines.direct import MicroBatches, Work
+from pipelines.rolling import Rolling
 from stores.parquet.manifest import Manifest
 from stores.parquet.upkeep import Maintenance
 
@@ -30,16 +31,19 @@ class Embedded:
     driver: MicroBatches
     manifest: Manifest
     settings: Settings
+    enricher: Enricher
 
     def run_until(self, stopped: Event) -> None:
         """Runs, and every ten seconds the store's upkeep between two of them, until `stopped`."""
-        with Maintenance(self.manifest, self.settings.store) as maintenance:
+        limits, enricher = limits_of(self.settings.pipeline), self.enricher
+        with Maintenance(self.manifest, self.settings.store) as maintenance, Rolling(self.manifest, limits, enricher) as rolling:
             due_ms = wall_clock()
 
             def upkeep() -> None:
                 nonlocal due_ms
                 if wall_clock() >= due_ms:
                     maintenance.step(wall_clock())
+                    rolling.step()
                     due_ms = wall_clock() + _UPKEEP_MS
 
             self.driver.run_until(stopped, self.settings.pipeline.run_interval_ms / 1000, upkeep)
@@ -81,8 +85,9 @@ def open_embedded(settings: Settings, source: Source | None = None) -> Iterator[
         reading = source or open_source(settings.bus, data_dir, counters)
         try:
             start = parse_start(settings.pipeline.start, wall_clock()) if source is None else EARLIEST
-            driver = MicroBatches(reading, manifest, work_of(settings), source is None, counters, start)
-            yield Embedded(driver, manifest, settings)
+            work = work_of(settings)
+            driver = MicroBatches(reading, manifest, work, source is None, counters, start)
+            yield Embedded(driver, manifest, settings, work.enricher)
         finally:
             if source is None:
                 reading.close()

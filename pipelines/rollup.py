@@ -9,9 +9,10 @@ its hour and its day again. Partials are kept for KEEP_MS beyond the end of what
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from threading import Event
 from typing import Final
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from columns.enrich import Enricher
 from columns.lane import MARKS, Limits, combine, emit
 from columns.naming import named
 from columns.partials import partial_of, rows_of
+from common.errors import StoreError
 from flowpb.documents import LEVEL_DAY, LEVEL_HOUR, LEVEL_MINUTE
 from flowpb.partials import LEVEL_MS, partial_row
 from stores.cascade import CASCADE, SHORTER, Cascade, Kept
@@ -40,29 +42,30 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A longer window: partials of all lanes, and documents."""
+    """A longer window: partials of all lanes, and documents without names."""
 
     due: Due
     partials: pa.Table
     documents: pa.Table
 
 
-def roll_up(store: Cascade, limits: Limits, enricher: Enricher) -> Iterator[Due]:
+def roll_up(store: Cascade, limits: Limits, enricher: Enricher, stopped: Event | None = None) -> Iterator[Due]:
     """Makes everything that is due, and tells each window after it is kept; then forgets what is no longer needed."""
     while found := next_due(store):
-        put(store, make(store, found, limits, enricher))
+        put(store, make(store, found, limits, stopped), enricher)
         yield found
     forget(store)
 
 
-def next_due(store: Cascade) -> Due | None:
-    """The oldest hour that is due, else the oldest day."""
+def next_due(store: Cascade, without: Collection[tuple[str, int]] = ()) -> Due | None:
+    """The oldest hour that is due, else the oldest day; none of the (level, window)s in `without`."""
     final_through_ms = store.final_through()
     if final_through_ms is None:
         return None
     for level in CASCADE:
         for found in due_of(level, store.kept(SHORTER[level]), store.kept(level), final_through_ms):
-            return found
+            if (level, found.window_start_ms) not in without:
+                return found
     return None
 
 
@@ -91,15 +94,20 @@ def kept_from(level: str, final_through_ms: int) -> int:
     return (final_through_ms - KEEP_MS) // LEVEL_MS[level] * LEVEL_MS[level]
 
 
-def make(store: Cascade, due: Due, limits: Limits, enricher: Enricher) -> Made:
-    """Reads the states of one lane after the other; holds those of one. Raises StoreError, and InputError for damaged states."""
+def make(store: Cascade, due: Due, limits: Limits, stopped: Event | None = None) -> Made:
+    """Reads the states of one lane after the other; holds those of one.
+
+    Raises StoreError, also between two lanes when `stopped` is set, and InputError for damaged states.
+    """
     level, start_ms = due.level, due.window_start_ms
     end_ms = start_ms + LEVEL_MS[level]
     partials, documents = [], []
     for lane, made_of in due.lanes.items():
+        if stopped and stopped.is_set():
+            raise StoreError("stopped")
         base = _sum_of(store.states(SHORTER[level], start_ms, end_ms, lane), limits)
         base, table = emit(base, lane, start_ms, MARKS, True, limits, LEVEL_MS[level])
-        documents.append(named(table, enricher))
+        documents.append(table)
         if level == LEVEL_DAY:  # nothing longer is made of it: only what it was made of has to be known
             partials.append(partial_row(lane, start_ms, rows_of(base), b"", level, made_of))
         else:
@@ -107,9 +115,9 @@ def make(store: Cascade, due: Due, limits: Limits, enricher: Enricher) -> Made:
     return Made(due, pa.concat_tables(partials), pa.concat_tables(documents))
 
 
-def put(store: Cascade, made: Made) -> None:
-    """Keeps a window that was made."""
-    store.put(made.due.level, made.due.window_start_ms, made.partials, made.documents)
+def put(store: Cascade, made: Made, enricher: Enricher) -> None:
+    """Names and keeps a window that was made."""
+    store.put(made.due.level, made.due.window_start_ms, made.partials, named(made.documents, enricher))
 
 
 def forget(store: Cascade) -> int:
@@ -123,10 +131,10 @@ def forget(store: Cascade) -> int:
 
 
 def _made_of(inside: Iterator[Kept]) -> dict[int, str]:
-    """Per lane a hash of its windows and how much is in each."""
+    """Per lane a hash of its windows and what is in each."""
     texts: dict[int, str] = {}
     for one in inside:
-        texts[one.lane] = f"{texts.get(one.lane, '')}{one.window_start_ms}:{one.rows},"
+        texts[one.lane] = f"{texts.get(one.lane, '')}{one.window_start_ms}:{one.made_of},"
     return {lane: hashlib.blake2b(text.encode(), digest_size=8).hexdigest() for lane, text in sorted(texts.items())}
 
 

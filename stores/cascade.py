@@ -19,7 +19,7 @@ _SIZE: Final = struct.Struct(">I")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Kept:
-    """A partial without its state: which, how many shares are in it, and which shorter ones it was made of."""
+    """A partial without its state: which, how many shares are in it, and a hash of what it was made of."""
 
     window_start_ms: int
     lane: int

@@ -21,7 +21,7 @@ PARTIAL_SCHEMA: Final = pa.schema(
         pa.field("window_start_ms", pa.int64(), False),
         pa.field("window_end_ms", pa.int64(), False),
         pa.field("rows", pa.int64(), False),  # shares in it: of two partials of a lane and window the one with more holds
-        pa.field("made_of", pa.string(), False),  # which shorter ones it was made of; empty for minutes
+        pa.field("made_of", pa.string(), False),  # a hash of which shorter ones it was made of; of a minute, that of its state
         pa.field("state", pa.binary(), False),  # a base (columns.state) after the last mark; empty where nothing longer is made
     ]
 )

@@ -14,6 +14,9 @@ from tests.columns import oracle
 from tests.columns.flows import ADDRESSES, EXPORTERS, NOW, batch, fewer, flows, key, plain
 from tests.columns.oracle import Flow
 from tests.columns.test_bounds import TINY, by_group, check_group, number
+from tests.columns.test_combine import HOUR, SPREAD, bare
+from tests.columns.test_combine import bases_of as windows_of
+from tests.pipelines.longer import added_up
 
 HERE = st.integers(NOW, NOW + 59_999)
 LANES = st.lists(st.lists(flows(times=HERE), max_size=8), min_size=1, max_size=3)
@@ -74,16 +77,15 @@ def test_bounds_hold(portions: Sequence[Sequence[Flow]], limits: Limits) -> None
 
 
 @fewer
-@given(st.lists(st.lists(flows(times=st.integers(NOW - 200_000, NOW + 70_000)), max_size=5), max_size=3))
+@given(st.lists(st.lists(SPREAD, max_size=5), max_size=3))
 def test_a_longer_window_is_that_of_the_combined_base(portions: Sequence[Sequence[Flow]]) -> None:
     limits = Limits(top_k=2)
-    laid = [lay_out(batch(portion, True), NOW + 60_000, NOW, limits) for portion in portions if portion]
-    bases = [absorb(None, [part], limits, True) for each in laid for part in each.parts.values()]
-    if bases:
-        rows = [row for rows in oracle.answer([(p, NOW + 60_000, NOW) for p in portions]).windows.values() for row in rows]
-        table = emit_wide([contribution(combine(bases, limits), limits)], 0, 1, True, limits, 3_600_000)
-        assert sorted(plain(table), key=key) == sorted(oracle.wide_documents(rows, 2), key=key)
-        assert set(table.column("window_end_ms").to_pylist()) == {3_600_000}
+    if bases := windows_of(portions, limits):
+        windows = oracle.answer([(portion, NOW + 60_000, NOW) for portion in portions]).windows.values()
+        minutes = [{**one, "window_start_ms": n} for n, rows in enumerate(windows) for one in oracle.wide_documents(rows, 10**6)]
+        table = emit_wide([contribution(combine(bases, limits), limits)], 0, 1, True, limits, HOUR)
+        assert sorted(plain(table), key=key) == bare(added_up(minutes, HOUR, 2))
+        assert set(table.column("window_end_ms").to_pylist()) == {HOUR}
 
 
 def test_each_exporter_gives_the_side_that_counts() -> None:

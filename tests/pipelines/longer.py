@@ -1,7 +1,7 @@
 """Longer windows in plain Python: the oracle's minutes added up item by item. Shares no code with the product."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from ingest.loadgen.expected import Answer, Oracle
@@ -28,16 +28,22 @@ def every_item(entries: Iterable[bytes], start_ms: int = 0, end_ms: int = 1 << 6
 
 def longer_documents(minutes: Answer, window_ms: int, top_k: int = 10) -> list[dict[str, Any]]:
     """The documents of all windows of `window_ms`, in the form of tests.pipelines.line."""
+    return canonical(added_up(minutes.documents, window_ms, top_k))
+
+
+def added_up(minutes: Iterable[Row], window_ms: int, top_k: int) -> Iterator[dict[str, Any]]:
+    """The documents of longer windows; `minutes` have all items of every group, and no sum is too large for 63 bits."""
     windows: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for row in minutes.documents:
-        windows[int(str(row["window_start_ms"])) // window_ms * window_ms, *(row[name] for name in _GROUP)].append(row)
-    return canonical(document for key, rows in windows.items() for document in _documents(key[0], window_ms, rows, top_k))
+    for row in minutes:
+        windows[int(row["window_start_ms"]) // window_ms * window_ms, *(row.get(name) for name in _GROUP)].append(row)
+    for key, rows in windows.items():
+        yield from _documents(key[0], window_ms, rows, top_k)
 
 
-def _documents(start_ms: int, window_ms: int, rows: list[Row], top_k: int) -> Iterable[Row]:
+def _documents(start_ms: int, window_ms: int, rows: list[Row], top_k: int) -> list[dict[str, Any]]:
     versions = {row["window_start_ms"]: row["rows"] for row in rows}
     common = {
-        **{name: rows[0][name] for name in (*_GROUP, *_ITEM)},
+        **{name: rows[0].get(name) for name in (*_GROUP, *_ITEM)},
         **dict.fromkeys(_ITEM),
         "window_start_ms": start_ms,
         "window_end_ms": start_ms + window_ms,
