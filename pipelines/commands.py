@@ -110,9 +110,8 @@ def rollup(
             count = 0
             for due in roll_up(store, limits, enricher, stopped):
                 count += 1
-                typer.echo(
-                    f"{due.level} {datetime.fromtimestamp(due.window_start_ms // 1000, UTC):%Y-%m-%dT%H:%MZ}: {len(due.lanes)} lanes"
-                )
+                start = datetime.fromtimestamp(due.window_start_ms // 1000, UTC)
+                typer.echo(f"{due.level} {start:%Y-%m-%dT%H:%MZ}: {len(due.lanes)} lanes")
             if not every_s:
                 typer.echo(f"{count} windows made" if count else "nothing to make")
                 return

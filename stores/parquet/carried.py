@@ -88,12 +88,16 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """What one repair changes: new `files` of documents, entries of the queue that are `done`, and such that `failed` and why."""
+    """What one repair changes: new `files` of documents, entries of the queue that are `done`, and such that `failed` and why.
+
+    `partials` replace those of the repaired windows, as far as these are still kept: their hours are made again.
+    """
 
     files: Sequence[PendingFile] = ()
     done: Sequence[Queued] = ()
     failed: Sequence[Queued] = ()
     counters: Mapping[str, int] = field(default_factory=dict)
+    partials: Sequence[pa.Table] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,8 @@ class Manifest:
             queue.take_out(self._connection, repair.done)
             queue.note(self._connection, repair.failed)
             self._insert_files(repair.files, stage=0)
+            for partials in repair.partials:
+                self._partials.write(partials)
             self._add_counters(repair.counters)
         self._place(repair.files)
 
