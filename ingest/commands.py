@@ -1,6 +1,5 @@
 """`nephrite ingest`, `decode`, `bus` and `dead-letters`: the service, and looking at what comes in and goes out."""
 
-import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from common.errors import ConfigError, NephriteError, UsageError
 from common.logs import set_up_logs
 from common.metrics import Counters
 from common.options import ConfigFile, DataDir, listener_of, settings_of
-from common.process import stop_event
+from common.process import collect_rarely, stop_event
 from common.watch import WatchServer
 from ingest.bus_commands import bus_app
 from ingest.captures import ingest_captures
@@ -32,7 +31,6 @@ from ingest.service import IngestService, collector_name
 from ingest.tap import FlowTap, parse_condition
 
 _CHECK_S: Final = 0.5
-_COLLECT_RARELY: Final = (20_000, 20, 50)
 _PROGRAM: Final = ("-m", "nephrite")
 
 
@@ -94,8 +92,7 @@ def ingest(
             flow_tap.start()
             closing.callback(flow_tap.stop)
         service.start()
-        gc.freeze()  # modules stay for ever, and datagrams make no cycles: looking for them costs 4 % of the decoding thread
-        gc.set_threshold(*_COLLECT_RARELY)
+        collect_rarely()
         typer.echo(ready_line(service), err=True)
         while not stopped.wait(_CHECK_S) and service.status().running:
             if reload.is_set():

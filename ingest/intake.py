@@ -24,7 +24,7 @@ from ingest.message import Message
 from ingest.optiondata import OptionRecord, read_element, read_records
 from ingest.options import Facts
 from ingest.parking import Parking
-from ingest.pending import Pending, Source
+from ingest.pending import PACKET_FIELDS, Pending, Source
 from ingest.problems import Problem, ProblemLog, Reason
 from ingest.protocols import ipfix, netflow5, netflow9, sflow
 from ingest.protocols.message import Fault, Header, Span
@@ -63,11 +63,12 @@ class Intake:
             self.note(exporter, version, 0, received_ms, header)
             return
         domain = exporter.domains.get((0, version, header.domain)) or self._domain(exporter, (0, version, header.domain))
-        if self._is_repeat(exporter, domain, header, payload, received_ms):
-            return
-        correction = exporter.clock.observe(received_ms, header.exported_ms or received_ms)
         if version != 1:
+            if domain.sequence.is_repeat(header.sequence, payload):
+                self._note_repeat(exporter, header, received_ms)
+                return
             domain.sequence.advance(header.sequence, header.records, header.records)
+        correction = exporter.clock.observe(received_ms, header.exported_ms or received_ms)
         template = FIXED[version]
         flows = (header.end - header.start) // template.size
         if header.end - header.start != header.records * template.size or header.end != len(payload):
@@ -86,7 +87,8 @@ class Intake:
             return
         key = (session, version, header.domain)
         domain = exporter.domains.get(key) or self._domain(exporter, key)
-        if session == 0 and self._is_repeat(exporter, domain, header, payload, received_ms):
+        if session == 0 and domain.sequence.is_repeat(header.sequence, payload):
+            self._note_repeat(exporter, header, received_ms)
             return
         correction = exporter.clock.observe(received_ms, header.exported_ms or received_ms)
         spans, faults = walk_sets(payload, header.start, header.end)
@@ -127,7 +129,8 @@ class Intake:
             return
         key = (0, sflow.VERSION, header.domain)
         domain = exporter.domains.get(key) or self._domain(exporter, key)
-        if self._is_repeat(exporter, domain, header, payload, received_ms):
+        if domain.sequence.is_repeat(header.sequence, payload):
+            self._note_repeat(exporter, header, received_ms)
             return
         domain.sequence.advance(header.sequence, 1, 0)
         packet = self._add_packet(exporter, domain, header, received_ms, 0)
@@ -190,13 +193,10 @@ class Intake:
             self.parking.forget(pushed_out)
         return domain
 
-    def _is_repeat(self, exporter: Exporter, domain: Domain, header: Header, payload: bytes, received_ms: int) -> bool:
-        if not domain.sequence.unit or not domain.sequence.is_repeat(header.sequence, payload):
-            return False
+    def _note_repeat(self, exporter: Exporter, header: Header, received_ms: int) -> None:
         exporter.duplicates += 1
         text = f"sequence number {header.sequence} with the same octets came before"
         self.note(exporter, header.version, header.domain, received_ms, Fault(Reason.DUPLICATE, 0, text))
-        return True
 
     def _take_set(self, message: Message, wire: ModuleType, span: Span) -> None:
         set_id, start, _ = span
@@ -360,28 +360,19 @@ class Intake:
                 self.pending.add_set(spec, packet, part, count)
 
     def _add_packet(self, exporter: Exporter, domain: Domain, header: Header, received_ms: int, correction_ms: int) -> int:
-        pending = self.pending
-        if domain.drain is not pending:
-            domain.source = pending.add_source(self._source(exporter, domain, header, exporter))
-            domain.drain = pending
+        if domain.drain is not self.pending:
+            domain.source = self.pending.add_source(self._source(exporter, domain, header, exporter))
+            domain.drain = self.pending
         return self._put_packet(domain.source, domain, header, received_ms, correction_ms)
 
     def _put_packet(self, source: int, domain: Domain, header: Header, received_ms: int, correction_ms: int) -> int:
         uptime = header.uptime_ms
         if uptime < 0 and domain.facts.boot_ms is not None:
             uptime = (header.exported_ms - domain.facts.boot_ms) % (1 << 32)
-        return self.pending.add_packet(
-            (
-                source,
-                received_ms,
-                header.exported_ms or received_ms,
-                correction_ms,
-                uptime,
-                header.sequence,
-                header.records,
-                header.sampling,
-            )
-        )
+        packets = self.pending.packets  # the fields of Packet, one datagram after the other
+        exported_ms = header.exported_ms or received_ms
+        packets += (source, received_ms, exported_ms, correction_ms, uptime, header.sequence, header.records, header.sampling)
+        return len(packets) // PACKET_FIELDS - 1
 
     def _source(self, exporter: Exporter, domain: Domain, header: Header, owner: Exporter) -> Source:
         """What holds for flows of a domain of `exporter` that count as the `owner`'s."""

@@ -63,7 +63,7 @@ class SequenceTracker:
         self.flows += flows
         ahead = (sequence - self.expected) & _MASK
         if ahead == 0 or self.expected < 0:
-            self._resume(sequence, units, known)
+            self.expected, self.is_certain, self.suspect = (sequence + units) & _MASK, known, -1
         elif ahead < _JUMP_UNITS:
             self._skip(ahead)
             self._resume(sequence, units, known)

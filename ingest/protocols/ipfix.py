@@ -8,7 +8,7 @@ import struct
 from typing import Final
 
 from ingest.problems import Reason
-from ingest.protocols.message import Fault, Header, Span
+from ingest.protocols.message import Fault, Header, Span, make_header
 from ingest.protocols.sets import FIRST_DATA_SET, SET_HEADER, Definition, malformed, read_fields
 
 VERSION: Final = 10
@@ -23,7 +23,8 @@ def parse_header(payload: bytes) -> Header | Fault:
     if len(payload) < HEADER.size:
         return Fault(Reason.TRUNCATED_HEADER, 0, f"{len(payload)} octets, an IPFIX header has {HEADER.size}")
     version, length, seconds, sequence, domain = HEADER.unpack_from(payload)
-    return Header(version, -1, -1, seconds * 1000, sequence, domain, HEADER.size, min(length, len(payload)))
+    end = min(length, len(payload))
+    return make_header((version, -1, -1, seconds * 1000, sequence, domain, HEADER.size, end, -1, -1, 0))
 
 
 def check_length(payload: bytes) -> Fault | None:

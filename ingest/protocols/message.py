@@ -36,5 +36,13 @@ class Header(NamedTuple):
     sampling: int = 0
 
 
+HeaderFields = tuple[int, int, int, int, int, int, int, int, int, int, int]
+
+
+def make_header(fields: HeaderFields) -> Header:
+    """A Header of all its fields. There is one for each datagram, and this takes half the time of calling the class."""
+    return tuple.__new__(Header, fields)
+
+
 Span = tuple[int, int, int]
 """One set: its id, and where the octets after its own header start and stop. A plain tuple, for the hot path."""

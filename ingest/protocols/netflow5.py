@@ -8,7 +8,7 @@ import struct
 from typing import Final
 
 from ingest.problems import Reason
-from ingest.protocols.message import Fault, Header
+from ingest.protocols.message import Fault, Header, make_header
 from ingest.templates import Field
 
 _HEADER_1: Final = struct.Struct(">HHIII")
@@ -46,10 +46,10 @@ def parse_header(payload: bytes, version: int) -> Header | Fault:
         _, records, uptime, seconds, nanoseconds, sequence, _ = layout.unpack_from(payload)
     else:
         _, records, uptime, seconds, nanoseconds = layout.unpack_from(payload)
-    size = RECORD[version]
-    end = start + min(records, (len(payload) - start) // size) * size
+    whole = (len(payload) - start) // RECORD[version]
+    end = start + (records if records < whole else whole) * RECORD[version]
     exported = seconds * 1000 + nanoseconds // 1_000_000
     domain = engine_type << 8 | engine_id
     if version != 5:
         engine_type = engine_id = -1
-    return Header(version, records, uptime, exported, sequence, domain, start, end, engine_type, engine_id, sampling)
+    return make_header((version, records, uptime, exported, sequence, domain, start, end, engine_type, engine_id, sampling))

@@ -9,7 +9,7 @@ from typing import Final
 
 from ingest.elements import SCOPE_PEN
 from ingest.problems import Reason
-from ingest.protocols.message import Fault, Header, Span
+from ingest.protocols.message import Fault, Header, Span, make_header
 from ingest.protocols.sets import FIRST_DATA_SET, SET_HEADER, Definition, malformed, read_fields
 
 VERSION: Final = 9
@@ -24,7 +24,7 @@ def parse_header(payload: bytes) -> Header | Fault:
     if len(payload) < _HEADER.size:
         return Fault(Reason.TRUNCATED_HEADER, 0, f"{len(payload)} octets, a NetFlow v9 header has {_HEADER.size}")
     version, count, uptime, seconds, sequence, source = _HEADER.unpack_from(payload)
-    return Header(version, count, uptime, seconds * 1000, sequence, source, _HEADER.size, len(payload))
+    return make_header((version, count, uptime, seconds * 1000, sequence, source, _HEADER.size, len(payload), -1, -1, 0))
 
 
 def read_templates(payload: bytes, span: Span) -> tuple[list[Definition], list[Fault]]:

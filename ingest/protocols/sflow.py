@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.problems import Reason
-from ingest.protocols.message import Fault, Header
+from ingest.protocols.message import Fault, Header, make_header
 
 VERSION: Final = 105
 FLOW, COUNTERS, FLOW_EXPANDED, COUNTERS_EXPANDED, DISCARDED = 1, 2, 3, 4, 5
@@ -66,7 +66,7 @@ def parse_header(payload: bytes, received_ms: int) -> Header | Fault:
         return Fault(Reason.TRUNCATED_HEADER, 0, f"{len(payload)} octets, this sFlow header has {start}")
     sub_agent, sequence, uptime, samples = _TAIL.unpack_from(payload, start - _TAIL.size)
     engine = sub_agent if sub_agent < 256 else -1
-    return Header(VERSION, samples, uptime, received_ms, sequence, sub_agent, start, len(payload), -1, engine)
+    return make_header((VERSION, samples, uptime, received_ms, sequence, sub_agent, start, len(payload), -1, engine, 0))
 
 
 def agent_address(payload: bytes) -> bytes:
