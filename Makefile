@@ -43,7 +43,7 @@ fuzz: develop
 
 bench: develop
 	$(BIN)/nephrite bench decode
-	$(BIN)/nephrite bench pipeline
+	$(BIN)/nephrite bench matrix --write docs/reference/benchmarks-pipeline.md
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -62,6 +62,16 @@ def pipeline(
     _print(importlib.import_module("bench.pipeline").measure(capture, seconds))
 
 
+@bench_app.command()
+def matrix(
+    quick: Annotated[bool, typer.Option("--quick", help="Two cases of seven, and less traffic.")] = False,
+    flink: Annotated[bool, typer.Option("--flink/--no-flink", help="Also on a Flink of its own on this machine.")] = True,
+    write: Annotated[Path | None, typer.Option(metavar="PAGE.md", help="Put the table into this page, too.")] = None,
+) -> None:
+    """The pipeline's speed table: CPU per flow by interfaces, hosts and K, on the in-process runner and on Flink."""
+    importlib.import_module("bench.matrix").measure(quick, flink, write, typer.echo)
+
+
 def _print(result: dict[str, Any]) -> None:
     if not result:
         raise UsageError("nothing was measured: the capture has no flows")

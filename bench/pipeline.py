@@ -7,7 +7,8 @@ second of it, as the service does. CPU is that of this process, everything inclu
 import math
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,13 +29,37 @@ _CLOSING: Final = 0.97
 Entries = Sequence[tuple[int, bytes]]
 
 
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What was done, and what it took: of all processes that take part, in seconds."""
+
+    flows: int
+    documents: int
+    wall_s: float
+    cpu_s: float
+
+    @property
+    def us_per_flow(self) -> float:
+        """CPU microseconds per flow, which is CPU seconds per million flows."""
+        return self.cpu_s / self.flows * 1e6
+
+    def as_json(self) -> dict[str, Any]:
+        """For the command."""
+        return {
+            "flows": self.flows,
+            "documents": self.documents,
+            "flows_per_second": round(self.flows / self.wall_s),
+            "cpu_seconds_per_million_flows": round(self.us_per_flow, 2),
+        }
+
+
 def measure(capture: Path | None, seconds: int) -> dict[str, Any]:
     """Flows, CPU seconds per million flows and flows per second, with and without raw flows."""
     entries = list(entries_of_capture(capture, Ingest(), LANES, "bench")) if capture else generated(seconds)
     return {
         "traffic": str(capture or f"bench, {RATE} flows/s, {seconds} s"),
-        "aggregates": _run(entries, seconds, raw=False),
-        "aggregates_and_raw": _run(entries, seconds, raw=True),
+        "aggregates": run(slices(entries, seconds), Settings(), raw=False).as_json(),
+        "aggregates_and_raw": run(slices(entries, seconds), Settings(), raw=True).as_json(),
     }
 
 
@@ -57,25 +82,21 @@ def slices(entries: Entries, seconds: int) -> Iterator[Entries]:
     yield from (entries[at : at + step] for at in range(0, len(entries), step))
 
 
-def _run(entries: Entries, seconds: int, raw: bool) -> dict[str, Any]:
+def run(due: Iterable[Entries], settings: Settings, raw: bool) -> Figures:
+    """Runs of the micro-batch driver over entries that come one part after another; the first part only warms up."""
     log = MemoryLog(LANES)
     producer = MemoryProducer(log)
-    base = work_of(Settings())
+    base = work_of(settings)
     work = Work(base.enricher, base.limits, LANES, raw=raw)
     with tempfile.TemporaryDirectory(prefix="nephrite-bench-") as folder, Manifest.open(Path(folder), writer=True) as manifest:
         driver = MicroBatches(MemorySource(log), manifest, work)
         flows, cpu, wall = 0, 0.0, 0.0
-        for number, due in enumerate(slices(entries, seconds)):
-            for lane, value in due:
+        for number, part in enumerate(due):
+            for lane, value in part:
                 producer.send(lane, value)
             started = time.process_time(), time.perf_counter()
             done = driver.drain()
             if number:  # in the first, rules are compiled and modules loaded, once in a process's life
                 flows, cpu, wall = flows + done, cpu + time.process_time() - started[0], wall + time.perf_counter() - started[1]
         documents = manifest.load().counters.get("pipeline_documents_total", 0)
-    return {
-        "flows": flows,
-        "documents": documents,
-        "flows_per_second": round(flows / wall),
-        "cpu_seconds_per_million_flows": round(cpu / flows * 1e6, 2),
-    }
+    return Figures(flows, documents, wall, cpu)

@@ -26,6 +26,7 @@ WORKER = b"sdk_worker_main"
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 15.0
 POLL_S = 0.1
+METRICS_PORTS = 16
 
 # Java 17 hides what Flink 1.16 and Kryo reach into; later releases only list the same in their default configuration
 _OPENED = ("lang", "lang.reflect", "nio", "util", "util.concurrent", "net", "io", "time", "text", "math")
@@ -40,7 +41,11 @@ _JAVA_OPTIONS = " ".join(
 
 @dataclass(frozen=True, slots=True)
 class ClusterSettings:
-    """How a cluster is laid out; `extra` holds any further lines of Flink's configuration and wins over ours."""
+    """How a cluster is laid out; `extra` holds any further lines of Flink's configuration and wins over ours.
+
+    With `metrics_port` each process shows Flink's metrics and the jobs' counters to Prometheus, on the first free port from there
+    on. Flink's reporter knows no host: it listens on every address.
+    """
 
     rest_port: int = 8081
     rpc_port: int = 6123
@@ -50,6 +55,7 @@ class ClusterSettings:
     taskmanager_memory_mb: int = 1536
     heartbeat_interval_ms: int = 2_000
     heartbeat_timeout_ms: int = 10_000
+    metrics_port: int | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -87,7 +93,18 @@ def configuration(settings: ClusterSettings, folder: Path, version: str) -> dict
         "classloader.check-leaked-classloader": "false",
         "env.java.opts": _JAVA_OPTIONS,
     }
-    return {key: str(value) for key, value in ours.items()} | dict(settings.extra)
+    return {key: str(value) for key, value in (ours | _reporter(settings.metrics_port)).items()} | dict(settings.extra)
+
+
+def _reporter(port: int | None) -> dict[str, str]:
+    """Flink's reporter for Prometheus, a plugin of the distribution; ports for as many processes as one machine may have."""
+    if port is None:
+        return {}
+    return {
+        "metrics.reporters": "prom",
+        "metrics.reporter.prom.factory.class": "org.apache.flink.metrics.prometheus.PrometheusReporterFactory",
+        "metrics.reporter.prom.port": f"{port}-{port + METRICS_PORTS - 1}",
+    }
 
 
 class Cluster:
@@ -154,6 +171,10 @@ class Cluster:
     def taskmanager_pid(self, number: int = 0) -> int | None:
         """Process id of TaskManager `number`, None when it does not run."""
         return self._pid(_taskmanager(number))
+
+    def jobmanager_pid(self) -> int | None:
+        """Process id of the JobManager, None when it does not run."""
+        return self._pid(JOBMANAGER)
 
     def worker_pids(self, number: int = 0) -> list[int]:
         """Process ids of the Python workers that TaskManager `number` started."""

@@ -65,11 +65,14 @@ def start(
     rest_port: Annotated[int, typer.Option(help="Port of the REST API and web page.")] = 8081,
     rpc_port: Annotated[int, typer.Option(help="Port of the JobManager for TaskManagers.")] = 6123,
     host: Annotated[str, typer.Option(help="Address that everything listens on.")] = "127.0.0.1",
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Metrics for Prometheus, from this port on, one for each process, on every address.")
+    ] = None,
 ) -> None:
     """Install the Flink that fits the runner jar, and start a cluster; returns when it takes jobs."""
     runner = runner_jar(cache_folder())
     home = install(runner.pair.flink, cache_folder())
-    ports = ClusterSettings(rest_port=rest_port, rpc_port=rpc_port, host=host)
+    ports = ClusterSettings(rest_port=rest_port, rpc_port=rpc_port, host=host, metrics_port=metrics_port)
     cluster = Cluster(home, folder, replace(ports, slots=slots, taskmanager_memory_mb=memory_mb))
     cluster.start(taskmanagers)
     typer.echo(f"{runner.pair} with {taskmanagers * slots} slots at {cluster.rest_url}")

@@ -4,7 +4,7 @@ In: settings and where documents go. Out: a builder for `flink.submit`. Everythi
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +68,13 @@ def job_builder(settings: Settings, documents: Documents, span: tuple[int, int] 
         elements = tuple(_elements(source, settings, span))
     finally:
         source.close()
+    return builder_over(settings, documents, opener, elements)
+
+
+def builder_over(
+    settings: Settings, documents: Documents, opener: Callable[[], Source], elements: Sequence[bytes]
+) -> PipelineBuilder:
+    """The job over these elements of the source that `opener` opens in whichever process asks."""
     enricher, limits = enricher_of(settings.enrichment), limits_of(settings.pipeline)
     job = Streaming(settings.bus.url, opener, elements, settings.bus.lanes, enricher, limits)
     raw = documents.raw_sink() if settings.pipeline.raw else None

@@ -57,6 +57,19 @@ def command_line(pid: int) -> bytes:
     return _proc(pid, "cmdline")
 
 
+def cpu_seconds(pid: int) -> float:
+    """CPU time that a process has taken so far, its threads included and its children not; 0 when it is gone."""
+    stat = _proc(pid, "stat")
+    fields = stat.rpartition(b")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory that a process holds now; 0 when it is gone."""
+    fields = _proc(pid, "statm").split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if fields else 0
+
+
 def _environment(pid: int) -> bytes:
     """The environment of a living process; while it replaces its program (exec) the kernel shows none for a moment."""
     until = time.monotonic() + EXEC_S

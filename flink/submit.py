@@ -6,6 +6,7 @@ the jar is written here (the layout is Beam's PortablePipelineJarUtils) and run 
 """
 
 import json
+import logging
 import os
 import shutil
 import sys
@@ -105,9 +106,10 @@ def pipeline_flags(options: FlinkOptions) -> list[str]:
 
 def write_job_jar(builder: PipelineBuilder, options: FlinkOptions, jar: Path) -> None:
     """Write a jar that runs the pipeline on the cluster it is uploaded to."""
-    pipeline = beam.Pipeline(runner=_JarWriter(options.runner_jar, jar), options=PipelineOptions(pipeline_flags(options)))
-    builder(pipeline)
-    pipeline.run()
+    with _without_warnings_of_flags():
+        pipeline = beam.Pipeline(runner=_JarWriter(options.runner_jar, jar), options=PipelineOptions(pipeline_flags(options)))
+        builder(pipeline)
+        pipeline.run()
 
 
 @contextmanager
@@ -132,6 +134,21 @@ def submit(builder: PipelineBuilder, options: FlinkOptions) -> JobId:
     """
     with uploaded(builder, options) as jar:
         return FlinkRest(options.rest_url).run_jar(jar, options.savepoint)
+
+
+@contextmanager
+def _without_warnings_of_flags() -> Iterator[None]:
+    """Python's side of Beam warns of every flag that is for Java's side: it passes them on all the same."""
+    told = logging.getLogger("apache_beam.options.pipeline_options")
+    told.addFilter(_is_no_flag)
+    try:
+        yield
+    finally:
+        told.removeFilter(_is_no_flag)
+
+
+def _is_no_flag(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(("Unparseable argument", "Discarding unparseable"))
 
 
 class _JarWriter(FlinkRunner):

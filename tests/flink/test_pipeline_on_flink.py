@@ -15,6 +15,7 @@ from bus.open import open_direct_producer
 from common.config import Bus, Pipeline, Settings
 from flink.job import Documents, job_builder
 from flink.submit import submit
+from flowpb.codec import decode_header
 from tests.pipelines.line import Traffic, expected_documents, newest, row_of, traffic_of
 from tests.servers.flink import FlinkCluster
 from tests.servers.kafka import KafkaServer
@@ -60,7 +61,7 @@ def test_documents_on_a_topic_equal_the_oracles_after_a_kill(
         got.close()
 
 
-def test_documents_in_files_equal_the_oracles(
+def test_documents_in_files_equal_the_oracles_and_counters_reach_prometheus(
     kafka: KafkaServer, flink_cluster: FlinkCluster, traffic: Traffic, tmp_path: Path
 ) -> None:
     out = tmp_path / "documents"
@@ -69,12 +70,21 @@ def test_documents_in_files_equal_the_oracles(
         pipeline=EXACT, bus=Bus(url=f"kafka://{kafka.bootstrap}/{kafka.new_topic(PARTITIONS)}"), data_dir=str(tmp_path)
     )
     producing(settings, traffic)(0, len(traffic.entries))
-    job = submit(job_builder(settings, Documents(str(out))), flink_cluster.options())
+    options = flink_cluster.options(disable_metrics=False, job_name="scraped")
+    job = submit(job_builder(settings, Documents(str(out))), options)
     expected = expected_documents(traffic.answer)
+    flows = sum(decode_header(entry.value)[0].flow_count for entry in traffic.entries)
     try:
         until(lambda: newest(map(row_of, lines_of(out))) == expected, "the oracle's documents")
+        until(lambda: scraped(flink_cluster, "pipeline_flows_total") == flows, "all flows in the counters")
     finally:
         flink_cluster.cancel(job)
+
+
+def scraped(cluster: FlinkCluster, counter: str) -> float:
+    """A counter of the job `scraped`, over all subtasks."""
+    lines = [line for line in cluster.metrics().splitlines() if 'job_name="scraped"' in line and not line.startswith("#")]
+    return sum(float(line.rpartition(" ")[2]) for line in lines if counter in line.partition("{")[0])
 
 
 def producing(settings: Settings, traffic: Traffic) -> Callable[[int, int], None]:

@@ -3,8 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
 
-from flink.cluster import Cluster, ClusterSettings
+from flink.cluster import METRICS_PORTS, Cluster, ClusterSettings
 from flink.distribution import cache_folder, install
 from flink.errors import FlinkError
 from flink.jobserver import RunnerJar, runner_jar
@@ -26,7 +28,7 @@ class FlinkCluster:
 
     def __init__(self, folder: Path) -> None:
         require("java", "mvn", "bash")
-        port = free_block(2)
+        port = free_block(2 + METRICS_PORTS)
         self.runner, home = _installed(cache_folder())
         settings = ClusterSettings(
             rest_port=port,
@@ -36,6 +38,7 @@ class FlinkCluster:
             taskmanager_memory_mb=1792,
             heartbeat_interval_ms=1_000,
             heartbeat_timeout_ms=6_000,
+            metrics_port=port + 2,
             extra=_QUICK,
         )
         self.cluster = Cluster(home, folder, settings)
@@ -78,6 +81,12 @@ class FlinkCluster:
         """Process ids of the Python workers."""
         return self.cluster.worker_pids()
 
+    def metrics(self) -> str:
+        """What Prometheus would scrape: the pages of all processes."""
+        first = self.cluster.settings.metrics_port or 0
+        pages = (_page(first + number) for number in range(METRICS_PORTS))
+        return "".join(page for page in pages if page)
+
     def options(self, **changes: Any) -> FlinkOptions:
         """Options for a job on this cluster: quick checkpoints and bundles, workers import what this process can."""
         quick = FlinkOptions(
@@ -99,6 +108,15 @@ class FlinkCluster:
 
     def __str__(self) -> str:
         return str(self.runner.pair)
+
+
+def _page(port: int) -> str:
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            page: str = answer.read().decode()
+            return page
+    except URLError:
+        return ""  # no process has this port
 
 
 def _installed(cache: Path) -> tuple[RunnerJar, Path]:
