@@ -20,7 +20,7 @@ from flink.jobserver import runner_jar
 
 RATE: Final = 100_000
 _SECONDS: Final = (60, 20)
-"""Of traffic: in the whole table and the quick one. A window of a minute has its documents written three times, however many flows."""
+"""Of traffic: in the whole table and in the quick one."""
 _GENERATED_S: Final = 5
 HEAD: Final = (
     "| exporters | interfaces | hosts | K | documents a minute | in-process runner | Flink: worker + JVMs | flows/s on Flink |\n"
