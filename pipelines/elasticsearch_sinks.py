@@ -12,7 +12,6 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from columns.documents import ids_of, to_json
-from common.errors import StoreError
 from pipelines.sinks import rows_of
 from stores.elasticsearch.aggregates import aggregate_documents
 from stores.elasticsearch.bulk import Bulk, Tallies
@@ -35,19 +34,16 @@ _CLIENTS: dict[Target, Client] = {}
 
 
 class _Write(beam.DoFn):
-    """One stream of bulk requests per instance; clients are shared in a process."""
+    """One stream of bulk requests per instance; clients are shared in a process.
+
+    The server is asked first when there is something to write, not at set-up: a runner on Flink waits for three minutes for a
+    worker whose set-up failed, in each attempt, while a failed bundle is told at once.
+    """
 
     def __init__(self, target: Target) -> None:
         self._target = target
         self._bulk: Bulk | None = None
         self._counters = {name: Metrics.counter(NAMESPACE, metric) for name, metric in _COUNTED.items()}
-        self._seen = Tallies()
-
-    def setup(self) -> None:
-        """Opens the stream; raises StoreError where the server was not set up."""
-        client = _CLIENTS.get(self._target) or _CLIENTS.setdefault(self._target, Client.open(self._target))
-        require_templates(client)
-        self._bulk = Bulk(client, burial(client))
         self._seen = Tallies()
 
     def teardown(self) -> None:
@@ -57,27 +53,33 @@ class _Write(beam.DoFn):
 
     def start_bundle(self) -> None:
         """A bundle starts with nothing on its way, also when the last one failed."""
-        self._stream().abandon()
+        if self._bulk:
+            self._bulk.abandon()
 
     def finish_bundle(self) -> None:
         """Raises StoreError unless the server has everything."""
-        self._stream().flush()
-        self._count()
+        if self._bulk:
+            self._bulk.flush()
+            self._count(self._bulk)
 
     def _send(self, documents: Sequence[Documents]) -> None:
         for each in documents:
             self._stream().add(each)
 
-    def _count(self) -> None:
-        tallies = self._stream().tallies.minus(Tallies())
+    def _count(self, bulk: Bulk) -> None:
+        tallies = bulk.tallies.minus(Tallies())
         new = tallies.minus(self._seen)
         self._seen = tallies
         for name, counter in self._counters.items():
             counter.inc(getattr(new, name))
 
     def _stream(self) -> Bulk:
+        """The stream, opened by the first who asks; raises StoreError where the server does not answer or was not set up."""
         if self._bulk is None:
-            raise StoreError(f"{self._target.place}: used before it was set up")
+            client = _CLIENTS.get(self._target) or _CLIENTS.setdefault(self._target, Client.open(self._target))
+            require_templates(client)
+            self._bulk = Bulk(client, burial(client))
+            self._seen = Tallies()
         return self._bulk
 
 

@@ -106,11 +106,13 @@ def kafka_is_killed(rig: Rig, chance: Chance, rest: Callable[[], None]) -> None:
 
 
 def elasticsearch_is_down(rig: Rig, chance: Chance, rest: Callable[[], None]) -> None:
-    """Longer than the sink tries, so that bundles fail and the job goes back."""
-    with going_back(rig):
-        rig.elasticsearch.kill()
+    """Longer than the sink tries, so that bundles fail and the job goes back, more than once."""
+    before = rig.restored()
+    rig.elasticsearch.kill()
+    try:
         rest()
-        until(lambda: "not taken within" in rig.cluster.rest.root_exception(rig.job), "a bundle that gave up")
+        until(lambda: rig.restored() > before + 1, "going back twice while Elasticsearch is down")
+    finally:
         rig.elasticsearch.start()
 
 
