@@ -6,23 +6,26 @@ the outcome is a pure function of the log's prefix, so every reader of a lane ag
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from common.errors import InputError
 from flowpb.codec import Header
-from flowpb.groupings import FUTURE_MS, LEASE_MS
+from flowpb.groupings import FORGET_MS, FUTURE_MS, LEASE_MS
 
-_MAGIC: Final = b"NLL1"
+_MAGIC: Final = b"NLL2"
+_OLDER: Final = b"NLL1"
+"""Without `heard_ms`: taken as heard just now."""
 
 
 class Position(NamedTuple):
-    """The last batch of a collector that counted."""
+    """The last batch of a collector that counted; `heard_ms` is the frontier that it left."""
 
     epoch: int
     seq: int
     mark_ms: int
+    heard_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +43,12 @@ class LaneLog:
     @staticmethod
     def unpack(data: bytes) -> "LaneLog":
         """The packed log; raises InputError for bytes of something else or of another version."""
-        if not data.startswith(_MAGIC):
+        if not data.startswith((_MAGIC, _OLDER)):
             raise InputError(f"lane log: starts with {data[:4]!r}, this program reads {_MAGIC!r}")
         tree = json.loads(data[len(_MAGIC) :])
-        return LaneLog({name: Position(*position) for name, position in tree["collectors"].items()}, tree["frontier_ms"])
+        frontier_ms = tree["frontier_ms"]
+        positions = {name: Position(*(*position, frontier_ms or 0)[:4]) for name, position in tree["collectors"].items()}
+        return LaneLog(positions, frontier_ms)
 
     @property
     def live(self) -> int:
@@ -54,7 +59,10 @@ class LaneLog:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a batch: a repeat (`accepted` is False) changes nothing; else judge its flows by mark and frontier."""
+    """What became of a batch: one that is not accepted, a repeat or from a forgotten collector, changes nothing.
+
+    The flows of others are judged by mark and frontier.
+    """
 
     accepted: bool
     mark_ms: int
@@ -65,16 +73,21 @@ def advance(log: LaneLog, header: Header, append_ms: int) -> tuple[LaneLog, Verd
     """The log after one more batch, and the verdict on it; `append_ms` is the bus's clock when it took the batch."""
     mark_ms = min(header.mark_ms, append_ms + FUTURE_MS)
     last = log.collectors.get(header.collector)
-    if last is not None and log.frontier_ms is not None and (header.epoch, header.seq) <= (last.epoch, last.seq):
-        return log, Verdict(False, last.mark_ms, log.frontier_ms)
-    collectors = {**log.collectors, header.collector: Position(header.epoch, header.seq, mark_ms)}
-    frontier_ms = _least_live_mark(collectors)
+    if log.frontier_ms is not None:
+        if last is not None and (header.epoch, header.seq) <= (last.epoch, last.seq):
+            return log, Verdict(False, last.mark_ms, log.frontier_ms)
+        # No mark is a lease ahead of the frontier that it leaves: all that forgotten collectors ever sent is below this.
+        if last is None and mark_ms < log.frontier_ms - FORGET_MS + LEASE_MS:
+            return log, Verdict(False, mark_ms, log.frontier_ms)
+    marks = [position.mark_ms for name, position in log.collectors.items() if name != header.collector]
+    frontier_ms = _least_live_mark([*marks, mark_ms])
     if log.frontier_ms is not None:
         frontier_ms = max(frontier_ms, log.frontier_ms)
-    return LaneLog(collectors, frontier_ms), Verdict(True, mark_ms, frontier_ms)
+    known = {name: position for name, position in log.collectors.items() if position.heard_ms > frontier_ms - FORGET_MS}
+    known[header.collector] = Position(header.epoch, header.seq, mark_ms, frontier_ms)
+    return LaneLog(known, frontier_ms), Verdict(True, mark_ms, frontier_ms)
 
 
-def _least_live_mark(collectors: Mapping[str, Position]) -> int:
-    marks = [position.mark_ms for position in collectors.values()]
+def _least_live_mark(marks: Sequence[int]) -> int:
     lease_ends_ms = max(marks) - LEASE_MS
     return min(mark for mark in marks if mark > lease_ends_ms)

@@ -79,9 +79,11 @@ class Intake:
             self.counters.add("pipeline_batches_dropped_total", reason="contract")
             return
         lane = header.lane
-        self.logs[lane], verdict = advance(self.logs.get(lane, LaneLog()), header, entry.append_ms)
+        before = self.logs.get(lane, LaneLog())
+        self.logs[lane], verdict = advance(before, header, entry.append_ms)
         if not verdict.accepted:
-            self.counters.add("pipeline_batches_dropped_total", reason="repeat")
+            reason = "repeat" if header.collector in before.collectors else "forgotten"
+            self.counters.add("pipeline_batches_dropped_total", reason=reason)
             return
         self.touched.add(lane)
         frontier_ms = max(verdict.frontier_ms, self.least_frontier_ms)

@@ -18,6 +18,8 @@ FUTURE_MS: Final = 60_000
 REACH_MS: Final = 24 * 60 * 60_000
 """A late flow that ended this long before its batch was closed, or longer, is too old for any window."""
 LEASE_MS: Final = 10 * 60_000
+FORGET_MS: Final = 30 * 24 * 60 * 60_000
+"""A collector that was silent for this long, by the frontier of the lane, is forgotten there."""
 TOP_K: Final = 10
 
 

@@ -10,6 +10,8 @@ from columns.lane import due, mark_times
 from columns.log import LaneLog, Position, Verdict, advance
 from common.errors import InputError
 from flowpb.codec import Header
+from ingest.loadgen.oracle.flows import Batch
+from ingest.loadgen.oracle.judge import LaneLog as OracleLog
 
 MINUTE = 60_000
 
@@ -29,7 +31,7 @@ def read(*headers: Header) -> tuple[LaneLog, list[Verdict]]:
 def test_first_batch_sets_the_frontier() -> None:
     log, [verdict] = read(header("a", 0, 1000))
     assert verdict == Verdict(True, 1000, 1000)
-    assert log == LaneLog({"a": Position(1, 0, 1000)}, 1000)
+    assert log == LaneLog({"a": Position(1, 0, 1000, 1000)}, 1000)
 
 
 def test_frontier_is_the_least_live_mark() -> None:
@@ -48,7 +50,7 @@ def test_a_repeat_changes_nothing() -> None:
 def test_a_restarted_collector_starts_over() -> None:
     log, verdicts = read(header("a", 7, 1000), header("a", 0, 2000, epoch=2))
     assert verdicts[-1].accepted
-    assert log.collectors == {"a": Position(2, 0, 2000)}
+    assert log.collectors == {"a": Position(2, 0, 2000, 2000)}
 
 
 def test_a_silent_collector_loses_its_lease_exactly_after_ten_minutes() -> None:
@@ -70,7 +72,7 @@ def test_a_fast_clock_is_clamped_to_the_bus() -> None:
     assert log.collectors["a"].mark_ms == 65_000
 
 
-@given(st.dictionaries(st.text(), st.builds(Position, *[st.integers(0, 2**63)] * 3)), st.none() | st.integers(-5, 2**62))
+@given(st.dictionaries(st.text(), st.builds(Position, *[st.integers(0, 2**63)] * 4)), st.none() | st.integers(-5, 2**62))
 def test_packing_is_stable_and_reversible(collectors: dict[str, Position], frontier_ms: int | None) -> None:
     log = LaneLog(collectors, frontier_ms)
     assert LaneLog.unpack(log.pack()) == log
@@ -79,7 +81,7 @@ def test_packing_is_stable_and_reversible(collectors: dict[str, Position], front
 
 
 def test_unpacking_something_else_says_so() -> None:
-    with pytest.raises(InputError, match=r"^lane log: starts with b'NLL9', this program reads b'NLL1'$"):
+    with pytest.raises(InputError, match=r"^lane log: starts with b'NLL9', this program reads b'NLL2'$"):
         LaneLog.unpack(b"NLL9{}")
 
 
@@ -90,6 +92,58 @@ def test_the_frontier_rises_and_is_a_live_mark(batches: Sequence[tuple[str, int,
         log, verdict = advance(log, header(collector, seq, mark_ms, epoch), mark_ms)
         assert verdict.frontier_ms >= last
         last = verdict.frontier_ms
+
+
+DAY = 24 * 60 * MINUTE
+
+
+def test_a_log_of_before_collectors_were_forgotten_is_read() -> None:
+    assert LaneLog.unpack(b'NLL1{"collectors":{"a":[1,2,3]},"frontier_ms":7}') == LaneLog({"a": Position(1, 2, 3, 7)}, 7)
+
+
+def test_a_collector_is_forgotten_after_thirty_days_and_what_it_sent_is_refused() -> None:
+    log, _ = read(header("a", 5, DAY), header("b", 0, DAY))
+    log, _ = advance(log, header("b", 1, 31 * DAY - 1), 10**12)
+    assert set(log.collectors) == {"a", "b"}
+    log, _ = advance(log, header("b", 2, 31 * DAY), 10**12)
+    assert set(log.collectors) == {"b"}
+    after, verdict = advance(log, header("a", 5, DAY), 10**12)
+    assert (after, verdict.accepted) == (log, False)
+    _, drained = advance(log, header("a", 6, DAY + 11 * MINUTE), 10**12)
+    assert drained.accepted
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abcde"), st.integers(0, 400), st.integers(0, 20)), max_size=60),
+    st.lists(st.integers(0, 10**6), max_size=60),
+)
+def test_forgetting_bounds_the_log_and_never_lets_a_batch_count_twice(
+    sent: Sequence[tuple[str, int, int]], repeats: Sequence[int]
+) -> None:
+    """Batches of collectors up to 20 hours behind the bus, each repeated at random later times; the oracle agrees to each."""
+    oracle, log, now_ms = OracleLog(), LaneLog(), 0
+    given_out: list[Header] = []
+    accepted: set[tuple[str, int]] = set()
+    seqs: dict[str, int] = {}
+
+    def take(each: Header) -> bool:
+        nonlocal log
+        log, verdict = advance(log, each, now_ms)
+        mark = oracle.admit(Batch(0, each.collector, each.epoch, each.seq, each.mark_ms, (), now_ms))
+        assert (mark is not None, oracle.frontier_ms) == (verdict.accepted, log.frontier_ms)
+        return verdict.accepted
+
+    for step, (collector, hours, behind) in enumerate(sent):
+        now_ms += hours * 60 * MINUTE
+        seqs[collector] = seqs.get(collector, -1) + 1
+        given_out.append(header(collector, seqs[collector], max(0, now_ms - behind * 60 * MINUTE)))
+        if take(given_out[-1]):
+            accepted.add((collector, seqs[collector]))
+        if step < len(repeats):
+            again = given_out[repeats[step] % len(given_out)]
+            if (again.collector, again.seq) in accepted:
+                assert not take(again)
+        assert all(position.heard_ms > (log.frontier_ms or 0) - 30 * DAY for position in log.collectors.values())
 
 
 def test_marks_fall_due_at_their_times() -> None:

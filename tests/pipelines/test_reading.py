@@ -169,7 +169,7 @@ def put(log: MemoryLog, partition: int, entries: Sequence[object]) -> None:
 
 def test_lags_and_lanes_under_the_names_of_the_table() -> None:
     source = MemorySource(one_partition())
-    logs = {3: LaneLog({"a": Position(1, 1, 900_000), "b": Position(1, 1, 100)}, 900_000)}
+    logs = {3: LaneLog({"a": Position(1, 1, 900_000, 1), "b": Position(1, 1, 100, 1)}, 900_000)}
     assert gauges_of([lag_of(source, 0, 7, 7000, now_ms=60_000)], logs) == {
         'pipeline_unread_batches{partition="0"}': 3,
         'pipeline_unread_seconds{partition="0"}': 53,

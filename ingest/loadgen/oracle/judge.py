@@ -4,12 +4,13 @@ import math
 from dataclasses import dataclass, field
 from typing import Final
 
-from flowpb.groupings import FUTURE_MS, HORIZON_MS, LEASE_MS, WINDOW_MS
+from flowpb.groupings import FORGET_MS, FUTURE_MS, HORIZON_MS, LEASE_MS, WINDOW_MS
 
 from .flows import Batch, Flow
 
 _MOST: Final = 2**63 - 1
 _AHEAD_OF_APPEND_MS: Final = 60_000
+_OUT_OF_MIND_MS: Final = FORGET_MS - LEASE_MS
 
 
 @dataclass(slots=True)
@@ -35,6 +36,7 @@ class LaneLog:
 
     last: dict[str, tuple[int, int]] = field(default_factory=dict)
     marks: dict[str, int] = field(default_factory=dict)
+    heard: dict[str, int] = field(default_factory=dict)
     frontier_ms: int | None = None
 
     def admit(self, batch: Batch) -> int | None:
@@ -42,12 +44,17 @@ class LaneLog:
         identity = (batch.epoch, batch.seq)
         if batch.collector in self.last and identity <= self.last[batch.collector]:
             return None
-        self.last[batch.collector] = identity
         mark = batch.mark_ms if batch.append_ms is None else min(batch.mark_ms, batch.append_ms + _AHEAD_OF_APPEND_MS)
+        if batch.collector not in self.last and self.frontier_ms is not None and mark < self.frontier_ms - _OUT_OF_MIND_MS:
+            return None
+        self.last[batch.collector] = identity
         self.marks[batch.collector] = mark
         lease = max(self.marks.values()) - LEASE_MS
         least = min(m for m in self.marks.values() if m > lease)
         self.frontier_ms = least if self.frontier_ms is None else max(self.frontier_ms, least)
+        self.heard[batch.collector] = self.frontier_ms
+        for name in [name for name, heard in self.heard.items() if heard <= self.frontier_ms - FORGET_MS]:
+            del self.last[name], self.marks[name], self.heard[name]
         return mark
 
 
