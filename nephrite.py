@@ -37,6 +37,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "dead-letters": ("ingest.commands", "Undecodable datagrams: list, show, decode again."),
     "rollup": ("pipelines.commands", "Make hours of minutes and days of hours; `nephrite up` does this by itself."),
     "retention": ("query.commands", "Delete what is older or larger than configured, and merge small files."),
+    "repair": ("pipelines.repair_commands", "Recompute windows from what came too late for them."),
     "setup": ("stores.commands", "Install index templates and lifecycle policies in Elasticsearch."),
     "flink": ("flink.commands", "Run a Flink cluster on this machine, and jobs on it."),
     "config": ("common.commands", "Check, show and document the configuration."),
@@ -106,25 +107,36 @@ def replay(
     log = MemoryLog(settings.bus.lanes)
     producer, octets, flows = MemoryProducer(log), 0, 0
     with open_embedded(settings, MemorySource(log)) as embedded:
-        late = -_late_flows(embedded.manifest)
+        late, repaired = (-count for count in _late_and_repaired(embedded.manifest))
         for batch in chain(begun, batches):
             producer.send(batch.lane, batch.value)
             octets += len(batch.value)
             if octets >= _ROUND_BYTES:
                 octets, flows = 0, flows + embedded.driver.drain()
         flows += embedded.driver.drain()
-        late += _late_flows(embedded.manifest)
+        if repairs := embedded.repairs(settle_s=0):
+            with repairs:
+                repairs.settle()
+        totals = _late_and_repaired(embedded.manifest)
+        late, repaired = late + totals[0], repaired + totals[1]
+        waiting = sum(entry.late.flows for entry in embedded.manifest.queue())
     datagrams = run.counters.sum("ingest_datagrams_total")
     typer.echo(f"{capture}: {datagrams:,} datagrams, {flows:,} new flows; ask with --data-dir {folder}", err=True)
-    if late:
-        typer.echo(f"  {late:,} flows were too late for the aggregates of this data set; raw flows have them", err=True)
+    for count, became in (
+        (repaired, "came too late for their windows, which were repaired"),
+        (waiting, f"came too late for their windows and wait for a repair; see `nephrite repair --data-dir {folder} --list`"),
+        (late - repaired - waiting, "are too old for any window; raw flows have them"),
+    ):
+        if count > 0:
+            typer.echo(f"  {count:,} flows {became}", err=True)
     for name, count in run.counters.as_map().items():
         if name.startswith(("ingest_problems_total", "ingest_datagrams_dropped_total")):
             typer.echo(f"  {name}: {count:,}", err=True)
 
 
-def _late_flows(manifest: "Manifest") -> int:
-    return manifest.load().counters.get('pipeline_flows_judged_total{reason="late"}', 0)
+def _late_and_repaired(manifest: "Manifest") -> tuple[int, int]:
+    counters = manifest.counters()
+    return counters.get('pipeline_flows_judged_total{reason="late"}', 0), counters.get("repair_flows_total", 0)
 
 
 def _digest(path: Path) -> str:

@@ -229,6 +229,9 @@ class Pipeline(_Section):
     )
     items_old: int = Field(4_096, ge=0, description="The same later.")
     raw: bool = Field(True, description="Keep raw flow records, too.")
+    repair_after_s: int | None = Field(
+        300, ge=0, description="Windows are repaired this long after the last flow that was late for them; null never does it."
+    )
     watch_host: str = Field("127.0.0.1", description="Address of /metrics and /healthz of the embedded pipeline.")
     watch_port: int | None = Field(None, ge=0, le=65535, description="Their port; 0 takes a free one, null serves none of them.")
 

@@ -1,7 +1,7 @@
 """The embedded pipeline put together from settings: bus, manifest, rules, driver and the store's upkeep."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -17,6 +17,7 @@ from common.metrics import Counters
 from common.start import EARLIEST, parse_start
 from inventory.dns import ReverseDns
 from pipelines.direct import MicroBatches, Work
+from pipelines.repair import Ready, Repairs
 from pipelines.rolling import Rolling
 from stores.parquet.manifest import Manifest
 from stores.parquet.upkeep import Maintenance
@@ -31,12 +32,17 @@ class Embedded:
     driver: MicroBatches
     manifest: Manifest
     settings: Settings
-    enricher: Enricher
+    work: Work
 
     def run_until(self, stopped: Event) -> None:
-        """Runs, and every ten seconds the store's upkeep between two of them, until `stopped`."""
-        limits, enricher = limits_of(self.settings.pipeline), self.enricher
-        with Maintenance(self.manifest, self.settings.store) as maintenance, Rolling(self.manifest, limits, enricher) as rolling:
+        """Runs, and every ten seconds the store's upkeep, longer windows and repairs between two of them, until `stopped`."""
+        limits, enricher = self.work.limits, self.work.enricher
+        with ExitStack() as open_:
+            maintenance = open_.enter_context(Maintenance(self.manifest, self.settings.store))
+            rolling = open_.enter_context(Rolling(self.manifest, limits, enricher))
+            repairs = self.repairs()
+            if repairs:
+                open_.enter_context(repairs)
             due_ms = wall_clock()
 
             def upkeep() -> None:
@@ -44,9 +50,18 @@ class Embedded:
                 if wall_clock() >= due_ms:
                     maintenance.step(wall_clock())
                     rolling.step()
+                    if repairs:
+                        repairs.step()
                     due_ms = wall_clock() + _UPKEEP_MS
 
             self.driver.run_until(stopped, self.settings.pipeline.run_interval_ms / 1000, upkeep)
+
+    def repairs(self, settle_s: int | None = None) -> Repairs | None:
+        """Repairs of windows that got no late flows for `settle_s`, by default as configured; None where that says never."""
+        after_s = self.settings.pipeline.repair_after_s if settle_s is None else settle_s
+        if after_s is None or not self.work.raw:
+            return None
+        return Repairs(self.manifest, self.work.limits, self.work.enricher, Ready(after_s * 1000))
 
 
 def limits_of(settings: Pipeline) -> Limits:
@@ -87,7 +102,7 @@ def open_embedded(settings: Settings, source: Source | None = None) -> Iterator[
             start = parse_start(settings.pipeline.start, wall_clock()) if source is None else EARLIEST
             work = work_of(settings)
             driver = MicroBatches(reading, manifest, work, source is None, counters, start)
-            yield Embedded(driver, manifest, settings, work.enricher)
+            yield Embedded(driver, manifest, settings, work)
         finally:
             if source is None:
                 reading.close()

@@ -47,10 +47,13 @@ def metrics_page(data_dir: Path, now_ms: int, standing: Mapping[str, float] = NO
     try:
         with Manifest.open(data_dir, writer=False) as manifest:
             totals, frontiers, final_ms = manifest.counters(), manifest.frontiers(), manifest.final_through()
+            queue = manifest.queue()
     except StoreError as error:
         return text_page(str(error), healthy=False)
     gauges = {**standing, **({} if final_ms is None else {"pipeline_final_through_seconds": final_ms / 1000})}
     for lane, frontier_ms in frontiers.items():
         gauges[rendered("pipeline_frontier_seconds", lane=str(lane))] = frontier_ms / 1000
         gauges[rendered("pipeline_lag_seconds", lane=str(lane))] = (now_ms - frontier_ms) / 1000
+    gauges["repair_waiting_windows"] = len(queue)
+    gauges["repair_waiting_flows"] = sum(entry.late.flows for entry in queue)
     return Page(expose({parsed(name): total for name, total in totals.items()}, gauges))

@@ -68,12 +68,16 @@ _SUMMED = tuple(f"{counter}_{side}" for counter in ("bytes", "packets", "flows")
 
 @dataclass(slots=True)
 class Oracle:
-    """Takes batches in log order and knows the answer at any time; with `wide`, at location and system scope, too."""
+    """Takes batches in log order and knows the answer at any time; with `wide`, at location and system scope, too.
+
+    With `repaired` the answer is that after the repair of all windows.
+    """
 
     k: int = TOP_K
     with_dscp: bool = False
     both_sides: bool = False
     wide: bool = False
+    repaired: bool = False
     lanes: int = LANES
     counts: Counts = field(default_factory=Counts)
     _logs: dict[int, LaneLog] = field(default_factory=dict)
@@ -121,7 +125,7 @@ class Oracle:
 
     def _count(self, flow: Flow, mark_ms: int, frontier_ms: int) -> None:
         self.counts.flows += 1
-        interval = judge(flow, mark_ms, frontier_ms, self.counts)
+        interval = judge(flow, mark_ms, frontier_ms, self.counts, self.repaired)
         if interval is None:
             return
         self.counts.saturated += sum(saturates(value, flow.sampling_interval) for value in (flow.bytes, flow.packets))

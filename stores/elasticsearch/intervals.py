@@ -21,7 +21,7 @@ _DATES: Final = (-62_135_596_800_000, 253_402_300_799_999)
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Per flow, in ms since 1970: [start, end], the exporter's first time and export time, corrected; which are late, and which too old."""
+    """Per flow, in ms since 1970, corrected: [start, end], first time, export time; and whether it is late, or ancient."""
 
     start: Ints
     end: Ints

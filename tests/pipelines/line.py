@@ -81,10 +81,10 @@ def driver_of(log: MemoryLog, manifest: Manifest, run_bytes: int = 64 << 20, lim
     return MicroBatches(MemorySource(log), manifest, Work(ENRICHER, limits or EXACT, LANES, run_bytes))
 
 
-def stored_documents(data_dir: Path) -> list[dict[str, Any]]:
+def stored_documents(data_dir: Path, level: str = "1m") -> list[dict[str, Any]]:
     """The newest version of every group in the store."""
     with Manifest.open(data_dir, writer=False) as manifest:
-        files = manifest.files("aggregate", "1m", 0, 1 << 62)
+        files = manifest.files("aggregate", level, 0, 1 << 62)
         paths = [find_file(data_dir, file) for file in files]
         tables = [pq.read_table(path) for path in paths if path]
     return newest(pa.concat_tables(tables, promote_options="permissive").to_pylist() if tables else [])

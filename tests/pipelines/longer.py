@@ -17,9 +17,9 @@ _SUMS: Final = (
 _FLAGS: Final = ("congestion_encountered", "non_ect")
 
 
-def every_item(entries: Iterable[bytes], start_ms: int = 0, end_ms: int = 1 << 62) -> Answer:
+def every_item(entries: Iterable[bytes], start_ms: int = 0, end_ms: int = 1 << 62, repaired: bool = False) -> Answer:
     """The oracle's minutes of [start, end) with all items of every group."""
-    oracle = Oracle(k=1 << 30)
+    oracle = Oracle(k=1 << 30, repaired=repaired)
     for entry in entries:
         oracle.take_entry(entry)
     answer = oracle.answer()

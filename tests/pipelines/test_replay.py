@@ -1,4 +1,4 @@
-"""Several captures in one data set: each is read whole, and what comes too late for the aggregates is said."""
+"""Several captures in one data set: each is read whole, and what comes too late for its windows is repaired."""
 
 from pathlib import Path
 
@@ -16,4 +16,4 @@ def test_an_older_capture_in_the_same_data_set(tmp_path: Path) -> None:
     raw = flows(tmp_path / "replay" / "both")
     late = sum(flow["end_ms"] < 1_772_362_800_000 for flow in raw)
     assert 0 < late < len(raw)
-    assert f"{late:,} flows were too late" in old.err
+    assert f"{late:,} flows came too late for their windows, which were repaired" in old.err

@@ -11,6 +11,7 @@ from .flows import Batch, Flow
 _MOST: Final = 2**63 - 1
 _AHEAD_OF_APPEND_MS: Final = 60_000
 _OUT_OF_MIND_MS: Final = FORGET_MS - LEASE_MS
+_DAY_MS: Final = 86_400_000
 
 
 @dataclass(slots=True)
@@ -78,8 +79,8 @@ class Share:
     flows: int
 
 
-def judge(flow: Flow, mark_ms: int, frontier_ms: int, counts: Counts) -> Interval | None:
-    """The interval that counts, or None where the flow comes too late."""
+def judge(flow: Flow, mark_ms: int, frontier_ms: int, counts: Counts, repaired: bool = False) -> Interval | None:
+    """The interval that counts, or None where the flow comes too late; with `repaired` only a day is too late."""
     correction = flow.correction_ms or 0
     start = (flow.first_ms if flow.delta_ms is None else flow.delta_ms) + correction
     end = flow.last_ms + correction
@@ -94,7 +95,7 @@ def judge(flow: Flow, mark_ms: int, frontier_ms: int, counts: Counts) -> Interva
     if window_of(clipped) + WINDOW_MS + HORIZON_MS <= frontier_ms:
         counts.late += 1
         counts.late_bytes += octets
-        return None
+        return Interval(max(start, end - HORIZON_MS), end) if repaired and end > mark_ms - _DAY_MS else None
     counts.accepted += 1
     if clipped > start:
         counts.clipped_flows += 1
