@@ -79,7 +79,7 @@ def rows_of_judged(judged: Judged, batches: Sequence[tuple[int, int]]) -> Rows:
 def _line_of_batch(missing: int) -> list[int]:
     line = [0] * len(COLUMNS)
     line[AT["version"]] = line[AT["batches"]] = 1
-    line[AT["batches_missing"]] = missing
+    line[AT["batches_missing"]] = min(missing, _FAR >> 16)
     return line
 
 
@@ -96,6 +96,8 @@ def _line(report: ExporterReport) -> list[int]:
     for sequence in report.sequences:
         line[AT["reordered"]] += min(sequence.reordered, _FAR >> 16)
         line[AT["restarts"]] += min(sequence.restarts, _FAR >> 16)
+        line[AT["missing_in_flows"]] += min(sequence.missing_flows, _FAR >> 16)
+        line[AT["undecoded_records"]] += min(sequence.undecoded, _FAR >> 16)
         if sequence.unit in UNITS:
             line[AT[f"received_{sequence.unit}"]] += min(sequence.received, _FAR >> 16)
             line[AT[f"missing_{sequence.unit}"]] += min(sequence.missing, _FAR >> 16)

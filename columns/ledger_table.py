@@ -3,12 +3,13 @@
 In: merged rows of one lane, also older ones for the means. Out: a table of LEDGER, ids under which stores keep its rows, and JSON
 documents. Refuses to know which rows are due and what a store does with them.
 
-Sequence gaps become flows by the exporter's mean over all rows at hand (about a quarter of an hour):
+Sequence gaps are taken in flows as the collector estimates them, by the sequence's own mean or the numbers of sFlow samples. Where
+it does not, they become flows by the exporter's mean over all rows at hand (about a quarter of an hour):
     per unit       = (flows decoded - units that count flows) / all other units received
     per datagram   = flows decoded / datagrams that were no repeats
-    flows lost     = gaps that count flows + other gaps x per unit, less what this collector dropped itself
+    flows lost     = the gaps in flows, else gaps that count flows + other gaps x per unit; less what this collector dropped itself
     flows dropped  = socket drops x per datagram, at most the gaps where there are sequence numbers
-    undecodable    = sets given up and malformed x per datagram (at least 1), and samples; those of IPFIX are among its gaps
+    undecodable    = sets given up and malformed x per datagram (at least 1), and samples; of IPFIX the records, which it counts
     lost on bus    = missing batches x the lane's mean flows per batch
 """
 
@@ -26,8 +27,8 @@ from common.addresses import format_address, pack_address
 from flowpb.groupings import WINDOW_MS
 from flowpb.ledger import LASTS, LEDGER, LEDGER_SCHEMA, SUMS, UNITS
 
-_MALFORMED: Final = ("length_mismatch", "set_length", "truncated_header")
-_SINGLE: Final = ("record_truncated", "sample_malformed")
+_MALFORMED: Final = ("problem_length_mismatch", "problem_set_length", "problem_truncated_header")
+_SINGLE: Final = ("problem_record_truncated", "problem_sample_malformed")
 _ID: Final = np.dtype([("lane", ">u2"), ("minute", ">u4"), ("booked", ">u4"), ("high", ">u8"), ("low", ">u8"), ("end", "u1")])
 _ID_LENGTH: Final = 36
 """The 27 octets of an id are nine times three: as base64 they need no padding."""
@@ -83,11 +84,14 @@ def _estimates(rows: Rows) -> dict[str, Ints]:
     """Flows lost, per row, by the means of its exporter over all rows."""
     total = _Means(rows)
     units = [unit for unit in UNITS if unit != "flows"]
-    gaps = rows["missing_flows"] + sum((rows[f"missing_{unit}"] for unit in units), np.zeros(len(rows), np.int64)) * total.per_unit
+    by_mean = (
+        rows["missing_flows"] + sum((rows[f"missing_{unit}"] for unit in units), np.zeros(len(rows), np.int64)) * total.per_unit
+    )
+    gaps = np.where(rows["missing_in_flows"] > 0, rows["missing_in_flows"], by_mean)
     dropped = rows["socket_drops"] * total.per_datagram
     here = np.where(total.is_numbered, np.minimum(gaps, dropped), dropped)
-    sets = rows["expired_sets"] + np.where(total.counts_records, 0, _sum(rows, _MALFORMED))
-    undecodable = sets * np.maximum(total.per_datagram, 1) + np.where(total.counts_records, 0, _sum(rows, _SINGLE))
+    sets = (rows["expired_sets"] + _sum(rows, _MALFORMED)) * np.maximum(total.per_datagram, 1)
+    undecodable = np.where(total.counts_records, rows["undecoded_records"], sets + _sum(rows, _SINGLE))
     return {
         "flows_lost": _whole(np.maximum(gaps - here, 0)),
         "flows_dropped": _whole(here),
@@ -115,8 +119,8 @@ class _Means:
         return totals[self._code]
 
 
-def _sum(rows: Rows, reasons: Sequence[str]) -> Ints:
-    return sum((rows[f"problem_{reason}"] for reason in reasons), np.zeros(len(rows), np.int64))
+def _sum(rows: Rows, names: Sequence[str]) -> Ints:
+    return sum((rows[name] for name in names), np.zeros(len(rows), np.int64))
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:

@@ -61,12 +61,13 @@ class LaneLog:
 class Verdict:
     """What became of a batch: one that is not accepted, a repeat or from a forgotten collector, changes nothing.
 
-    The flows of others are judged by mark and frontier.
+    The flows of others are judged by mark and frontier. `missing` batches of its collector never came before it, by their numbers.
     """
 
     accepted: bool
     mark_ms: int
     frontier_ms: int
+    missing: int = 0
 
 
 def advance(log: LaneLog, header: Header, append_ms: int) -> tuple[LaneLog, Verdict]:
@@ -85,7 +86,14 @@ def advance(log: LaneLog, header: Header, append_ms: int) -> tuple[LaneLog, Verd
         frontier_ms = max(frontier_ms, log.frontier_ms)
     known = {name: position for name, position in log.collectors.items() if position.heard_ms > frontier_ms - FORGET_MS}
     known[header.collector] = Position(header.epoch, header.seq, mark_ms, frontier_ms)
-    return LaneLog(known, frontier_ms), Verdict(True, mark_ms, frontier_ms)
+    return LaneLog(known, frontier_ms), Verdict(True, mark_ms, frontier_ms, _missing(last, header))
+
+
+def _missing(last: Position | None, header: Header) -> int:
+    """Holes before a batch. How a collector's earlier epoch ended nobody knows, nor what came before the log was read."""
+    if last is None:
+        return 0
+    return header.seq if header.epoch > last.epoch else header.seq - last.seq - 1
 
 
 def _least_live_mark(marks: Sequence[int]) -> int:

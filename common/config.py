@@ -276,6 +276,7 @@ class Store(_Section):
 
     raw_days: float = Field(7, gt=0, description="Raw flow records are kept this many days.")
     aggregate_days: float = Field(365, gt=0, description="Aggregates are kept this many days.")
+    ledger_days: float = Field(90, gt=0, description="The ledger, what came and what was lost per minute, is kept this many days.")
     max_bytes: int = Field(50 << 30, ge=1 << 20, description="Oldest raw files go first when the store is larger.")
 
 

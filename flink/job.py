@@ -18,10 +18,10 @@ from common.errors import ConfigError
 from common.start import parse_start
 from flink.submit import PipelineBuilder
 from flink.subtasks import salt_into, spread_group
-from pipelines.elasticsearch_sinks import WriteAggregateDocuments, WriteRawDocuments
+from pipelines.elasticsearch_sinks import WriteAggregateDocuments, WriteLedgerDocuments, WriteRawDocuments
 from pipelines.embedded import enricher_of, limits_of
 from pipelines.ranges import bounds_of, first_offset
-from pipelines.sinks import WriteFiles, WriteTopic
+from pipelines.sinks import WriteFiles, WriteTopic, ledger_rows
 from pipelines.source import FOREVER, pack_element
 from pipelines.streaming import Streaming, build_streaming
 from stores.elasticsearch.target import SCHEME, Target
@@ -45,6 +45,15 @@ class Documents:
         if not servers or not topic:
             raise ConfigError([f"--documents {self.target}: expected {_FORMS}"])
         return WriteTopic(servers, topic)
+
+    def ledger_sink(self) -> beam.DoFn:
+        """The sink of the ledger, beside the aggregates: indices, folder `ledger`, or the topic's name with `-ledger`."""
+        if self.target.startswith(SCHEME):
+            return WriteLedgerDocuments(Target.parse(self.target))
+        if not self.target.startswith("kafka://"):
+            return WriteFiles(str(Path(self.target).absolute() / "ledger"), ledger_rows)
+        servers, _, topic = self.target.removeprefix("kafka://").partition("/")
+        return WriteTopic(servers, f"{topic}-ledger", keyed=ledger_rows)
 
     def raw_sink(self) -> beam.DoFn | None:
         """The sink of raw flows, where the target takes them; raises ConfigError."""
@@ -78,7 +87,7 @@ def builder_over(
     enricher, limits = enricher_of(settings.enrichment), limits_of(settings.pipeline)
     job = Streaming(settings.bus.url, opener, elements, settings.bus.lanes, enricher, limits)
     raw = documents.raw_sink() if settings.pipeline.raw else None
-    return functools.partial(build_streaming, job=job, sink=documents.sink(), raw=raw)
+    return functools.partial(build_streaming, job=job, sink=documents.sink(), raw=raw, ledger=documents.ledger_sink())
 
 
 def _elements(source: Source, settings: Settings, span: tuple[int, int] | None) -> Iterator[bytes]:

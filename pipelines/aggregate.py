@@ -1,8 +1,9 @@
 """The pipeline as a diagram, for micro-batch runs on the in-process runner.
 
 lanes -> accepted batches -> enriched flows -> raw files
-                                          |\\-> what came too late, to the queue of repairs
-                                          \\-> parts -> by (lane, window) -> lane state -> aggregate files
+                         |                |\\-> what came too late, to the queue of repairs
+                         |                \\-> parts -> by (lane, window) -> lane state -> aggregate files
+                         \\-> reports, and what became of flows -> the run's parts of ledgers
 """
 
 import itertools
@@ -19,8 +20,9 @@ from pipelines.handover import look, take
 from stores.parquet.carried import Late
 from stores.parquet.writer import write_aggregates, write_raw
 from transforms.carried_state import AbsorbRun, Stepped
-from transforms.flows import AcceptedBatch, Enrich, LayOut
-from transforms.keys import pack_key
+from transforms.flows import AcceptedBatch, Enrich, laying_out
+from transforms.keys import pack_key, unpack_lane
+from transforms.ledger import TakeReports
 
 
 class WriteRaw(beam.DoFn):
@@ -81,6 +83,17 @@ class WriteAggregates(beam.DoFn):
             take(self._token).files.extend(write_aggregates(self._folder, pa.concat_tables(self._tables)))
 
 
+class NoteLedger(beam.DoFn):
+    """KV[lane, part] -> the run's parts of ledgers; the driver steps them, since they are one per lane."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def process(self, keyed: tuple[bytes, bytes]) -> None:
+        """Notes it."""
+        take(self._token).ledger.setdefault(unpack_lane(keyed[0]), []).append(keyed[1])
+
+
 def accepted_batches(token: str) -> Iterator[AcceptedBatch]:
     """The batches that the driver accepted for this run, in the order of each lane's log."""
     accepted = take(token).accepted
@@ -94,16 +107,14 @@ def due_keys(token: str) -> Iterator[tuple[bytes, bytes]]:
 
 def build_run(pipeline: beam.Pipeline, token: str, folder: Path, enricher: Enricher, limits: Limits, raw: bool) -> None:
     """Adds the transforms of a driver's runs to `pipeline`; files go to `folder`, data comes and goes under `token`."""
-    flows = (
-        pipeline
-        | "Run" >> beam.Impulse()
-        | "Read" >> beam.FlatMap(lambda _: accepted_batches(token))
-        | "Enrich" >> beam.ParDo(Enrich(enricher))
-    )
+    batches = pipeline | "Run" >> beam.Impulse() | "Read" >> beam.FlatMap(lambda _: accepted_batches(token))
+    flows = batches | "Enrich" >> beam.ParDo(Enrich(enricher))
     flows | "Late" >> beam.ParDo(NoteLate(token))
     if raw:
         flows | "Raw documents" >> beam.ParDo(WriteRaw(token, folder))
-    parts = flows | "Lay out" >> beam.ParDo(LayOut(limits)).with_output_types(tuple[bytes, bytes])
+    parts, judged = flows | "Lay out" >> laying_out(limits)
+    reports = batches | "Reports" >> beam.ParDo(TakeReports()).with_output_types(tuple[bytes, bytes])
+    (reports, judged) | "Ledgers" >> beam.Flatten() | "Note" >> beam.ParDo(NoteLedger(token))
     due = (
         pipeline
         | "Marks" >> beam.Impulse()

@@ -8,12 +8,13 @@ gives anything. The program is built once and run many times: building it costs 
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event
 from typing import Final
 
 import apache_beam as beam
+import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import EmbeddedPythonEnvironment
@@ -26,18 +27,26 @@ from common.errors import BusError, NephriteError
 from common.logs import Limited
 from common.metrics import Counters
 from common.start import EARLIEST, Start
-from flowpb.groupings import FINAL_DELAY_MS, HORIZON_MS, WINDOW_MS
+from flowpb.groupings import FINAL_DELAY_MS, HORIZON_MS, LEASE_MS, WINDOW_MS
 from pipelines.aggregate import build_run
 from pipelines.handover import Run, Window, handed_over, new_token
 from pipelines.intake import Intake, frontiers, read_on
 from pipelines.ranges import first_offset
 from pipelines.standing import gauges_of, lag_of
+from stores.parquet.ledger_state import LedgerState
 from stores.parquet.manifest import Commit, Manifest, WindowState
+from stores.parquet.writer import write_ledger
 from transforms.carried_state import CarriedWindow, Stepped
 from transforms.flows import NAMESPACE
+from transforms.ledger import NO_LEDGER, CarriedLedger, SteppedLedger, remembered, step_ledger
 
 log = logging.getLogger(__name__)
 _RETRY_S: Final = (1.0, 30.0)
+_COUNTED_FILES: Final = (
+    ("aggregate", "pipeline_documents_total"),
+    ("raw", "pipeline_raw_documents_total"),
+    ("ledger", "pipeline_ledger_rows_total"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +124,7 @@ class MicroBatches:
         carried = manifest.load()
         self._positions = {at: offset for at, offset in carried.positions.items() if resume and self._is_there(at, offset)}
         self._logs = {lane: LaneLog.unpack(data) for lane, data in carried.lanes.items()}
+        self._ledgers = {kept.lane: CarriedLedger(kept.next_mark_ms, kept.base, kept.parts) for kept in carried.ledgers}
         self._windows = {(w.lane, w.window_start_ms): CarriedWindow(w.next_mark, w.base, w.parts) for w in carried.windows}
 
     def run_once(self, wait_s: float = 0.0) -> RunReport:
@@ -127,14 +137,14 @@ class MicroBatches:
         run = Run(intake.accepted, self._windows, now, list(self._due(now)))
         with handed_over(self._token, run):
             counted = {**self._program.run(), **self._bus_counters.as_map(), "pipeline_bus_errors_total": self._failed_runs}
-        self._manifest.commit(_commit_of(intake, positions, run, counted))
+        ledgers = self._step_ledgers(run)
+        self._manifest.commit(_commit_of(intake, positions, run, counted, ledgers))
         self._bus_counters.totals.clear()
         self._failed_runs = 0
         self._logs = intake.logs
         self._positions.update(positions)
         self._read_ms.update(intake.read_ms)
-        for stepped in run.stepped:
-            self._remember(stepped)
+        self._remember_all(run, ledgers)
         for partition, offset in positions.items():
             self._source.release(partition, offset)
         documents = sum(table.num_rows for stepped in run.stepped for table in stepped.documents)
@@ -187,16 +197,18 @@ class MicroBatches:
 
     def finish(self) -> None:
         """Gives every open window its last mark, as the end of a bounded range does: nothing more will come."""
-        if not self._windows:
+        ledgers = {lane for lane, kept in self._ledgers.items() if kept.base is not None or kept.parts}
+        if not (self._windows or ledgers):
             return
-        last_ms = max(mark_times(window_start_ms)[-1] for _, window_start_ms in self._windows)
-        now = {lane: last_ms for lane, _ in self._windows}
+        behind_ms = max(frontiers(self._logs).values(), default=0) + LEASE_MS + HORIZON_MS + WINDOW_MS + FINAL_DELAY_MS
+        last_ms = max([behind_ms, *(mark_times(window_start_ms)[-1] for _, window_start_ms in self._windows)])
+        now = dict.fromkeys(ledgers.union(lane for lane, _ in self._windows), last_ms)
         run = Run({}, self._windows, now, list(self._windows))
         with handed_over(self._token, run):
             counted = self._program.run()
-        self._manifest.commit(_commit_of(Intake(dict(self._logs), self._work.lanes), {}, run, counted))
-        for stepped in run.stepped:
-            self._remember(stepped)
+        stepped = self._step_ledgers(run)
+        self._manifest.commit(_commit_of(Intake(dict(self._logs), self._work.lanes), {}, run, counted, stepped))
+        self._remember_all(run, stepped)
 
     def drain(self) -> int:
         """Runs until the bus has nothing more; returns the number of flows."""
@@ -228,10 +240,28 @@ class MicroBatches:
             log.warning("partition %d ends at %d, %d was read once: another bus, read from its beginning", partition, end, offset)
         return offset <= end
 
+    def _step_ledgers(self, run: Run) -> list[SteppedLedger]:
+        """Ledgers that this run touches, or that a mark is due for; their rows become a file of the run."""
+        lanes = {*run.ledger, *(lane for lane, kept in self._ledgers.items() if kept.base is not None or kept.parts)}
+        steps = (
+            step_ledger(lane, self._ledgers.get(lane, NO_LEDGER), tuple(run.ledger.get(lane, ())), run.frontiers[lane])
+            for lane in sorted(lanes & run.frontiers.keys())
+        )
+        stepped = [step for step in steps if step.appended or step.rewritten]
+        if rows := [step.rows for step in stepped if step.rows is not None]:
+            run.files.extend(write_ledger(self._manifest.pending_dir, pa.concat_tables(rows)))
+        return stepped
+
     def _due(self, now: Mapping[int, int]) -> Iterator[Window]:
         for (lane, window_start_ms), carried in self._windows.items():
             if due(window_start_ms, carried.next_mark + 1, now.get(lane)):
                 yield lane, window_start_ms
+
+    def _remember_all(self, run: Run, ledgers: Sequence[SteppedLedger]) -> None:
+        for stepped in run.stepped:
+            self._remember(stepped)
+        for step in ledgers:
+            self._ledgers[step.lane] = remembered(self._ledgers.get(step.lane, NO_LEDGER), step)
 
     def _remember(self, stepped: Stepped) -> None:
         key = (stepped.lane, stepped.window_start_ms)
@@ -249,9 +279,11 @@ def final_through(now: Mapping[int, int]) -> int | None:
     return (min(now.values()) - HORIZON_MS - FINAL_DELAY_MS) // WINDOW_MS * WINDOW_MS if now else None
 
 
-def _commit_of(intake: Intake, positions: Mapping[int, int], run: Run, counted: Mapping[str, int]) -> Commit:
+def _commit_of(
+    intake: Intake, positions: Mapping[int, int], run: Run, counted: Mapping[str, int], ledgers: Sequence[SteppedLedger] = ()
+) -> Commit:
     counters = {**counted, **intake.counters.as_map(), "pipeline_runs_total": 1}
-    for kind, name in (("aggregate", "pipeline_documents_total"), ("raw", "pipeline_raw_documents_total")):
+    for kind, name in _COUNTED_FILES:
         counters[name] = sum(file.rows for file in run.files if file.kind == kind)
     return Commit(
         positions=positions,
@@ -269,4 +301,8 @@ def _commit_of(intake: Intake, positions: Mapping[int, int], run: Run, counted: 
         counters=counters,
         final_through_ms=final_through(run.frontiers),
         partials=[partial for s in run.stepped for partial in s.partials],
+        ledgers_rewritten=[
+            LedgerState(s.lane, s.rewritten.next_mark_ms, s.rewritten.base, s.rewritten.parts) for s in ledgers if s.rewritten
+        ],
+        ledgers_appended=[(s.lane, part) for s in ledgers for part in s.appended],
     )

@@ -12,12 +12,14 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from columns.documents import ids_of, to_json
+from columns.ledger_table import ledger_ids, ledger_json
 from pipelines.sinks import rows_of
 from stores.elasticsearch.aggregates import aggregate_documents
 from stores.elasticsearch.bulk import Bulk, Tallies
 from stores.elasticsearch.client import Client
 from stores.elasticsearch.dead_letters import burial
 from stores.elasticsearch.documents import Documents
+from stores.elasticsearch.ledger import ledger_documents
 from stores.elasticsearch.raw import CHUNK, raw_documents
 from stores.elasticsearch.setup import require_templates
 from stores.elasticsearch.target import Target
@@ -122,3 +124,12 @@ class WriteAggregateDocuments(_Write):
         """Sends the documents of a window's mark."""
         table = rows_of(stream)
         self._send(aggregate_documents(self._target.prefix, table, ids_of(table), to_json(table)))
+
+
+class WriteLedgerDocuments(_Write):
+    """Arrow IPC streams of LEDGER rows -> documents of the ledger, newer versions over older ones."""
+
+    def process(self, stream: bytes) -> None:
+        """Sends the rows of a lane's minutes."""
+        table = rows_of(stream)
+        self._send(ledger_documents(self._target.prefix, table, ledger_ids(table), ledger_json(table)))

@@ -30,6 +30,7 @@ class Run:
     stepped: list[Stepped] = field(default_factory=list)
     files: list[PendingFile] = field(default_factory=list)
     late: dict[Window, Late] = field(default_factory=dict)
+    ledger: dict[int, list[bytes]] = field(default_factory=dict)
 
 
 _RUNS: dict[str, Run] = {}

@@ -6,7 +6,7 @@ what is refused is counted by reason. Refuses to know who keeps the logs and who
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bus.contract import Entry, Source
 from columns.log import LaneLog, advance
@@ -87,9 +87,8 @@ class Intake:
             return
         self.touched.add(lane)
         frontier_ms = max(verdict.frontier_ms, self.least_frontier_ms)
-        self.accepted.setdefault(lane, []).append(
-            AcceptedBatch(lane, header.collector, header.epoch, header.seq, verdict.mark_ms, frontier_ms, flows, entry.offset)
-        )
+        batch = AcceptedBatch(lane, header.collector, header.epoch, header.seq, verdict.mark_ms, frontier_ms, flows, entry.offset)
+        self.accepted.setdefault(lane, []).append(replace(batch, reports=header.reports, missing=verdict.missing))
 
 
 def frontiers(logs: Mapping[int, LaneLog]) -> dict[int, int]:

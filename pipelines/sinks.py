@@ -1,12 +1,12 @@
-"""Where aggregate documents of the streaming pipeline go: a Kafka topic of JSON documents, or files of them.
+"""Where documents of the streaming pipeline go: a Kafka topic of JSON documents, or files of them.
 
-In: Arrow IPC streams of AGGREGATE rows. Out: one JSON document per row, under its id (columns/documents.py). A replay after a
-failure writes some documents again: readers keep, per id, the one with the most `rows`. A bundle fails when its documents are not
-acknowledged, so nothing is lost.
+In: Arrow IPC streams of AGGREGATE or LEDGER rows. Out: one JSON document per row, under its id (columns/documents.py and
+ledger_table.py). A replay after a failure writes some documents again: readers keep, per id, the one with the most `rows`, or the
+largest `version`. A bundle fails when its documents are not acknowledged, so nothing is lost.
 """
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from columns.documents import ids_of, to_json
+from columns.ledger_table import ledger_ids, ledger_json
 from common.errors import StoreError
 from stores.parquet.layout import sync
 
@@ -28,11 +29,25 @@ def rows_of(stream: bytes) -> pa.Table:
         return reader.read_all()
 
 
+Keyed = Callable[[pa.Table], list[tuple[str, bytes]]]
+"""A table to (id, JSON document) of each row."""
+
+
+def aggregates(table: pa.Table) -> list[tuple[str, bytes]]:
+    """Rows of AGGREGATE."""
+    return list(zip(ids_of(table), to_json(table), strict=True))
+
+
+def ledger_rows(table: pa.Table) -> list[tuple[str, bytes]]:
+    """Rows of LEDGER; the newest version of an id has the largest `version`."""
+    return list(zip(ledger_ids(table), ledger_json(table), strict=True))
+
+
 class WriteFiles(beam.DoFn):
     """One file of JSON lines per bundle, complete before it gets its name."""
 
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
+    def __init__(self, folder: str, keyed: Keyed = aggregates) -> None:
+        self._folder, self._keyed = folder, keyed
         self._lines: list[bytes] = []
 
     def start_bundle(self) -> None:
@@ -41,7 +56,7 @@ class WriteFiles(beam.DoFn):
 
     def process(self, stream: bytes) -> None:
         """Keeps the documents until the bundle ends."""
-        self._lines.extend(_keyed(rows_of(stream)))
+        self._lines.extend(orjson.dumps({"_id": key, **orjson.loads(text)}) for key, text in self._keyed(rows_of(stream)))
 
     def finish_bundle(self) -> None:
         """Writes them through to the disk, since the runner's next checkpoint counts on them; raises StoreError."""
@@ -51,6 +66,7 @@ class WriteFiles(beam.DoFn):
         name = folder / f"{uuid.uuid4().hex}.ndjson"
         unfinished = name.with_suffix(".tmp")
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             unfinished.write_bytes(b"\n".join(self._lines) + b"\n")
             sync(unfinished)
             unfinished.replace(name)
@@ -65,8 +81,8 @@ _PRODUCERS: dict[str, KafkaProducer] = {}
 class WriteTopic(beam.DoFn):
     """Documents to a Kafka topic, keyed by their id; every bundle waits for its acknowledgements."""
 
-    def __init__(self, servers: str, topic: str, options: Mapping[str, Any] | None = None) -> None:
-        self._servers, self._topic, self._options = servers, topic, dict(options or {})
+    def __init__(self, servers: str, topic: str, options: Mapping[str, Any] | None = None, keyed: Keyed = aggregates) -> None:
+        self._servers, self._topic, self._options, self._keyed = servers, topic, dict(options or {}), keyed
         self._sent: list[Any] = []
 
     def start_bundle(self) -> None:
@@ -75,10 +91,9 @@ class WriteTopic(beam.DoFn):
 
     def process(self, stream: bytes) -> None:
         """Sends; the client batches."""
-        table = rows_of(stream)
         with self._located():
             producer = self._producer()
-            for key, document in zip(ids_of(table), to_json(table), strict=True):
+            for key, document in self._keyed(rows_of(stream)):
                 self._sent.append(producer.send(self._topic, key=key.encode(), value=document))
 
     def finish_bundle(self) -> None:
@@ -104,8 +119,3 @@ class WriteTopic(beam.DoFn):
                 bootstrap_servers=self._servers, acks="all", linger_ms=20, max_block_ms=30_000, **self._options
             )
         return _PRODUCERS[self._servers]
-
-
-def _keyed(table: pa.Table) -> Iterator[bytes]:
-    for key, document in zip(ids_of(table), to_json(table), strict=True):
-        yield orjson.dumps({"_id": key, **orjson.loads(document)})

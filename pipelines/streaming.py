@@ -1,7 +1,9 @@
 """The pipeline as a diagram, endless, for Flink and other streaming runners.
 
     partitions -> accepted batches -> enriched flows -> parts -> by (lane, window) -> lane state -> documents
-                                                    \\-> raw documents, in the same stage
+                                   |                |\\-> raw documents, in the same stage
+                                   |                \\-> what became of flows -> by lane -> ledger -> its rows
+                                   \\-> reports, the same way
 
 Stages have stable names: a savepoint finds its state by them.
 """
@@ -15,8 +17,9 @@ from bus.contract import Source
 from columns.enrich import Enricher
 from columns.lane import Limits
 from pipelines.source import ReadBus
-from transforms.flows import AcceptedBatch, Enrich, LayOut
+from transforms.flows import AcceptedBatch, Enrich, laying_out
 from transforms.lane_state import LaneState
+from transforms.ledger import KeepLedger, TakeReports
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +34,29 @@ class Streaming:
     limits: Limits
 
 
-def build_streaming(pipeline: beam.Pipeline, job: Streaming, sink: beam.DoFn, raw: beam.DoFn | None = None) -> None:
-    """Adds the job's transforms to `pipeline`; `sink` takes the documents of lane state, `raw` the enriched flows."""
-    flows = (
+def build_streaming(
+    pipeline: beam.Pipeline, job: Streaming, sink: beam.DoFn, raw: beam.DoFn | None = None, ledger: beam.DoFn | None = None
+) -> None:
+    """Adds the job's transforms; `sink` takes the documents of lane state, `raw` the enriched flows, `ledger` its rows."""
+    batches = (
         pipeline
         | "Partitions" >> beam.Create(list(job.elements), reshuffle=False).with_output_types(bytes)
         | "Read" >> beam.ParDo(ReadBus(job.name, job.opener, job.lanes)).with_output_types(AcceptedBatch)
-        | "Enrich" >> beam.ParDo(Enrich(job.enricher))
     )
+    flows = batches | "Enrich" >> beam.ParDo(Enrich(job.enricher))
     if raw:
         flows | "Raw documents" >> beam.ParDo(raw)
+    parts, judged = flows | "Lay out" >> laying_out(job.limits)
     (
-        flows
-        | "Lay out" >> beam.ParDo(LayOut(job.limits)).with_output_types(tuple[bytes, bytes])
+        parts
         | "Lane state" >> beam.ParDo(LaneState(job.limits, job.enricher)).with_output_types(bytes)
         | "Documents" >> beam.ParDo(sink)
     )
+    if ledger:
+        reports = batches | "Reports" >> beam.ParDo(TakeReports()).with_output_types(tuple[bytes, bytes])
+        (
+            (reports, judged)
+            | "Parts of ledgers" >> beam.Flatten()
+            | "Ledger" >> beam.ParDo(KeepLedger()).with_output_types(bytes)
+            | "Rows of the ledger" >> beam.ParDo(ledger)
+        )

@@ -24,17 +24,18 @@ def setup(
     target: Url,
     config: ConfigFile = None,
     expire: Annotated[
-        bool, typer.Option("--expire", help="Also delete daily indices older than store.raw_days and store.aggregate_days.")
+        bool,
+        typer.Option("--expire", help="Also delete daily indices that are older than store.*_days of their kind."),
     ] = False,
 ) -> None:
     """Install index templates, and lifecycle policies where the server has them; again after every upgrade."""
     from stores.elasticsearch import setup as steps
     from stores.elasticsearch.client import Client
-    from stores.elasticsearch.layout import AGGREGATES, RAW
+    from stores.elasticsearch.layout import AGGREGATES, LEDGER, RAW
     from stores.elasticsearch.target import Target
 
     kept = settings_of(config, None).store
-    days = {RAW: kept.raw_days, AGGREGATES: kept.aggregate_days}
+    days = {RAW: kept.raw_days, AGGREGATES: kept.aggregate_days, LEDGER: kept.ledger_days}
     client = Client.open(Target.parse(target))
     for step in steps.install(client, days):
         typer.echo(step)

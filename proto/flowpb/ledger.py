@@ -61,6 +61,8 @@ LEDGER: Final[tuple[LedgerField, ...]] = (
         ("socket_drops", "datagrams dropped at this collector before they were decoded"),
         *((f"received_{unit}", f"sequence units received, counted in {unit}") for unit in UNITS),
         *((f"missing_{unit}", f"gaps in sequence numbers that count {unit}") for unit in UNITS),
+        ("missing_in_flows", "flows in the gaps, as the collector estimates them"),
+        ("undecoded_records", "IPFIX records that the gaps show, received but given up"),
         ("reordered", "datagrams that came after a later one"),
         ("restarts", "sequences that began anew"),
         *((f"problem_{reason}", f"problems: {reason}") for reason in (*PROBLEMS, OTHER_PROBLEM)),

@@ -4,6 +4,7 @@ In: a prefix and times. Out: names. Refuses to know what is in the documents.
 
     netflow-YYYY-MM-DD       raw flows, by the UTC day in which their batch was closed: a flow's own times may be garbage
     netflow_agg-YYYY-MM-DD   minute aggregates, by the UTC day of their window
+    nephrite_ledger-YYYY-MM-DD     rows of the ledger, by the UTC day of their minute
     nephrite_dead_letters-YYYY-MM   documents that Elasticsearch refused
 """
 
@@ -18,6 +19,7 @@ from stores.questions import Span
 
 RAW: Final = "netflow"
 AGGREGATES: Final = "netflow_agg"
+LEDGER: Final = "nephrite_ledger"
 DEAD_LETTERS: Final = "nephrite_dead_letters"
 DAY_MS: Final = 86_400_000
 _LAST_MS: Final = 253_402_300_799_999

@@ -1,4 +1,4 @@
-"""Index templates, generated from FLOW and AGGREGATE, so that a column declared once is mapped everywhere.
+"""Index templates, generated from FLOW, AGGREGATE and LEDGER, so that a column declared once is mapped everywhere.
 
 In: a target. Out: composable templates as JSON objects. Refuses to send them (stores/elasticsearch/setup.py does). Only what the
 basic licence has; no field is guessed (`dynamic` false), and what nobody filters on has no index: a query on such a field reads its
@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from flowpb.documents import AGGREGATE
+from flowpb.ledger import LEDGER as LEDGER_FIELDS
 from stores.elasticsearch.fields import raw_fields
-from stores.elasticsearch.layout import AGGREGATES, DEAD_LETTERS, RAW, pattern
+from stores.elasticsearch.layout import AGGREGATES, DEAD_LETTERS, LEDGER, RAW, pattern
 from stores.elasticsearch.target import Target
 
 PRIORITY: Final = 260
@@ -30,6 +31,7 @@ def templates(target: Target) -> dict[str, dict[str, Any]]:
     kinds = {
         RAW: ("all raw flows", _raw_mapping(target), target.keeps_source(raw=True)),
         AGGREGATES: ("minute aggregates", _aggregate_mapping(), target.keeps_source(raw=False)),
+        LEDGER: ("the ledger: what came and what was lost per minute", _ledger_mapping(), target.keeps_source(raw=False)),
         DEAD_LETTERS: ("documents that were refused", _dead_letter_mapping(), True),
     }
     return {
@@ -72,6 +74,11 @@ def _raw_mapping(target: Target) -> dict[str, dict[str, Any]]:
 def _aggregate_mapping() -> dict[str, dict[str, Any]]:
     fields = {field.json: _mapping(field.es_type, field.json in _INDEXED_AGGREGATE) for field in AGGREGATE}
     return {"@timestamp": _mapping("date", indexed=True), **fields, "bound": _mapping("long", indexed=False)}
+
+
+def _ledger_mapping() -> dict[str, dict[str, Any]]:
+    fields = {field.json: _mapping(field.es_type, field.merge == "key") for field in LEDGER_FIELDS}
+    return {"@timestamp": _mapping("date", indexed=True), **fields}
 
 
 def _dead_letter_mapping() -> dict[str, dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Final
 import pyarrow as pa
 
 from stores.parquet.layout import PendingFile
+from stores.parquet.ledger_state import LedgerState
 
 FIRST_MARK: Final = 0
 """`next_mark` (0, 1, 2) of a window that has parts and was never rewritten."""
@@ -71,6 +72,7 @@ class Commit:
     state's own parts then follow); `appended` are parts of windows, known or new; `late` is added to the queue of repairs;
     `counters` are increments by rendered metric.
     `partials` are tables of flowpb.partials; of two of one lane and window the one with more rows stays.
+    The ledgers of lanes are rewritten, then appended to, alike.
     """
 
     positions: Mapping[int, int] = field(default_factory=dict)
@@ -84,6 +86,8 @@ class Commit:
     counters: Mapping[str, int] = field(default_factory=dict)
     final_through_ms: int | None = None
     partials: Sequence[pa.Table] = ()
+    ledgers_rewritten: Sequence[LedgerState] = ()
+    ledgers_appended: Sequence[tuple[int, bytes]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,7 @@ class Carried:
     windows: tuple[WindowState, ...]
     counters: Mapping[str, int]
     final_through_ms: int | None
+    ledgers: tuple[LedgerState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ Files merge in stages, so that a row is rewritten at most three times: some runs
 the day. A file that has reached the target size stays as it is.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -19,18 +19,24 @@ import pyarrow.parquet as pq
 
 from common.errors import StoreError
 from flowpb.documents import AGGREGATE_SCHEMA, LEVEL_MINUTE
+from flowpb.ledger import LEDGER_SCHEMA, LEVEL_LEDGER
 from stores.parquet.layout import DAY_MS, EVER, HOUR_MS, RAW_LEVEL, Kind, LiveFile, PendingFile, find_file, pending_path
 from stores.parquet.manifest import Manifest
 from stores.parquet.rows import RAW_SCHEMA, ROW_GROUP, schema_of
-from stores.parquet.statements import QUIET, latest
+from stores.parquet.statements import QUIET, latest, latest_ledger
 from stores.parquet.writer import write_file
 
 TARGET_BYTES: Final = 256 << 20
 RUNS_PER_MERGE: Final = 64
 SETTLE_MS: Final = 20 * 60_000
 """An hour is over for its files this long after its end: the horizon, the last mark, and some."""
-LEVELS: Final[tuple[tuple[Kind, str], ...]] = (("aggregate", LEVEL_MINUTE), ("raw", RAW_LEVEL))
+LEVELS: Final[tuple[tuple[Kind, str], ...]] = (("aggregate", LEVEL_MINUTE), ("raw", RAW_LEVEL), ("ledger", LEVEL_LEDGER))
 _BATCH: Final = 1 << 16
+_SCHEMAS: Final = {"aggregate": AGGREGATE_SCHEMA, "ledger": LEDGER_SCHEMA}
+_NEWEST: Final[dict[str, tuple[Callable[[Sequence[str]], str], str]]] = {
+    "aggregate": (latest, "window_start_ms, group_id, slot"),
+    "ledger": (latest_ledger, "minute_ms, exporter_addr, lane, booked_ms"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,7 @@ def merge_files(data_dir: Path, merge: Merge) -> PendingFile:
             schema = schema_of(RAW_SCHEMA, {name for path in paths for name in pq.read_schema(path).names})
             batches = _concatenated(paths, schema)
         else:
-            schema, batches = AGGREGATE_SCHEMA, _latest(paths, data_dir / "spill")
+            schema, batches = _SCHEMAS[files[0].kind], _latest(paths, files[0].kind, data_dir / "spill")
         return write_file(data_dir / "pending", files[0].kind, files[0].level, batches, schema, span)
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{data_dir}: cannot merge {len(files)} files: {' '.join(str(error).split())}") from error
@@ -155,22 +161,23 @@ def _one_batch(tables: Sequence[pa.Table]) -> Iterator[pa.RecordBatch]:
         yield from pa.concat_tables(tables).unify_dictionaries().combine_chunks().to_batches()
 
 
-def _latest(paths: Sequence[Path], spill: Path) -> Iterator[pa.RecordBatch]:
-    """The documents of the highest version of each group, by window, group and slot; what does not fit in memory is spilled."""
+def _latest(paths: Sequence[Path], kind: Kind, spill: Path) -> Iterator[pa.RecordBatch]:
+    """The highest version of each group of documents, or row of the ledger, in order; what does not fit in memory is spilled."""
     import duckdb
 
     try:
-        yield from _sorted(paths, spill)
+        yield from _sorted(paths, kind, spill)
     except duckdb.Error as error:
         raise StoreError(f"{paths[0].parent}: cannot merge {len(paths)} files: {' '.join(str(error).split())}") from error
 
 
-def _sorted(paths: Sequence[Path], spill: Path) -> Iterator[pa.RecordBatch]:
+def _sorted(paths: Sequence[Path], kind: Kind, spill: Path) -> Iterator[pa.RecordBatch]:
     import duckdb
 
     with duckdb.connect(
         ":memory:", config={**QUIET, "threads": "1", "memory_limit": "512MB", "temp_directory": str(spill)}
     ) as sorter:
-        text = f"{latest([str(path) for path in paths])} ORDER BY window_start_ms, group_id, slot"
+        newest, order = _NEWEST[kind]
+        text = f"{newest([str(path) for path in paths])} ORDER BY {order}"
         for batch in sorter.sql(text).to_arrow_reader(ROW_GROUP):
-            yield from _one_batch([_fill(pa.Table.from_batches([batch]), AGGREGATE_SCHEMA)])
+            yield from _one_batch([_fill(pa.Table.from_batches([batch]), _SCHEMAS[kind])])

@@ -5,7 +5,7 @@ whoever only needs the manifest does not load them.
 
     data_dir/manifest.sqlite                       the only list of files that counts
     data_dir/pending/NAME                          written whole, perhaps not committed
-    data_dir/{raw,agg-1m,agg-1h,agg-1d}/YYYY-MM-DD/NAME   committed
+    data_dir/{raw,ledger,agg-1m,agg-1h,agg-1d}/YYYY-MM-DD/NAME   committed
 """
 
 import os
@@ -14,15 +14,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
+from flowpb.ledger import LEVEL_LEDGER
 from flowpb.partials import LEVEL_MS
 
-Kind = Literal["raw", "aggregate"]
+Kind = Literal["raw", "aggregate", "ledger"]
 RAW_LEVEL: Final = "raw"
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
 EVER: Final = (-(2**63), 2**63 - 1)
 """The range of everything."""
-_FOLDERS: Final = {RAW_LEVEL: "raw", **{level: f"agg-{level}" for level in LEVEL_MS}}
+_FOLDERS: Final = {RAW_LEVEL: "raw", LEVEL_LEDGER: "ledger", **{level: f"agg-{level}" for level in LEVEL_MS}}
 _LAST_MS: Final = 253_402_300_799_999
 """The end of the year 9999, beyond which there are no dates; garbage in a flow's times must not stop the store."""
 

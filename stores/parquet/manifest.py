@@ -18,9 +18,10 @@ from typing import Final, Self
 import pyarrow as pa
 
 from common.errors import StoreError
-from stores.parquet import queue
+from stores.parquet import ledger_state, queue
 from stores.parquet.carried import FIRST_MARK, Carried, Commit, LevelStatus, Queued, Repair, Status, Window, WindowState
 from stores.parquet.layout import Kind, LiveFile, PendingFile, manifest_path, pending_path, placed_path, sync
+from stores.parquet.ledger_state import load_ledgers, write_ledgers
 from stores.parquet.lock import WriterLock
 from stores.parquet.partials import TABLE as _PARTIALS
 from stores.parquet.partials import PartialsTable
@@ -113,6 +114,7 @@ class Manifest:
                 windows=tuple(WindowState(w[0], w[1], w[2], w[3], tuple(parts.get((w[0], w[1]), ()))) for w in windows),
                 counters=self.counters(),
                 final_through_ms=self._meta("final_through_ms"),
+                ledgers=load_ledgers(self._connection),
             )
 
     def counters(self) -> dict[str, int]:
@@ -137,6 +139,7 @@ class Manifest:
             queue.add(self._connection, commit.late)
             for partials in commit.partials:
                 self._partials.write(partials)
+            write_ledgers(self._connection, commit.ledgers_rewritten, commit.ledgers_appended)
             if commit.final_through_ms is not None:
                 self._set_meta("final_through_ms", commit.final_through_ms)
         self._place(commit.files)
@@ -382,6 +385,7 @@ def _set_up(connection: sqlite3.Connection, writer: bool) -> None:
         connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;")
     connection.execute(queue.TABLE)
     connection.execute(_PARTIALS)
+    connection.executescript(ledger_state.TABLES)
 
 
 @contextmanager

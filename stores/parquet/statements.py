@@ -58,3 +58,10 @@ def latest(paths: Sequence[str], condition: str = "TRUE") -> str:
             SELECT *, max(rows) OVER (PARTITION BY window_start_ms, group_id) AS newest
             FROM read_parquet({listed(paths)}) WHERE {condition}
         ) WHERE rows = newest QUALIFY row_number() OVER (PARTITION BY window_start_ms, group_id, slot ORDER BY mark DESC) = 1"""
+
+
+def latest_ledger(paths: Sequence[str], condition: str = "TRUE") -> str:
+    """The highest version of each row of the ledger; of equal versions, the one of the later report."""
+    return f"""
+        SELECT * FROM read_parquet({listed(paths)}) WHERE {condition} QUALIFY row_number() OVER (
+            PARTITION BY minute_ms, booked_ms, lane, exporter_addr ORDER BY version DESC, until_ms DESC) = 1"""

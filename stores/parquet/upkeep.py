@@ -109,18 +109,20 @@ def _counted(manifest: Manifest, done: Upkeep) -> Upkeep:
 def retire(manifest: Manifest, limits: Store, now_ms: int) -> list[LiveFile]:
     """Take what expired out of the manifest; returns it."""
     files = {kind: manifest.files(kind, level, *EVER) for kind, level in LEVELS}
-    gone = expired_files(files["raw"], files["aggregate"], limits, now_ms)
+    gone = expired_files(files["raw"], files["aggregate"], limits, now_ms, files["ledger"])
     if gone:
         manifest.replace([file.name for file in gone], [], 0, now_ms)
     return gone
 
 
-def expired_files(raw: Sequence[LiveFile], aggregates: Sequence[LiveFile], limits: Store, now_ms: int) -> list[LiveFile]:
-    """Files whose newest row is too old; and the oldest raw files, then aggregates, while the rest is larger than allowed."""
-    age = {"raw": limits.raw_days, "aggregate": limits.aggregate_days}
-    by_age = [file for file in (*raw, *aggregates) if file.max_ms <= now_ms - age[file.kind] * DAY_MS]
+def expired_files(
+    raw: Sequence[LiveFile], aggregates: Sequence[LiveFile], limits: Store, now_ms: int, ledger: Sequence[LiveFile] = ()
+) -> list[LiveFile]:
+    """Files whose newest row is too old; and the oldest of raw, of the ledger, then of aggregates, while the rest is too large."""
+    age = {"raw": limits.raw_days, "aggregate": limits.aggregate_days, "ledger": limits.ledger_days}
+    by_age = [file for file in (*raw, *aggregates, *ledger) if file.max_ms <= now_ms - age[file.kind] * DAY_MS]
     old = set(by_age)
-    left = [file for file in (*_oldest_first(raw), *_oldest_first(aggregates)) if file not in old]
+    left = [file for files in (raw, ledger, aggregates) for file in _oldest_first(files) if file not in old]
     excess = sum(file.bytes for file in left) - limits.max_bytes
     by_size = []
     for file in left:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from common.errors import StoreError
 from flowpb.documents import AGGREGATE_SCHEMA, LEVEL_MINUTE
 from flowpb.groupings import FUTURE_MS, HORIZON_MS, WINDOW_MS
+from flowpb.ledger import LEDGER_SCHEMA, LEVEL_LEDGER
 from stores.addresses import text_column
 from stores.judged import JudgedBatch
 from stores.parquet.layout import HOUR_MS, RAW_LEVEL, Kind, PendingFile, sync
@@ -65,6 +66,13 @@ def write_aggregates(folder: Path, documents: pa.Table, level: str = LEVEL_MINUT
         span = pc.min(table["window_start_ms"]).as_py(), pc.max(table["window_end_ms"]).as_py()
         files.append(write_file(folder, "aggregate", level, table.combine_chunks().to_batches(ROW_GROUP), AGGREGATE_SCHEMA, span))
     return files
+
+
+def write_ledger(folder: Path, rows: pa.Table) -> list[PendingFile]:
+    """One file of all rows of the ledger, by minute and exporter. Raises StoreError."""
+    table = rows.sort_by([(name, "ascending") for name in ("minute_ms", "exporter_addr", "lane", "booked_ms")])
+    span = pc.min(table["minute_ms"]).as_py(), pc.max(table["minute_ms"]).as_py() + WINDOW_MS
+    return [write_file(folder, "ledger", LEVEL_LEDGER, table.combine_chunks().to_batches(ROW_GROUP), LEDGER_SCHEMA, span)]
 
 
 def write_file(

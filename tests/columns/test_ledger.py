@@ -30,6 +30,7 @@ from tests.columns.oracle import Flow
 MINUTE = 60_000
 HORIZON = 15 * MINUTE
 FOREVER = NOW + 100 * MINUTE
+SEQUENCE = ("unit", "received", "missing", "missing_flows", "undecoded")
 A, B = pack_address("10.0.0.1"), pack_address("2001:db8::7")
 
 
@@ -38,7 +39,7 @@ def report(exporter: bytes = A, **fields: Any) -> ExporterReport:
     return ExporterReport(
         exporter=exporter,
         **fields,
-        sequences=[SequenceReport(unit=unit, received=received, missing=missing) for unit, received, missing in sequences],
+        sequences=[SequenceReport(**dict(zip(SEQUENCE, values, strict=False))) for values in sequences],
     )
 
 
@@ -159,6 +160,8 @@ def test_what_became_of_flows_joins_the_reports() -> None:
         # NetFlow v5 and v9 from one address: the flows of v5 are no measure of v9's packets
         ([report(records=130, datagrams=13, sequences=[("flows", 100, 7), ("packets", 3, 2)])], 27),
         ([report(records=0, datagrams=2, sequences=[("packets", 2, 50)])], 0),
+        # what the collector says of a sequence comes before the mean of the whole exporter
+        ([report(records=90, datagrams=9, sequences=[("packets", 9, 1, 3), ("packets", 9, 2, 4)])], 7),
         ([report(records=5, datagrams=1)], 0),
     ],
 )
@@ -202,7 +205,7 @@ def test_drops_of_an_exporter_without_sequence_numbers_are_all_that_is_known() -
         ({"problems": {"template_missing": 9, "duplicate": 9, "times_repaired": 9, "unknown_protocol": 9}}, 0),
         ({"expired_sets": 1, "records": 0}, 1),
         ({"problems": {"set_length": 2}, "sequences": [("records", 90, 20)]}, 0),
-        ({"expired_sets": 2, "sequences": [("records", 90, 20)]}, 20),
+        ({"expired_sets": 2, "sequences": [("records", 90, 0, 0, 17)]}, 17),
     ],
 )
 def test_what_could_not_be_decoded_becomes_flows(fields: dict[str, Any], undecodable: int) -> None:
