@@ -16,8 +16,12 @@ from common.config import Ingest
 from flowpb.codec import Header, encode
 from flowpb.flow_batch_pb2 import ExporterReport
 from ingest.exporter_rules import ExporterRules
+from ingest.sizes import Sizes
 
 HEARTBEAT_MS: Final = 1_000
+_LEAST_SHARE: Final = 2  # batches of all lanes close early for the largest one, but not below this fraction of `batch_flows`
+_MARGIN: Final = 0.95
+_SMALL_DICTIONARY: Final = 32
 _REPORT_SHARE: Final = 4  # reports fill at most this fraction of an entry, so that flows and reports together stay near the limit
 
 _T = TypeVar("_T")
@@ -68,6 +72,8 @@ class Batcher:
         self._mark_of = mark_of
         self._lanes = [_Lane() for _ in range(identity.lanes)]
         self._closed_ms: int | None = None
+        self._enough_flows = settings.batch_flows
+        self._sizes = Sizes()
 
     def begin(self, epoch: int, heartbeat_ms: int = HEARTBEAT_MS) -> None:
         """Number from 0 again, under a new epoch, as a new process would."""
@@ -83,8 +89,11 @@ class Batcher:
         return self._closed_ms + self._settings.batch_interval_ms
 
     def is_full(self, flows: int, octets: int) -> bool:
-        """Whether this much, pending over all lanes, closes the batches before their time."""
-        return flows >= self._settings.batch_flows or octets >= self._settings.batch_bytes * self._identity.lanes
+        """Whether this much, pending over all lanes, closes the batches before their time.
+
+        Lanes are uneven: the largest one of the last time says how many flows fit, since cutting its batch costs more.
+        """
+        return flows >= self._enough_flows or octets >= self._settings.batch_bytes * self._identity.lanes
 
     def close(
         self, now_ms: int, flows: Mapping[int, pa.RecordBatch], reports: Mapping[int, Sequence[ExporterReport]]
@@ -92,9 +101,11 @@ class Batcher:
         """All lanes' batches closed at `now_ms`, and a heartbeat for every lane that has been silent for its time."""
         self._closed_ms = now_ms
         closed: list[Batch] = []
+        located = {number: self.rules.apply(batch) for number, batch in flows.items() if batch.num_rows}
+        octets = {number: self._sizes.octets(batch) for number, batch in located.items()}
+        self._note_share(sum(batch.num_rows for batch in located.values()), max(octets.values(), default=0))
         for number, lane in enumerate(self._lanes):
-            batch = flows.get(number)
-            parts = [] if batch is None or not batch.num_rows else list(self._cut(batch))
+            parts = list(self._cut(located[number], octets[number])) if number in located else []
             groups = list(self._group(reports.get(number, ())))
             silent = abs(now_ms - lane.closed_ms) >= self._heartbeat_ms
             for index in range(max(len(parts), len(groups), int(silent))):
@@ -110,9 +121,15 @@ class Batcher:
         lane.seq += 1
         return Batch(number, encode(header, flows, self._settings.codec), 0 if flows is None else flows.num_rows)
 
-    def _cut(self, flows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        located = self.rules.apply(flows)
-        pieces = max(-(-located.nbytes // self._settings.batch_bytes), -(-located.num_rows // self._settings.batch_flows))
+    def _note_share(self, flows: int, largest: int) -> None:
+        """How many flows there may be next time, if the `largest` lane has its share of them as now."""
+        most = self._settings.batch_flows
+        if largest > self._settings.batch_bytes // 2:
+            fitting = int(flows * self._settings.batch_bytes / largest * _MARGIN)
+            self._enough_flows = max(most // _LEAST_SHARE, min(most, fitting), 1)
+
+    def _cut(self, located: pa.RecordBatch, octets: int) -> Iterator[pa.RecordBatch]:
+        pieces = max(-(-octets // self._settings.batch_bytes), -(-located.num_rows // self._settings.batch_flows))
         if pieces == 1:
             yield located
             return
@@ -136,8 +153,12 @@ class Batcher:
 
 def _compact(flows: pa.RecordBatch) -> pa.RecordBatch:
     """The same flows with dictionaries that hold only what these rows use: Arrow writes a slice's dictionary whole."""
-    columns = [_trim(column) if pa.types.is_dictionary(column.type) else column for column in flows.columns]
+    columns = [_trim(column) if _is_wasteful(column) else column for column in flows.columns]
     return pa.RecordBatch.from_arrays(columns, names=flows.schema.names)
+
+
+def _is_wasteful(column: pa.Array) -> bool:
+    return pa.types.is_dictionary(column.type) and len(column.dictionary) > _SMALL_DICTIONARY
 
 
 def _trim(column: pa.DictionaryArray) -> pa.DictionaryArray:

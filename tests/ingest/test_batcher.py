@@ -108,3 +108,17 @@ def test_full_by_flows_or_octets() -> None:
     assert under_test.is_full(1000, 0)
     assert not under_test.is_full(0, 10_000 * LANES - 1)
     assert under_test.is_full(0, 10_000 * LANES)
+
+
+def test_uneven_lanes_close_before_their_largest_batch_has_to_be_cut() -> None:
+    rows = 4000
+    octets = make_flows(rows).nbytes
+    settings = Ingest(batch_bytes=octets // 2, batch_flows=2 * rows)
+    under_test = Batcher(settings, Identity("c", 1, LANES))
+    assert not under_test.is_full(rows * 3 // 2, 0)
+    assert len(under_test.close(0, {0: make_flows(rows)}, {})) == 3 + LANES - 1
+    assert under_test.is_full(rows, 0)
+    assert not under_test.is_full(rows - 1, 0)
+    even = {lane: make_flows(rows // 4) for lane in range(LANES)}
+    assert len(under_test.close(1, even, {})) == LANES
+    assert not under_test.is_full(rows * 3 // 2, 0)
