@@ -13,7 +13,7 @@ from columns.arrays import Ints, Words
 from columns.distinct import distinct_codes
 from columns.sums import sum_by_key
 
-COUNTS: Final = ("flows", "late", "future", "reversed", "saturated", "clipped_bytes")
+COUNTS: Final = ("flows", "late", "future", "reversed", "saturated", "clipped_bytes", "packets_sampled", "packets_scaled")
 _EMPTY: Final = np.empty(0, np.int64)
 
 
@@ -28,6 +28,8 @@ class Changes:
     saturated: Ints
     clipped: Ints
     clipped_octets: Ints
+    sampled: Ints
+    packets: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,9 @@ def judged_flows(batch: Ints, exporter: Ints, addresses: Words, changes: Changes
     for row, flows in enumerate(changed, 1):
         if len(flows):
             counts[row] = np.bincount(codes[flows], minlength=len(keys))
-    if len(changes.clipped):
-        keyed, octets = sum_by_key(codes[changes.clipped], max(len(keys) - 1, 1).bit_length(), changes.clipped_octets[None, :])
-        counts[5, keyed] = octets[0]
+    for row, flows, measures in ((5, changes.clipped, changes.clipped_octets[None, :]), (6, changes.sampled, changes.packets)):
+        if len(flows):
+            keyed, sums = sum_by_key(codes[flows], max(len(keys) - 1, 1).bit_length(), measures)
+            counts[row : row + len(sums), keyed] = sums
     words = np.concatenate([np.zeros((1, 2), np.uint64), addresses])
     return Judged(keys // width, words[keys % width], counts)

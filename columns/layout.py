@@ -97,7 +97,7 @@ def lay_out_many(batches: Sequence[tuple[pa.RecordBatch, int | Ints, int | Ints]
             np.repeat(np.arange(len(sizes)), sizes),
             flows.exporter,
             flows.addresses,
-            Changes(refused, future, reversed_, saturated, moved, clipped),
+            Changes(refused, future, reversed_, saturated, moved, clipped, *_sampled(flows, counters)),
         ),
     )
 
@@ -110,6 +110,14 @@ def _counters(flows: Flows, accepted: Mask) -> tuple[Ints, Ints]:
     if flows.interval is not None:
         counters += [saturate(counter)[0] for counter in (flows.bytes, flows.packets)]
     return np.stack(counters), saturated[accepted[saturated]]
+
+
+def _sampled(flows: Flows, counters: Ints) -> tuple[Ints, Ints]:
+    """Flows that were sampled, and their packets as exported and scaled."""
+    if flows.interval is None:
+        return np.empty(0, np.int64), np.empty((2, 0), np.int64)
+    sampled = np.flatnonzero(np.isfinite(flows.interval) & (flows.interval > 1))
+    return sampled, counters[[3, 1]][:, sampled]
 
 
 def _clipped(intervals: Intervals, octets: Ints) -> tuple[Ints, Ints]:

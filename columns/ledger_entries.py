@@ -23,6 +23,8 @@ _JUDGED: Final = (  # as columns.judged.COUNTS
     "flows_reversed",
     "counters_saturated",
     "clipped_bytes",
+    "packets_sampled",
+    "packets_scaled",
 )
 _FAR: Final = 2**63 - 1
 _PLAIN: Final = (

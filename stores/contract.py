@@ -12,7 +12,8 @@ from typing import Final, Protocol
 
 import pyarrow as pa
 
-from stores.questions import FlowsQuery, Key, SeriesQuery, Source, Span, TopQuery, TotalsQuery
+from flowpb.ledger import ESTIMATES, LASTS, SUMS
+from stores.questions import FlowsQuery, Key, LedgerQuery, SeriesQuery, Source, Span, TopQuery, TotalsQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,22 @@ class Exporters:
     provenance: Provenance
 
 
+LEDGER_COLUMNS: Final = (*SUMS, *ESTIMATES, *LASTS, "since_ms", "until_ms")
+LEDGER_ANSWER: Final = pa.schema(
+    [("start_ms", pa.int64()), ("exporter", pa.string()), *((name, pa.int64()) for name in LEDGER_COLUMNS)]
+)
+"""Sums of the ledger's counts and estimates; of gauges the value of the latest report. Exporter null is of the lanes themselves,
+or of everything together where the question does not tell exporters apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """`rows` in LEDGER_ANSWER by start and exporter, of the receive minutes in `data` (None: there are none)."""
+
+    rows: pa.Table
+    data: Span | None
+
+
 class Store(Protocol):
     """The reading end of a store. Every method raises StoreError. Not thread-safe."""
 
@@ -198,6 +215,9 @@ class Store(Protocol):
 
     def exporters(self, span: Span, source: Source) -> Exporters:
         """Who exported."""
+
+    def ledger(self, query: LedgerQuery) -> Ledger:
+        """What came, and what was lost where."""
 
     def close(self) -> None:
         """Let go of files and connections."""

@@ -100,6 +100,16 @@ class FlowsQuery:
     order: Order = "newest"
 
 
+@dataclass(frozen=True, slots=True)
+class LedgerQuery:
+    """The ledger of the receive minutes in `span`, of one exporter or of all, added up by exporter, by step, or both."""
+
+    span: Span
+    exporter: str | None = None
+    by_exporter: bool = True
+    step_ms: int | None = None
+
+
 def aggregates_answer(items: Items | None, filters: Filters) -> bool:
     """Whether minute aggregates can answer: they rank one thing at a time, so a filter must be by nothing else (groupings)."""
     if filters.host is not None:

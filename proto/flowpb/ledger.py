@@ -74,6 +74,8 @@ LEDGER: Final[tuple[LedgerField, ...]] = (
         ("flows_reversed", "flows that began after their end, repaired"),
         ("counters_saturated", "octet and packet counters cut to 2^63 - 1"),
         ("clipped_bytes", "octets moved to the horizon"),
+        ("packets_sampled", "packets of flows that were sampled, as exported"),
+        ("packets_scaled", "the same times their sampling intervals"),
     ),
     *_of(
         "last",

@@ -16,16 +16,17 @@ import pyarrow as pa
 
 from common.errors import StoreError
 from stores.answering import Answer, Answering
-from stores.contract import DERIVED, FLOWS_SCHEMA, Flows, Provenance
+from stores.contract import DERIVED, FLOWS_SCHEMA, Flows, Ledger, Provenance
 from stores.elasticsearch.client import Client
 from stores.elasticsearch.flows import EVER, PAGE, RawFlows
 from stores.elasticsearch.layout import AGGREGATES, pattern
+from stores.elasticsearch.ledger import ledger_answer
 from stores.elasticsearch.questions import QUIET as LENIENT
 from stores.elasticsearch.questions import AggregateTables
 from stores.elasticsearch.target import Target
 from stores.parquet.raw import MACROS, flows_table, raw_tables
 from stores.parquet.statements import QUIET
-from stores.questions import Filters, FlowsQuery, Items, Key, Source, Span
+from stores.questions import Filters, FlowsQuery, Items, Key, LedgerQuery, Source, Span
 
 _FETCHED: Final = "no_flows"
 """The table that the raw statements read where there are no files."""
@@ -98,6 +99,10 @@ class ElasticsearchStore(Answering):
             return Flows(rows.cast(FLOWS_SCHEMA), matched, provenance)
 
         return self._attempt(ask)
+
+    def ledger(self, query: LedgerQuery) -> Ledger:
+        """What came, and what was lost where, of receive minutes."""
+        return ledger_answer(self._client, query)
 
     def _prepare(self, items: Items | None, span: Span, filters: Filters, source: Source, step_ms: int | None) -> None:
         if source == "raw":

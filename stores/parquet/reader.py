@@ -14,15 +14,17 @@ import pyarrow as pa
 
 from common.errors import StoreError
 from flowpb.documents import AGGREGATE_SCHEMA, LEVEL_MINUTE
+from flowpb.ledger import LEDGER_SCHEMA, LEVEL_LEDGER
 from stores.answering import Answer, Answering
-from stores.contract import DERIVED, FLOWS_SCHEMA, Flows, Provenance
+from stores.contract import DERIVED, FLOWS_SCHEMA, LEDGER_ANSWER, Flows, Ledger, Provenance
 from stores.parquet.aggregates import DocumentFiles, aggregate_tables
 from stores.parquet.layout import RAW_LEVEL, Kind, LiveFile, find_file
+from stores.parquet.ledger import ledger_range, ledger_sums, ledger_table
 from stores.parquet.manifest import Manifest
 from stores.parquet.raw import MACROS, flows_table, raw_tables, traffic
 from stores.parquet.rows import RAW_SCHEMA
 from stores.parquet.statements import QUIET
-from stores.questions import Filters, FlowsQuery, Items, Key, Source, Span
+from stores.questions import Filters, FlowsQuery, Items, Key, LedgerQuery, Source, Span
 
 _ATTEMPTS: Final = 5
 _KIND: Final[dict[str, Kind]] = {RAW_LEVEL: "raw", LEVEL_MINUTE: "aggregate"}
@@ -93,6 +95,22 @@ class ParquetStore(Answering):
 
         return self._attempt(ask)
 
+    def ledger(self, query: LedgerQuery) -> Ledger:
+        """What came, and what was lost where, of receive minutes."""
+
+        def ask() -> Ledger:
+            files = self._manifest.files("ledger", LEVEL_LEDGER, query.span.from_ms, query.span.to_ms)
+            settled = {file.name for file in files if file.stage and not any(_overlap(file, other) for other in files)}
+            paths = {file.name: self._path(file) for file in files}
+            open_ = [path for name, path in paths.items() if name not in settled]
+            statement = ledger_table([path for name, path in paths.items() if name in settled], open_, query)
+            self._connection.execute(statement.text, dict(statement.values))
+            rows: pa.Table = self._connection.sql(ledger_sums(query)).to_arrow_table()
+            first, end = self._connection.execute(ledger_range()).fetchall()[0]
+            return Ledger(rows.select(LEDGER_ANSWER.names).cast(LEDGER_ANSWER), None if first is None else Span(first, end))
+
+        return self._attempt(ask)
+
     def _protocols(self, span: Span) -> Mapping[Key, Sequence[int]]:
         self._view_flows(span, Filters())
         versions = "list_sort(list(DISTINCT protocol_version) FILTER (protocol_version IS NOT NULL))"
@@ -150,6 +168,8 @@ def connect() -> duckdb.DuckDBPyConnection:
     connection.register("empty_flows", RAW_SCHEMA.empty_table())
     connection.execute("CREATE TEMP TABLE no_documents AS FROM empty_documents")
     connection.execute("CREATE TEMP TABLE no_flows AS FROM empty_flows")
+    connection.register("empty_ledger", LEDGER_SCHEMA.empty_table())
+    connection.execute("CREATE TEMP TABLE no_ledger AS FROM empty_ledger")
     for macro in MACROS:
         connection.execute(macro)
     return connection

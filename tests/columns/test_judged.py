@@ -31,9 +31,9 @@ def test_counts_are_those_of_each_batch_and_exporter_alone(batches: Sequence[tup
         for exporter in {flow.exporter_addr for flow in each}:
             own = [flow for flow in each if flow.exporter_addr == exporter]
             truth = oracle.answer([(own, mark, frontier)], False).counts
-            counts = {"flows": len(own), **{name: truth[name] for name in COUNTS[1:]}}
+            counts = {"flows": len(own), **{name: truth[name] for name in COUNTS[1:6]}}
             expected[number, exporter] = {name: min(count, MAX) for name, count in counts.items()}
-    assert found == expected
+    assert {key: {name: counts[name] for name in COUNTS[:6]} for key, counts in found.items()} == expected
     assert list(found) == sorted(expected)
 
 
@@ -42,6 +42,13 @@ def test_batches_without_flows_keep_their_numbers() -> None:
     laid = lay_out_many([(batch([]), NOW, NOW), (batch([flow]), NOW, NOW), (batch([flow, flow]), NOW, NOW)], Limits())
     assert (laid.judged.batch.tolist(), laid.judged.counts[0].tolist()) == ([1, 2], [1, 2])
     assert laid.flows == 3
+
+
+def test_packets_are_those_of_sampled_flows() -> None:
+    intervals = (None, 1.0, 10.0, 2.5, 0.5, float("inf"), float("nan"), 0.0)
+    flows = [Flow(NOW, NOW, packets=4, sampling_interval=interval) for interval in intervals]
+    [counts] = counted(lay_out_many([(batch(flows), NOW, NOW)], Limits()).judged).values()
+    assert (counts["packets_sampled"], counts["packets_scaled"]) == (8, 50)
 
 
 def test_nothing_is_judged_of_nothing() -> None:

@@ -12,7 +12,7 @@ from flowpb.documents import AGGREGATE_SCHEMA
 from flowpb.groupings import BY_GROUPED_BY, Kind
 from flowpb.schema import ADDRESS, FLOW_SCHEMA
 from stores.parquet.manifest import Commit, Manifest
-from stores.parquet.writer import write_aggregates, write_raw
+from stores.parquet.writer import write_aggregates, write_ledger, write_raw
 
 MINUTE: Final = 60_000
 T0: Final = 1_790_000_040_000
@@ -111,11 +111,15 @@ def table_of(documents: Sequence[Doc]) -> pa.Table:
     return pa.Table.from_pylist([document.row() for document in documents], schema=AGGREGATE_SCHEMA)
 
 
-def fill(data_dir: Path, documents: Sequence[Sequence[Doc]] = (), batches: Sequence[Batch] = ()) -> Path:
-    """A store with one run per list of documents and per batch."""
+def fill(
+    data_dir: Path, documents: Sequence[Sequence[Doc]] = (), batches: Sequence[Batch] = (), ledger: Sequence[pa.Table] = ()
+) -> Path:
+    """A store with one run per list of documents, per batch and per table of the ledger."""
     with Manifest.open(data_dir, writer=True) as manifest:
         for run in documents:
             manifest.commit(Commit(files=write_aggregates(manifest.pending_dir, table_of(run))))
         for batch in batches:
             manifest.commit(Commit(files=write_raw(manifest.pending_dir, [batch])))
+        for rows in ledger:
+            manifest.commit(Commit(files=write_ledger(manifest.pending_dir, rows)))
     return data_dir

@@ -6,11 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+import pyarrow as pa
+
 from columns.documents import ids_of, to_json
+from columns.ledger_table import ledger_ids, ledger_json
 from stores.contract import Store
 from stores.elasticsearch.aggregates import aggregate_documents
 from stores.elasticsearch.bulk import Bulk, DeadLetter
 from stores.elasticsearch.client import Client
+from stores.elasticsearch.ledger import ledger_documents
 from stores.elasticsearch.raw import raw_documents
 from stores.elasticsearch.reader import ElasticsearchStore
 from stores.elasticsearch.setup import install
@@ -19,12 +23,18 @@ from stores.parquet.reader import ParquetStore
 from tests.servers.elasticsearch import ElasticsearchServer
 from tests.stores.literals import Batch, Doc, fill, table_of
 
+Tables = Sequence[pa.Table]
+
 
 class Opener(Protocol):
-    """Opens a new store with one run per list of documents and per batch."""
+    """Opens a new store with one run per list of documents, per batch and per table of the ledger."""
 
     def __call__(
-        self, documents: Sequence[Sequence[Doc]] = (), batches: Sequence[Batch] = (), both_sides: bool = False
+        self,
+        documents: Sequence[Sequence[Doc]] = (),
+        batches: Sequence[Batch] = (),
+        both_sides: bool = False,
+        ledger: Sequence[pa.Table] = (),
     ) -> AbstractContextManager[Store]: ...
 
 
@@ -32,8 +42,13 @@ def parquet_opener(new_folder: Callable[[], Path]) -> Opener:
     """Stores in new folders."""
 
     @contextmanager
-    def opened(documents: Sequence[Sequence[Doc]] = (), batches: Sequence[Batch] = (), both_sides: bool = False) -> Iterator[Store]:
-        with ParquetStore.open(fill(new_folder(), documents, batches), both_sides) as store:
+    def opened(
+        documents: Sequence[Sequence[Doc]] = (),
+        batches: Sequence[Batch] = (),
+        both_sides: bool = False,
+        ledger: Sequence[pa.Table] = (),
+    ) -> Iterator[Store]:
+        with ParquetStore.open(fill(new_folder(), documents, batches, ledger), both_sides) as store:
             yield store
 
     return opened
@@ -43,7 +58,12 @@ def elasticsearch_opener(server: ElasticsearchServer) -> Opener:
     """Stores under new prefixes of one server; a document that it refuses fails the test."""
 
     @contextmanager
-    def opened(documents: Sequence[Sequence[Doc]] = (), batches: Sequence[Batch] = (), both_sides: bool = False) -> Iterator[Store]:
+    def opened(
+        documents: Sequence[Sequence[Doc]] = (),
+        batches: Sequence[Batch] = (),
+        both_sides: bool = False,
+        ledger: Sequence[pa.Table] = (),
+    ) -> Iterator[Store]:
         target = replace(target_of(server), prefix=server.new_prefix())
         client = Client.open(target)
         list(install(client, {}))
@@ -56,6 +76,10 @@ def elasticsearch_opener(server: ElasticsearchServer) -> Opener:
         for batch in batches:
             for lines in raw_documents(target, [batch]):
                 bulk.add(lines)
+        for table in ledger:
+            for lines in ledger_documents(target.prefix, table, ledger_ids(table), ledger_json(table)):
+                bulk.add(lines)
+            bulk.flush()
         bulk.flush()
         client.ask("POST", f"/{target.prefix}*/_refresh")
         try:

@@ -8,12 +8,14 @@ import pytest
 from common.config import Store
 from common.errors import StoreError
 from stores.parquet.compact import RUNS_PER_MERGE, SETTLE_MS, TARGET_BYTES, Merge, compact, next_merge
-from stores.parquet.layout import DAY_MS, HOUR_MS, Kind, LiveFile, find_file
+from stores.parquet.layout import DAY_MS, EVER, HOUR_MS, Kind, LiveFile, find_file
 from stores.parquet.manifest import Manifest
 from stores.parquet.reader import ParquetStore
 from stores.parquet.upkeep import GRACE_MS, Maintenance, expired_files, maintain
-from stores.questions import Filters, FlowsQuery, Items, Span, TopQuery
+from stores.questions import Filters, FlowsQuery, Items, LedgerQuery, Span, TopQuery
 from tests.stores.literals import MINUTE, T0, A, Doc, batch_of, fill
+from tests.stores.test_ledger_answers import HOUR as LEDGER_HOUR
+from tests.stores.test_ledger_answers import TABLES, row, table
 
 HOUR = T0 // HOUR_MS * HOUR_MS
 SPAN = Span(T0, T0 + 10 * MINUTE)
@@ -222,3 +224,24 @@ def test_retention_takes_files_out_of_answers_at_once(tmp_path: Path) -> None:
     with ParquetStore.open(tmp_path) as store:
         assert store.extent("1m") is None
         assert store.top(TopQuery(Items.APPLICATIONS, SPAN, Filters(), "1m", 5)).items == ()
+
+
+def test_the_ledger_is_merged_to_its_newest_rows(tmp_path: Path) -> None:
+    fill(tmp_path, ledger=[*TABLES, *(table(row(3, datagrams=number, version=number)) for number in range(1, 70))])
+    with ParquetStore.open(tmp_path) as store:
+        before = store.ledger(LedgerQuery(LEDGER_HOUR))
+    with Manifest.open(tmp_path, writer=True) as manifest:
+        assert compact(manifest, LEDGER_HOUR.to_ms + 3 * 3_600_000, most=5) >= 1
+        files = manifest.files("ledger", "ledger", *EVER)
+    with ParquetStore.open(tmp_path) as store:
+        assert store.ledger(LedgerQuery(LEDGER_HOUR)) == before
+    assert len(files) < len(TABLES) + 69
+    assert sum(file.rows for file in files) < 3 + 2 + 2 + 69
+
+
+def test_the_ledger_expires_by_its_own_age(tmp_path: Path) -> None:
+    fill(tmp_path, ledger=TABLES)
+    now_ms = LEDGER_HOUR.from_ms + 10 * 86_400_000
+    with Manifest.open(tmp_path, writer=True) as manifest:
+        assert maintain(manifest, Store(ledger_days=20), now_ms, merges=0).expired_files == 0
+        assert maintain(manifest, Store(ledger_days=9), now_ms, merges=0).expired_files == len(TABLES)
