@@ -20,7 +20,8 @@ FlowKey = tuple[str, str, int, int, int]
 _PATHS: Final = "/usr/sbin:/usr/local/sbin:/usr/bin"
 _START_S: Final = 1_700_000_000
 _QUIET_S: Final = 0.5
-_PATIENCE: Final = 20
+_PATIENCE: Final = 120
+"""Quiet turns after which an exporter is given up, however slow the machine is."""
 _FLOWS: Final = 40
 
 
@@ -55,29 +56,30 @@ def find_program(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path=os.environ.get("NEPHRITE_EXPORTERS", _PATHS))
 
 
-def run_exporter(command: Sequence[str], collector: socket.socket, folder: Path) -> list[bytes]:
-    """Datagrams that a command, started in this folder, sends to the socket until it has ended and all is taken."""
+def run_exporter(
+    command: Sequence[str], collector: socket.socket, folder: Path, is_all: Callable[[list[bytes]], bool]
+) -> list[bytes]:
+    """Datagrams that a command, started in this folder, sends to the socket until they are all and nothing more comes."""
     received: list[bytes] = []
     collector.settimeout(_QUIET_S)
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder) as process:
         try:
-            _receive(collector, received, lambda: process.poll() is not None)
+            _receive(collector, received, is_all)
         finally:
             process.kill()
     return received
 
 
-def _receive(collector: socket.socket, received: list[bytes], ended: Callable[[], bool]) -> None:
-    """Until the command has ended and the socket is quiet, or has sent and stays quiet for long."""
+def _receive(collector: socket.socket, received: list[bytes], is_all: Callable[[list[bytes]], bool]) -> None:
+    """Not until the command has ended: its children may still have something to send, or it may never end."""
     quiet = 0
     while quiet < _PATIENCE:
-        done = ended()
         try:
             received.append(collector.recv(65535))
             quiet = 0
         except TimeoutError:
             quiet += 1
-            if done:
+            if is_all(received):
                 return
 
 
