@@ -50,7 +50,9 @@ def _read(rows: Rows, number: int, exported: Longs) -> Longs:
     values: Longs = rows.uint(number)
     if number in (150, 151):
         return values * 1000
-    if number in (154, 155, 156, 157):
+    if number in (154, 155):
+        return times.from_ntp_microseconds(rows.uint(number, np.uint64))
+    if number in (156, 157):
         return times.from_ntp(rows.uint(number, np.uint64))
     if number in (158, 159):
         return exported - values // 1000

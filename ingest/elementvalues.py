@@ -15,6 +15,8 @@ from ingest.templates import VARIABLE
 Value = int | float | str | bool | list["Value"]
 _NTP_TO_UNIX_SECONDS: Final = 2_208_988_800
 _NTP_ERA_SECONDS: Final = 1 << 32
+_BELOW_A_MICROSECOND: Final = 0x7FF
+"""Bits of a dateTimeMicroseconds that mean nothing (RFC 7011 section 6.1.9)."""
 _LIST_SEMANTICS: Final = {0: "noneOf", 1: "exactlyOneOf", 2: "oneOrMoreOf", 3: "allOf", 4: "ordered"}
 _LONG_FORM: Final = 255
 _MAX_DEPTH: Final = 4
@@ -77,7 +79,8 @@ _READERS: Final[dict[str, Callable[[bytes], Value | None]]] = {
     **dict.fromkeys(("signed8", "signed16", "signed32", "signed64"), _signed),
     **dict.fromkeys(("float32", "float64"), _float),
     **dict.fromkeys(("dateTimeSeconds", "dateTimeMilliseconds"), _unsigned),
-    **dict.fromkeys(("dateTimeMicroseconds", "dateTimeNanoseconds"), _ntp),
+    "dateTimeMicroseconds": lambda octets: _ntp((int.from_bytes(octets) & ~_BELOW_A_MICROSECOND).to_bytes(len(octets))),
+    "dateTimeNanoseconds": _ntp,
     "boolean": _boolean,
     "string": _string,
     "macAddress": _mac,

@@ -38,6 +38,14 @@ def from_ntp(value: NDArray[np.uint64]) -> Longs:
     return np.where(value == 0, 0, since_1970)
 
 
+def from_ntp_microseconds(value: NDArray[np.uint64]) -> Longs:
+    """The same of microsecond elements: the low 11 bits mean nothing (section 6.1.9), the rest is the nearest microsecond."""
+    whole = from_ntp(value & ~np.uint64(0xFFFFFFFF))
+    fraction = (value & np.uint64(0xFFFFF800)).astype(np.int64) & 0xFFFFFFFF
+    microseconds = (fraction * 1_000_000 + (1 << 31)) >> 32
+    return np.where(value == 0, 0, whole + microseconds // 1000)
+
+
 def repair(first: Longs, last: Longs, exported: Longs) -> tuple[Longs, Longs, NDArray[np.bool_]]:
     """First and last with illegal flows (first > last) moved to the export time, and which those were."""
     illegal = first > last

@@ -2,7 +2,8 @@
 
     PYTHONPATH=.:proto python -m tests.protocols.requirements > docs/reference/protocols.md
 
-Statements are in our own words. `tests` name functions of tests/protocols; a statement without one has a `deviation` that says why.
+Statements are in our own words. `tests` name functions of tests/protocols or of the receivers' tests in tests/ingest; a statement
+without one has a `deviation` that says why.
 """
 
 import sys
@@ -58,7 +59,16 @@ REQUIREMENTS: Final[tuple[Requirement, ...]] = (
         "Data before its template is kept for a while",
         "test_data_before_its_template_is_parked_and_replayed_with_its_own_header",
     ),
-    _v9("9", "Templates that are not refreshed expire", "test_templates_expire_by_last_use"),
+    _v9(
+        "7",
+        "Templates are kept for the packets that follow",
+        "test_a_withdrawn_v9_template_is_gone",
+        "test_full_cases_agree_in_order",
+    ),
+    _v9("5.2, 5.3", "Flow set ids 2 to 255 are reserved", "test_reserved_sets_are_left_out_and_located"),
+    _v9(
+        "9", "Data is not decoded with a template that has expired; those not refreshed expire", "test_templates_expire_by_last_use"
+    ),
     _v9("9", "A new definition of a template id replaces the old one at once", "test_a_redefined_template_holds_from_its_place_on"),
     _v9(
         "9", "A restarted exporter is noticed by its sequence", "test_a_restart_is_believed_when_the_next_datagram_goes_on_from_it"
@@ -75,13 +85,26 @@ REQUIREMENTS: Final[tuple[Requirement, ...]] = (
         "The enterprise bit brings a private number with a name space of its own",
         "test_enterprise_element_is_not_the_iana_one_with_its_number",
     ),
-    _ipfix("3.3.2", "Set ids 4 to 255, 0 and 1 are reserved", "test_a_bad_set_costs_itself_and_not_its_neighbours"),
+    _ipfix("3.3.2", "Set ids 4 to 255, 0 and 1 are reserved", "test_reserved_sets_are_left_out_and_located"),
     _ipfix(
         "3.3.1",
         "Padding is shorter than a record and is skipped",
         "test_records_with_fields_of_variable_length_are_walked_and_padding_is_skipped",
     ),
-    _ipfix("3.4.1", "Template ids below 256 are not used", "test_a_bad_set_costs_itself_and_not_its_neighbours"),
+    _ipfix(
+        "3.4.1, 3.4.2.2",
+        "Nothing is read out of a template's id: ids come in any order",
+        "test_template_ids_come_in_any_order_and_sets_may_be_padded",
+    ),
+    _ipfix(
+        "4",
+        "Options are told apart by the elements that they have",
+        "test_samplers_of_every_kind_hold_for_their_domain",
+        "test_names_of_interfaces_applications_and_vrfs_become_tables",
+        "test_timeouts_and_boot_time_of_options_hold_for_the_domain",
+    ),
+    _ipfix("6.1.9", "The low 11 bits of a microsecond time are ignored", "test_the_low_bits_of_a_microsecond_time_mean_nothing"),
+    _ipfix("3.4.1", "Template ids below 256 are not used", "test_a_template_larger_than_its_set_and_reserved_ids_are_located"),
     _ipfix("3.4.2.2", "A scope field count is above zero", "test_options_templates_without_scope_are_refused"),
     _ipfix(
         "6.1.9, 6.1.10",
@@ -119,12 +142,31 @@ REQUIREMENTS: Final[tuple[Requirement, ...]] = (
     _ipfix("8.4", "Over UDP templates have a lifetime", "test_templates_expire_by_last_use"),
     _ipfix("8.4", "Over UDP a template may be redefined without a withdrawal", "test_a_redefined_template_holds_from_its_place_on"),
     _ipfix(
-        "8.4", "Over UDP withdrawals are not sent", deviation="They are obeyed if one comes: exporters that send them mean them."
+        "8.4",
+        "Over UDP withdrawals are ignored",
+        "test_withdrawals_of_one_template_or_of_all_of_a_kind",
+        deviation="They are obeyed: an exporter that sends them means them, and a wrong one costs until the next refresh.",
+    ),
+    _ipfix(
+        "9, 10.4",
+        "Connections are listened for, also after one ended abnormally",
+        "test_messages_of_a_connection_are_one_session_and_its_end_is_told",
+        "test_a_connection_that_ends_inside_a_message_is_counted_as_cut_off",
+    ),
+    _ipfix("9.2, 10.1", "SCTP is received", deviation="UDP, TCP and TLS over TCP only; no exporter at hand speaks SCTP."),
+    _ipfix("10", "Messages have up to 65535 octets", "test_a_message_of_65535_octets_is_whole"),
+    _ipfix(
+        "11.1, 11.3",
+        "Encrypted transports know who is at the other end",
+        "test_tls_with_a_known_client_certificate",
+        "test_tls_without_a_known_client_certificate_is_refused",
+        deviation="TLS over TCP; DTLS over UDP is not received.",
     ),
     _ipfix(
         "9", "Elements that are not known do not make a message malformed", "test_unknown_elements_are_counted_once_per_template"
     ),
-    _ipfix("9", "Duplicate elements in a template are legal", "test_duplicate_elements_in_one_template"),
+    _ipfix("9", "Padding in all kinds of sets is accepted", "test_template_ids_come_in_any_order_and_sets_may_be_padded"),
+    _ipfix("8", "Several identical elements in a template are legal", "test_duplicate_elements_in_one_template"),
     _ipfix(
         "9.1",
         "A message that cannot be read is discarded",
@@ -248,7 +290,8 @@ Made from the tests by `python -m tests.protocols.requirements`; a test compares
 
 ## What the standards ask of a collector
 
-Statements are in our own words. Each is held by the tests named beside it, in `tests/protocols/`.
+Statements are in our own words. Each is held by the tests named beside it, in `tests/protocols/`, those of transports in
+`tests/ingest/`.
 """
 _FIELDS: Final = """
 ## Fields

@@ -1,6 +1,7 @@
 """NetFlow v5, v9 and IPFIX through the decoder: fixed records, templates, times, sampling, and order."""
 
 import struct
+from collections.abc import Callable
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.protocols.wire import (
     ipfix,
     netflow5,
     netflow9,
+    options_template,
     put,
     record5,
     template,
@@ -249,6 +251,46 @@ def test_mac_mpls_icmp_nat_and_the_rest_of_the_elements() -> None:
     assert (row["nat_src_addr"], row["nat_dst_port"], row["nat_event"]) == (pack_address("203.0.113.1"), 8080, 1)
     assert (row["application_id"], row["flow_end_reason"], row["min_ttl"], row["max_ttl"]) == (b"\x03\0\0\x50", 2, 64, 64)
     assert row["forwarding_status"] == 128
+
+
+@pytest.mark.parametrize(
+    ("fraction", "millisecond"),
+    [(0, 0), (4_294_967, 1), (4_294_968, 1), (4_294_967 | 0x7FF, 1), (4_290_000, 0), (0x7FF, 0), (0xFFFFFFFF, 1000)],
+)
+def test_the_low_bits_of_a_microsecond_time_mean_nothing(fraction: int, millisecond: int) -> None:
+    seconds = 1_700_000_000 + 2_208_988_800
+    record = bytes(4) + struct.pack(">II", seconds, fraction) + struct.pack(">II", seconds + 5, 0)
+    (row,) = Line().take(ipfix(template(256, ((8, 4), (154, 8), (155, 8)), ipfix=True), put(256, record)))
+    assert row["first_switched_ms"] == 1_700_000_000_000 + millisecond
+
+
+def test_template_ids_come_in_any_order_and_sets_may_be_padded() -> None:
+    line = Line()
+    fields = template(65535, FLOW, True)[4:] + template(256, FLOW, True)[4:] + bytes(3)
+    padded = struct.pack(">HH", 2, 4 + len(fields)) + fields
+    options = options_template(300, ((149, 4),), ((34, 4),), ipfix=True)[4:] + bytes(2)
+    padded_options = struct.pack(">HH", 3, 4 + len(options)) + options
+    line.feed(ipfix(padded, padded_options))
+    rows = line.take(ipfix(put(65535, flow(1) + bytes(3)), put(300, struct.pack(">II", 0, 10) + bytes(2)), put(256, flow(2))))
+    assert [(row["packets"], row["sampling_interval"]) for row in rows] == [(1, 10.0), (2, 10.0)]
+    assert line.problems() == {}
+
+
+@pytest.mark.parametrize(("make", "ids"), [(netflow9, (2, 3, 255)), (ipfix, (0, 1, 4, 255))])
+def test_reserved_sets_are_left_out_and_located(make: Callable[..., bytes], ids: tuple[int, ...]) -> None:
+    line = Line()
+    rows = line.take(make(template(256, FLOW, make is ipfix), *(put(number, bytes(8)) for number in ids), put(256, flow(1))))
+    assert len(rows) == 1
+    assert [(problem.reason.value, problem.set_id) for problem in line.decoder.problems()] == [("reserved_set", one) for one in ids]
+
+
+def test_a_message_of_65535_octets_is_whole() -> None:
+    size = len(flow(1))
+    flows = (65535 - 16 - 4) // size
+    padding = 65535 - 16 - 4 - flows * size
+    message = ipfix(put(256, flow(7) * flows + bytes(padding)))
+    assert len(message) == 65535
+    assert len(Line().take(ipfix(template(256, FLOW, True)), message, session=1)) == flows
 
 
 def _community_list(number: int, *values: int, length: int = 4) -> bytes:

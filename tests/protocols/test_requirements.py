@@ -14,7 +14,8 @@ _PAGE = _HERE.parent.parent / "docs" / "reference" / "protocols.md"
 
 
 def _tests() -> set[str]:
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in _HERE.glob("test_*.py")]
+    paths = [*_HERE.glob("test_*.py"), *(_HERE.parent / "ingest").glob("test_*stream*.py")]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in paths]
     return {node.name for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
