@@ -31,6 +31,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "series": ("query.commands", "Show traffic over time."),
     "flows": ("query.commands", "List raw flows as they were exported."),
     "exporters": ("query.commands", "List exporters: interfaces, traffic, protocols, first and last seen."),
+    "ledger": ("query.commands", "Show what came and what was lost, and where."),
     "rules": ("columns.rules.commands", "Classification rules: which application a flow is."),
     "inventory": ("inventory.commands", "Nodes, interfaces and networks: what flows are enriched with."),
     "bus": ("ingest.commands", "Look at the bus."),

@@ -51,7 +51,7 @@ class Documents:
         if self.target.startswith(SCHEME):
             return WriteLedgerDocuments(Target.parse(self.target))
         if not self.target.startswith("kafka://"):
-            return WriteFiles(str(Path(self.target).absolute() / "ledger"), ledger_rows)
+            return WriteFiles(str(Path(self.target).absolute()), ledger_rows, "ledger")
         servers, _, topic = self.target.removeprefix("kafka://").partition("/")
         return WriteTopic(servers, f"{topic}-ledger", keyed=ledger_rows)
 

@@ -46,8 +46,9 @@ def ledger_rows(table: pa.Table) -> list[tuple[str, bytes]]:
 class WriteFiles(beam.DoFn):
     """One file of JSON lines per bundle, complete before it gets its name."""
 
-    def __init__(self, folder: str, keyed: Keyed = aggregates) -> None:
-        self._folder, self._keyed = folder, keyed
+    def __init__(self, folder: str, keyed: Keyed = aggregates, below: str = "") -> None:
+        """Files go to `folder`, which has to be there, or below it."""
+        self._folder, self._keyed, self._below = folder, keyed, below
         self._lines: list[bytes] = []
 
     def start_bundle(self) -> None:
@@ -62,11 +63,12 @@ class WriteFiles(beam.DoFn):
         """Writes them through to the disk, since the runner's next checkpoint counts on them; raises StoreError."""
         if not self._lines:
             return
-        folder = Path(self._folder)
+        folder = Path(self._folder, self._below)
         name = folder / f"{uuid.uuid4().hex}.ndjson"
         unfinished = name.with_suffix(".tmp")
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            if self._below:
+                folder.mkdir(exist_ok=True)
             unfinished.write_bytes(b"\n".join(self._lines) + b"\n")
             sync(unfinished)
             unfinished.replace(name)

@@ -4,7 +4,7 @@ In: arguments. Out: a question to the store and its answer on standard output. R
 command runs, so that `--help` is quick.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,9 @@ from common.errors import StoreError, UsageError
 from common.options import ConfigFile, DataDir, settings_of
 from common.process import stop_event
 from query.output import Format, Sheet, show_bytes, write
-from query.planner import DAY_MS, Asked, Plan, plan, plan_flows, step_for
+from query.planner import DAY_MS, Asked, Plan, plan, plan_flows, receive_range, step_for
 from query.times import parse_duration, parse_time, show_span
-from stores.questions import NO_APPLICATION, Filters, FlowsQuery, Items, Order, SeriesQuery, TopQuery
+from stores.questions import NO_APPLICATION, Filters, FlowsQuery, Items, LedgerQuery, Order, SeriesQuery, Span, TopQuery
 
 if TYPE_CHECKING:
     from stores.contract import Provenance
@@ -49,10 +49,23 @@ class Opened:
     settings: Settings
     now_ms: int
 
+    def honest(self, sheet: Sheet, plan: Plan, filters: Filters, packets: Sequence[int] = ()) -> Sheet:
+        """The sheet of an answer with its completeness and the error of sampling."""
+        from query.honesty import honest
+
+        ledger = self.store.ledger(LedgerQuery(self.receive_span(plan.span), filters.exporter))
+        return honest(sheet, ledger, plan.source, packets)
+
+    def receive_span(self, span: Span) -> Span:
+        """The receive minutes in which an answer's flows came."""
+        from query.honesty import joined
+
+        return joined(span, self.settings.ingest.active_timeout_s)
+
 
 def app_commands(app: typer.Typer) -> None:
-    """Registers `top`, `series`, `flows`, `exporters`, `retention` and `serve`."""
-    for command in (top, series, flows, exporters, retention, serve):
+    """Registers `top`, `series`, `flows`, `exporters`, `ledger`, `retention` and `serve`."""
+    for command in (top, series, flows, exporters, ledger, retention, serve):
         app.command()(command)
 
 
@@ -76,7 +89,9 @@ def top(
     with opened(config, data_dir) as at:
         chosen = plan(at.store, asked_of(since, until, at.now_ms), at.now_ms, items, filters)
         answer = at.store.top(TopQuery(items, chosen.span, filters, chosen.source, count))
-        show(top_sheet(answer, items, filters, chosen), form, answer.provenance, chosen)
+        packets = [answer.total.packets_total, *(item.measures.packets_total for item in answer.items)]
+        sheet = at.honest(top_sheet(answer, items, filters, chosen), chosen, filters, packets)
+        show(sheet, form, answer.provenance, chosen)
 
 
 def series(
@@ -102,7 +117,9 @@ def series(
         chosen = plan(at.store, asked_of(since, until, at.now_ms), at.now_ms, items, filters)
         step_ms = wanted_ms or step_for(chosen.span)
         answer = at.store.series(SeriesQuery(items, chosen.span, filters, chosen.source, step_ms, count))
-        show(series_sheet(answer, items, filters, step_ms, chosen), form, answer.provenance, chosen)
+        packets = [sum(answer.points["packets_total"].to_pylist())]
+        sheet = at.honest(series_sheet(answer, items, filters, step_ms, chosen), chosen, filters, packets)
+        show(sheet, form, answer.provenance, chosen)
 
 
 def flows(
@@ -125,7 +142,8 @@ def flows(
     with opened(config, data_dir) as at:
         chosen = plan_flows(at.store, asked_of(since, until, at.now_ms), at.now_ms)
         answer = at.store.flows(FlowsQuery(chosen.span, filters, limit, order))
-        show(flows_sheet(answer, filters, order, chosen), form, answer.provenance, chosen)
+        sheet = at.honest(flows_sheet(answer, filters, order, chosen), chosen, filters)
+        show(sheet, form, answer.provenance, chosen)
 
 
 def exporters(
@@ -136,12 +154,39 @@ def exporters(
     data_dir: DataDir = None,
 ) -> None:
     """List the exporters of the last day, or of a range: interfaces, traffic, protocols, first and last seen."""
+    from query.ledger_sheet import losses_by_exporter
     from query.sheets import exporters_sheet
 
     with opened(config, data_dir) as at:
         chosen = plan(at.store, asked_of(since, until, at.now_ms), at.now_ms, Items.EXPORTERS, Filters(), DAY_MS)
         answer = at.store.exporters(chosen.span, chosen.source)
-        show(exporters_sheet(answer, chosen), form, answer.provenance, chosen)
+        losses = losses_by_exporter(at.store.ledger(LedgerQuery(at.receive_span(chosen.span))))
+        sheet = at.honest(exporters_sheet(answer, chosen, losses), chosen, Filters())
+        show(sheet, form, answer.provenance, chosen)
+
+
+def ledger(
+    exporter: Exporter = None,
+    since: From = None,
+    until: To = None,
+    step: Annotated[str | None, typer.Option(metavar="DURATION", help="A row per step, like 1m or 1h.")] = None,
+    each: Annotated[bool, typer.Option("--each", help="With --step: a row per step and exporter.")] = False,
+    form: Form = Format.TABLE,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Show what came and what was lost, and where: on the way, at the collector, undecodable, on the bus, late."""
+    from query.ledger_sheet import ledger_sheet
+
+    filters = filters_of(exporter, None, None, None)
+    step_ms = None if step is None else _step_ms(step)
+    with opened(config, data_dir) as at:
+        span = receive_range(asked_of(since, until, at.now_ms), at.now_ms)
+        query = LedgerQuery(span, filters.exporter, step_ms is None or each, step_ms)
+        answer = at.store.ledger(query)
+        if answer.data is None:
+            raise StoreError(f"the ledger has nothing of {show_span(span)}")
+        write(ledger_sheet(answer, query), form)
 
 
 def retention(config: ConfigFile = None, data_dir: DataDir = None) -> None:

@@ -64,6 +64,11 @@ def plan_flows(store: "Store", asked: Asked, now_ms: int, default_ms: int = HOUR
     return Plan(span, "raw") if extent.overlaps(span) else _elsewhere(asked, span, "raw", extent, default_ms)
 
 
+def receive_range(asked: Asked, now_ms: int, default_ms: int = HOUR_MS) -> Span:
+    """Range of a look at the ledger, in whole minutes of receive time; raises UsageError for an empty one."""
+    return _rounded(_span(asked, now_ms, default_ms))
+
+
 def step_for(span: Span) -> int:
     """The smallest usual step that cuts a span into no more than about 60 pieces."""
     return next((step for step in _STEPS_MS if (span.to_ms - span.from_ms) <= step * _POINTS), _STEPS_MS[-1])

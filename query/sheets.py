@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from flowpb.schema import ProtocolVersion
+from query.honesty import REASONS
+from query.ledger_sheet import show_lost
 from query.output import Sheet, Shown, Value, show_bytes, show_count, show_rate, show_share
 from query.planner import Plan
 from query.times import show_span, show_time
@@ -34,6 +36,8 @@ _VERSIONS: Final = {
     ProtocolVersion.SFLOW_V5: "sFlow v5",
 }
 _NO_KEY: Final[Key] = (None,) * 5
+
+_LOST: Final = tuple(column for column, _ in REASONS.values() if column != "flows_lost_on_bus")
 
 _BOTH_ENDS: Final = "a flow counts at both of its hosts, so their total is twice the traffic"
 _ONE_SIDE: Final = "an exporter that meters both directions is shown by its ingress side, so that nothing counts twice"
@@ -120,8 +124,9 @@ def flows_sheet(answer: Flows, filters: Filters, order: str, plan: Plan) -> Shee
     return Sheet(rows, FLOWS_SCHEMA.names, table, about, caption, [plan.note] if plan.note else [])
 
 
-def exporters_sheet(answer: Exporters, plan: Plan) -> Sheet:
-    """Who exported what, and when."""
+def exporters_sheet(answer: Exporters, plan: Plan, losses: Mapping[str, dict[str, int]] | None = None) -> Sheet:
+    """Who exported what, and when; and what the ledger counts as lost, where it knows an exporter."""
+    losses = losses or {}
     span_ms = _seen_ms(answer.provenance)
     rows = [
         {
@@ -132,6 +137,7 @@ def exporters_sheet(answer: Exporters, plan: Plan) -> Sheet:
             **_named(row.measures),
             "first_ms": row.first_ms,
             "last_ms": row.last_ms,
+            **{name: losses[row.exporter][name] if row.exporter in losses else None for name in _LOST},
         }
         for row in answer.rows
     ]
@@ -142,10 +148,11 @@ def exporters_sheet(answer: Exporters, plan: Plan) -> Sheet:
         Shown("Flows", [show_count(row.measures.flows_total) for row in answer.rows], right=True),
         Shown("Bytes", [show_bytes(row.measures.bytes_total) for row in answer.rows], right=True),
         Shown("Rate", [show_rate(row.measures.bytes_total, span_ms) for row in answer.rows], right=True),
+        *([Shown("Lost", [show_lost(losses.get(row.exporter)) for row in answer.rows], right=True)] if losses else []),
         Shown("First seen", [show_time(row.first_ms) for row in answer.rows]),
         Shown("Last seen", [show_time(row.last_ms) for row in answer.rows]),
     ]
-    columns = ["exporter", "location", "protocols", "interfaces", *MEASURES, "first_ms", "last_ms"]
+    columns = ["exporter", "location", "protocols", "interfaces", *MEASURES, "first_ms", "last_ms", *_LOST]
     both = any(row.measures.flows_ingress and row.measures.flows_egress for row in answer.rows)
     notes = [*([plan.note] if plan.note else []), *([_ONE_SIDE] if both else [])]
     about = _about(answer.provenance, Filters())

@@ -119,11 +119,10 @@ def test_the_streaming_form_closes_the_equation(tmp_path: Path) -> None:
     elements = [pack_element(partition, stop=open_last().end(partition)) for partition in range(LANES)]
     job = Streaming("memory ledger", open_last, elements, LANES, ENRICHER, EXACT)
     pipeline = beam.Pipeline("apache_beam.runners.portability.fn_api_runner.FnApiRunner", options=PipelineOptions([]))
-    documents, ledger = tmp_path / "documents", tmp_path / "ledger"
-    build_streaming(pipeline, job, WriteFiles(str(documents)), ledger=WriteFiles(str(ledger), ledger_rows))
+    build_streaming(pipeline, job, WriteFiles(str(tmp_path)), ledger=WriteFiles(str(tmp_path), ledger_rows, "ledger"))
     pipeline.run().wait_until_finish()
-    rows = newest_rows(ledger_row(line) for line in lines_of(ledger))
-    check(rows, None, flows_in_aggregates(row_of(line) for line in lines_of(documents)))
+    rows = newest_rows(ledger_row(line) for line in lines_of(tmp_path / "ledger"))
+    check(rows, None, flows_in_aggregates(row_of(line) for line in lines_of(tmp_path)))
 
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:

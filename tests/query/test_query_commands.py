@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import pyarrow as pa
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -16,6 +17,7 @@ from common.errors import NephriteError, StoreError, UsageError
 from query.commands import app_commands
 from stores.parquet.manifest import Manifest
 from tests.stores.literals import MINUTE, T0, A, B, Doc, batch_of, fill
+from tests.stores.test_ledger_answers import row, table
 
 GOLDEN: Final = Path(__file__).parent.parent / "data" / "query"
 RANGE: Final = ("--from", "2026-09-21T14:14", "--to", str(T0 + 2 * MINUTE))
@@ -61,7 +63,18 @@ def flows() -> list[dict[str, object]]:
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fill(tmp_path_factory.mktemp("store"), [documents()], [batch_of(flows())])
+    return fill(tmp_path_factory.mktemp("store"), [documents()], [batch_of(flows())], [ledger()])
+
+
+def ledger() -> pa.Table:
+    """Receive minutes of the documents' range, and one that is only joined because of the active timeout."""
+    lossy = {"flows_lost": 25, "flows_dropped": 5, "missing_packets": 3, "received_packets": 97, "flows_undecodable": 4}
+    return table(
+        row(0, A, datagrams=100, duplicates=2, flows_decoded=900, flows_received=900, flows_late=10, **lossy),
+        row(1, A, datagrams=10, flows_decoded=60, flows_received=60, packets_sampled=400, packets_scaled=40_000),
+        row(9, B, datagrams=7, flows_decoded=3, flows_received=3, awaited_templates=1, until_ms=T0 + 10 * MINUTE),
+        row(0, None, batches=50, batches_missing=1, flows_lost_on_bus=18),
+    )
 
 
 def ask(data_dir: Path, *arguments: str) -> str:
@@ -90,6 +103,8 @@ QUESTIONS: Final[tuple[tuple[str, Sequence[str]], ...]] = (
     ("flows", ("flows", "--order", "oldest")),
     ("flows-of-host", ("flows", "--host", "2001:db8:0::1")),
     ("exporters", ("exporters",)),
+    ("ledger", ("ledger",)),
+    ("ledger-of-exporter", ("ledger", "-e", A, "--step", "1m", "--each")),
 )
 
 
