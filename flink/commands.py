@@ -35,6 +35,10 @@ Where = Annotated[
 ]
 Parallelism = Annotated[int, typer.Option(min=1, help="Subtasks, in slots of the cluster.")]
 Workers = Annotated[int, typer.Option(min=1, help="Python processes per TaskManager, for more than one slot each.")]
+Counted = Annotated[
+    bool,
+    typer.Option("--metrics", help="Show the job's counters to Prometheus, where the cluster was started with --metrics-port."),
+]
 Savepoints = Annotated[
     str, typer.Option(metavar="FOLDER", help="Where the savepoint goes, as the cluster sees it; by default where it keeps them.")
 ]
@@ -86,6 +90,7 @@ def submit(
     url: Url = LOCAL,
     parallelism: Parallelism = 2,
     workers: Workers = 1,
+    metrics: Counted = False,
     savepoint: Annotated[str, typer.Option(metavar="PATH", help="Go on from this savepoint.")] = "",
     from_: RangeFrom = "",
     to: RangeTo = "",
@@ -97,7 +102,7 @@ def submit(
     from flink.submit import submit as start_job
 
     span = range_of(from_, to) if from_ or to else None
-    builder, options = _job(documents, settings_of(config, data_dir), url, parallelism, workers, span)
+    builder, options = _job(documents, settings_of(config, data_dir), url, parallelism, workers, metrics, span)
     typer.echo(start_job(builder, replace(options, savepoint=savepoint or None)))
 
 
@@ -109,11 +114,12 @@ def package(
     data_dir: DataDir = None,
     parallelism: Annotated[int, typer.Option(min=0, help="Subtasks; 0 leaves it to whoever runs the jar.")] = 0,
     workers: Workers = 1,
+    metrics: Counted = False,
 ) -> None:
     """Write the job as a jar that any Flink can run (class FlinkPipelineRunner), on Kubernetes for example; prints its path."""
     from flink.submit import write_job_jar
 
-    builder, options = _job(documents, settings_of(config, data_dir), LOCAL, parallelism or -1, workers)
+    builder, options = _job(documents, settings_of(config, data_dir), LOCAL, parallelism or -1, workers, metrics)
     write_job_jar(builder, options, jar)
     typer.echo(jar)
 
@@ -127,10 +133,11 @@ def rescale(
     data_dir: DataDir = None,
     url: Url = LOCAL,
     workers: Workers = 1,
+    metrics: Counted = False,
     savepoints: Savepoints = "",
 ) -> None:
     """End a job with a savepoint and go on from it with another parallelism; prints the new job's id."""
-    _succeed(job, _job(documents, settings_of(config, data_dir), url, parallelism, workers), savepoints)
+    _succeed(job, _job(documents, settings_of(config, data_dir), url, parallelism, workers, metrics), savepoints)
 
 
 @flink_app.command()
@@ -142,21 +149,29 @@ def upgrade(
     url: Url = LOCAL,
     parallelism: Annotated[int, typer.Option(min=0, help="Subtasks from now on; 0 leaves them.")] = 0,
     workers: Workers = 1,
+    metrics: Counted = False,
     savepoints: Savepoints = "",
 ) -> None:
     """End a job with a savepoint and go on from it with this installation's code and settings; prints the new job's id."""
     subtasks = parallelism or max(vertex.parallelism for vertex in FlinkRest(url).vertices(JobId(job)))
-    _succeed(job, _job(documents, settings_of(config, data_dir), url, subtasks, workers), savepoints)
+    _succeed(job, _job(documents, settings_of(config, data_dir), url, subtasks, workers, metrics), savepoints)
 
 
 def _job(
-    documents: str, settings: Settings, url: str, parallelism: int, workers: int, span: tuple[int, int] | None = None
+    documents: str, settings: Settings, url: str, parallelism: int, workers: int, metrics: bool, span: tuple[int, int] | None = None
 ) -> "tuple[PipelineBuilder, FlinkOptions]":
     from flink.job import Documents, job_builder
     from flink.submit import FlinkOptions, inherited_worker_env
 
     runner = runner_jar(cache_folder()).path
-    options = FlinkOptions(url, runner, parallelism=parallelism, sdk_worker_parallelism=workers, worker_env=inherited_worker_env())
+    options = FlinkOptions(
+        url,
+        runner,
+        parallelism=parallelism,
+        sdk_worker_parallelism=workers,
+        disable_metrics=not metrics,
+        worker_env=inherited_worker_env(),
+    )
     return job_builder(settings, Documents(documents), span), options
 
 

@@ -8,8 +8,10 @@ from typer.testing import CliRunner, Result
 
 from flink import commands
 from flink.cluster import Cluster
-from flink.jobserver import ASSEMBLED
-from flink.submit import submit
+from flink.jobserver import ASSEMBLED, RunnerJar
+from flink.rest import JobId, Vertex
+from flink.submit import FlinkOptions, submit
+from flink.succession import Succession
 from tests.flink import lane_job
 from tests.flink.lane_job import Topic
 from tests.servers.flink import FlinkCluster
@@ -60,3 +62,22 @@ def test_jobs_are_listed_and_cancelled(flink_cluster: FlinkCluster, tmp_path: Pa
         assert call("cancel", job, url).stdout == "CANCELED\n"
     finally:
         flink_cluster.cancel(job)
+
+
+def test_a_job_of_the_command_line_has_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`rescale` and `upgrade` hand over what they were told; 0 leaves the parallelism of the job that runs."""
+    told: list[tuple[str, int, bool, str | None]] = []
+
+    def note(job: str, builder: object, options: FlinkOptions, folder: str | None) -> Succession:
+        told.append((job, options.parallelism, options.disable_metrics, folder))
+        return Succession("file:/sp", JobId("new"))
+
+    jar = RunnerJar(tmp_path / "runner.jar", ASSEMBLED)
+    vertices = [Vertex("v", "Read", 3, "RUNNING", {})]
+    monkeypatch.setattr("flink.commands.runner_jar", lambda cache: jar)
+    monkeypatch.setattr("flink.job.job_builder", lambda settings, documents, span: None)
+    monkeypatch.setattr("flink.succession.succeed", note)
+    monkeypatch.setattr("flink.rest.FlinkRest.vertices", lambda rest, job: vertices)
+    assert call("rescale", "old", "2", "--documents=./x", "--metrics").stdout.splitlines()[-1] == "new"
+    assert call("upgrade", "old", "--documents=./x", "--savepoints=file:/here").exit_code == 0
+    assert told == [("old", 2, False, None), ("old", 3, True, "file:/here")]

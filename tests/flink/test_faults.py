@@ -6,19 +6,25 @@ seed, all in one job; `make campaign` twenty seeds of each, where a seed chooses
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
+from common.clock import wall_clock
+from flink.rest import TERMINAL
 from flowpb.codec import decode, encode
 from ingest.loadgen.batches import BusEntry
 from ingest.loadgen.builtin import BUILTIN
 from ingest.loadgen.run import Player
-from tests.flink.rig import Chance, Rig, begun, until
+from ingest.loadgen.scenario import Collector
+from stores.elasticsearch.target import Target
+from tests.flink.rig import Chance, Rig, begun, heartbeats, until
 from tests.servers.elasticsearch import ElasticsearchServer
 from tests.servers.flink import FlinkCluster
 from tests.servers.kafka import KafkaServer
@@ -26,6 +32,8 @@ from tests.servers.kafka import KafkaServer
 pytestmark = [pytest.mark.server("flink"), pytest.mark.server("kafka"), pytest.mark.server("elasticsearch"), pytest.mark.slow]
 
 DAY_MS: Final = 86_400_000
+OUTAGE_S: Final = 20 * 60.0
+MAX_DELAY_S: Final = 60.0
 CAMPAIGN: Final = range(100, 120)
 Traffic = Callable[[int, int], list[BusEntry]]
 Happening = Callable[[Rig, Chance, Callable[[], None]], None]
@@ -38,9 +46,12 @@ class Fault:
     name: str
     traffic: Traffic
     happens: Happening
+    now: bool = False
 
 
-def scenario(name: str, rate: float, seconds: int, exporters: int | None = None, interval_ms: int = 1_000) -> Traffic:
+def scenario(
+    name: str, rate: float, seconds: int, exporters: int | None = None, interval_ms: int = 1_000, **more: object
+) -> Traffic:
     """A built-in scenario, thinned out."""
 
     def traffic(seed: int, start_ms: int) -> list[BusEntry]:
@@ -52,7 +63,7 @@ def scenario(name: str, rate: float, seconds: int, exporters: int | None = None,
             entries.append(entry)
             return True
 
-        thin = chosen.model_copy(update={**changes, "batch_interval_ms": interval_ms})
+        thin = chosen.model_copy(update={**changes, "batch_interval_ms": interval_ms, **more})
         Player(thin, start_ms, lambda _task, _reached: None, lambda: False).to_bus(keep, with_answer=False)
         return entries
 
@@ -62,21 +73,24 @@ def scenario(name: str, rate: float, seconds: int, exporters: int | None = None,
 SMALL: Final = scenario("small", 20, 60)
 HOUR: Final = scenario("small", 1, 3_600, exporters=1, interval_ms=5_000)
 TWO: Final = scenario("lossy", 20, 180, exporters=4)
+LIVE: Final = scenario("small", 20, 60, collectors=(Collector(name="east"), Collector(name="west")), closing_ms=60_000)
+LIVE_MS: Final = 5 * 60_000
+"""Traffic that takes place now begins so long ago: no longer than a lease, and long enough for the second mark of its windows."""
 
 
 def a_clock_a_day_fast(seed: int, start_ms: int) -> list[BusEntry]:
-    """Two collectors of which one's clock is a day ahead, in marks, receive times and what it took for its exporters' offset."""
-    return [_fast(entry) if decode(entry.value)[0].collector == "west" else entry for entry in TWO(seed, start_ms)]
+    """Two collectors, now; one's clock is a day ahead, in marks, receive times and what it took for its exporters' offset."""
+    begin_ms = wall_clock() - LIVE_MS
+    return [_fast(entry) if decode(entry.value)[0].collector == "west" else entry for entry in LIVE(seed, begin_ms)]
 
 
 def _fast(entry: BusEntry) -> BusEntry:
     header, flows = decode(entry.value)
     if flows.num_rows:
         columns = {name: flows.column(name) for name in flows.schema.names}
-        for name in ("received_ms", "clock_correction_ms"):
-            if name in columns:
-                columns[name] = pa.compute.add(columns[name], DAY_MS)
-        columns.setdefault("clock_correction_ms", pa.array([DAY_MS] * flows.num_rows))
+        corrections = columns.get("clock_correction_ms", pa.array([None] * flows.num_rows, pa.int64()))
+        columns["clock_correction_ms"] = pc.add(pc.fill_null(corrections, 0), DAY_MS)
+        columns["received_ms"] = pc.add(columns["received_ms"], DAY_MS)
         flows = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
     return BusEntry(entry.append_ms, entry.lane, encode(replace(header, mark_ms=header.mark_ms + DAY_MS), flows))
 
@@ -164,9 +178,10 @@ FAULTS: Final = (
     Fault("Elasticsearch is down", SMALL, elasticsearch_is_down),
     Fault("the job is resumed from a savepoint", SMALL, job_is_resumed),
     Fault("one of two collectors drains an outage", TWO, nothing),
-    Fault("a collector's clock is a day fast", a_clock_a_day_fast, nothing),
     Fault("an hour is caught up with", HOUR, backlog_is_caught_up_with),
+    Fault("a collector's clock is a day fast", a_clock_a_day_fast, nothing, now=True),
 )
+"""The last one takes place now, and virtual time can not go on from there."""
 
 
 @pytest.fixture(scope="module")
@@ -191,11 +206,40 @@ def test_documents_equal_the_oracles_after_every_fault_in_any_order(
     elasticsearch: ElasticsearchServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    order = list(FAULTS)
+    order = [fault for fault in FAULTS if not fault.now]
     Chance(seed).shuffle(order)
+    order += [fault for fault in FAULTS if fault.now]
     with begun(Rig(kafka, flink_cluster, elasticsearch, tmp_path_factory.mktemp("faults"))) as rig:
         for fault in order:
             suffer(rig, fault, seed)
+
+
+@pytest.mark.campaign
+def test_elasticsearch_down_for_twenty_minutes(
+    kafka: KafkaServer, elasticsearch: ElasticsearchServer, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """With the sink's own patience and the cluster's own delays."""
+    cluster = FlinkCluster(tmp_path_factory.mktemp("patient"), patient=True)
+    cluster.start()
+    try:
+        with begun(Rig(kafka, cluster, elasticsearch, tmp_path_factory.mktemp("outage"), retry_s=Target(()).retry_s)) as rig:
+            suffer(rig, Fault("Elasticsearch is down for twenty minutes", SMALL, elasticsearch_is_down_for_long), seed=1)
+    finally:
+        cluster.stop()
+
+
+def elasticsearch_is_down_for_long(rig: Rig, chance: Chance, rest: Callable[[], None]) -> None:
+    there = rig.raw_count()
+    rig.elasticsearch.kill()
+    back_at = time.monotonic() + OUTAGE_S
+    try:
+        rest()
+        until(lambda: time.monotonic() > back_at, "the end of the outage", OUTAGE_S + 60)
+        assert rig.cluster.rest.job(rig.job).state not in TERMINAL
+        assert rig.restored() >= 2
+    finally:
+        rig.elasticsearch.start()
+    until(lambda: rig.raw_count() > there, "documents after the outage", 2 * MAX_DELAY_S)
 
 
 def suffer(rig: Rig, fault: Fault, seed: int) -> None:
@@ -208,4 +252,4 @@ def suffer(rig: Rig, fault: Fault, seed: int) -> None:
     if chance.random() < 0.7:
         until(lambda: rig.raw_count() > before, "the first flows of the segment")
     fault.happens(rig, chance, lambda: rig.produce(entries[cut:]))
-    rig.settle()
+    rig.settle(lambda: rig.produce(heartbeats({"clock": 0, "east": 0, "west": DAY_MS}, wall_clock())) if fault.now else None)

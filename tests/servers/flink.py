@@ -17,16 +17,14 @@ from tests.servers.registry import ServerUnavailableError, require
 
 SLOTS = 2
 # serial collector and no optimising compiler: on two cores a test needs start-up, not throughput; and many faults in a short time
-_QUICK = {
-    "env.java.opts.jobmanager": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
-    "restart-strategy.exponential-delay.max-backoff": "2 s",
-}
+_JVM = {"env.java.opts.jobmanager": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"}
+_QUICK = {"restart-strategy.exponential-delay.max-backoff": "2 s"}
 
 
 class FlinkCluster:
-    """A cluster with its files below `folder`."""
+    """A cluster with its files below `folder`; `patient` restarts jobs as a cluster of users does, not as soon as it can."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, patient: bool = False) -> None:
         require("java", "mvn", "bash")
         port = free_block(2 + METRICS_PORTS)
         self.runner, home = _installed(cache_folder())
@@ -39,7 +37,7 @@ class FlinkCluster:
             heartbeat_interval_ms=1_000,
             heartbeat_timeout_ms=6_000,
             metrics_port=port + 2,
-            extra=_QUICK,
+            extra=_JVM if patient else _JVM | _QUICK,
         )
         self.cluster = Cluster(home, folder, settings)
 
