@@ -6,6 +6,7 @@ seconds are generated and then repeated with later times, since what is measured
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count, islice
 from typing import Final
 
 import pyarrow as pa
@@ -59,13 +60,17 @@ QUICK: Final = (CASES[0], CASES[1])
 
 def seconds_of(case: Case, rate: int, seconds: int, generated_s: int) -> Iterator[Entries]:
     """Entries of each second of traffic, then in one list those that only close windows."""
-    made = _generated(case.scenario.model_copy(update={"rate": rate, "duration_s": generated_s, "closing_ms": 0}))
     last: dict[int, Header] = {}
-    for number in range(-(-seconds // generated_s)):
-        shift_ms = number * generated_s * 1_000
-        for second in range(generated_s):
-            yield [_repeated(entry, shift_ms, last) for entry in made.get(second, ())]
+    yield from islice(endless(case, rate, generated_s, last), seconds)
     yield list(_closing(last))
+
+
+def endless(case: Case, rate: int, generated_s: int, last: dict[int, Header]) -> Iterator[Entries]:
+    """Entries of each second of traffic without end; `last` gets the newest header of each lane."""
+    made = _generated(case.scenario.model_copy(update={"rate": rate, "duration_s": generated_s, "closing_ms": 0}))
+    for number in count():
+        for second in range(generated_s):
+            yield [_repeated(entry, number * generated_s * 1_000, last) for entry in made.get(second, ())]
 
 
 def _generated(scenario: Scenario) -> dict[int, list[BusEntry]]:

@@ -72,6 +72,27 @@ def matrix(
     importlib.import_module("bench.matrix").measure(quick, flink, write, typer.echo)
 
 
+@bench_app.command()
+def soak(
+    minutes: Annotated[float, typer.Option(min=0.5, help="Under load; an hour says more than ten minutes.")] = 60,
+    idle_minutes: Annotated[float, typer.Option(min=0.5, help="Flink: before that, with nothing to do.")] = 10,
+    flink: Annotated[bool, typer.Option("--flink/--up", help="A job on Flink, or everything on this machine.")] = True,
+) -> None:
+    """Memory under a constant load: MB at the end, and MB an hour over the second half, by process."""
+    module = importlib.import_module("bench.soak")
+    _print(module.flink(minutes, idle_minutes) if flink else module.up(minutes))
+
+
+@bench_app.command()
+def sizing(
+    flows: Annotated[int, typer.Option(min=0, help="Flows a second.")] = 0,
+    interfaces: Annotated[int, typer.Option(min=1)] = 400,
+) -> None:
+    """Cores, slots and bytes that a site needs, by a model out of measured costs; without --flows those of some sites."""
+    module = importlib.import_module("bench.sizing")
+    typer.echo("\n".join(module.lines(((flows, interfaces),) if flows else module.SITES)))
+
+
 def _print(result: dict[str, Any]) -> None:
     if not result:
         raise UsageError("nothing was measured: the capture has no flows")
