@@ -69,7 +69,7 @@ class Decoder:
         choices, log = Choices(settings), self._log
         self._intake = Intake(settings, self._exporters, self._parking, self._pending, log, choices, self._known, self._lent)
         self._by_agent = AGENT in self._intake.choices.rules.identities
-        self._readings: deque[InterfaceReading] = deque(maxlen=READINGS_KEPT)
+        self._readings: deque[InterfaceReading] = deque()
         self._datagrams: Counter[int] = Counter()
         self._octets: Counter[int] = Counter()
 
@@ -221,7 +221,7 @@ class Decoder:
         return tables.option_rows(self._intake.options, self._intake.elements)
 
     def take_interface_readings(self) -> list[InterfaceReading]:
-        """Interface counters of sFlow agents since the last call or report, as they arrived; too many push out the oldest."""
+        """Interface counters of sFlow agents since the last call or report, as they arrived; beyond a bound the oldest are gone."""
         readings = list(self._readings)
         self._readings.clear()
         return readings
@@ -265,6 +265,11 @@ class Decoder:
             self._readings.extend(InterfaceReading(address, received_ms, domain, counters) for counters in interfaces)
             if (exporter := self._exporters.get(address)) is not None:
                 exporter.option_records += 1
+        for _ in range(len(self._readings) - READINGS_KEPT):
+            oldest = self._readings.popleft()
+            self._log.totals[Reason.READINGS_DROPPED] += 1
+            if (exporter := self._exporters.get(oldest.exporter)) is not None:
+                exporter.problems[Reason.READINGS_DROPPED] += 1
 
     def _note_missing_samples(self, pending: Pending, missing: Mapping[int, int]) -> None:
         for number, samples in missing.items():

@@ -33,6 +33,7 @@ class Reason(StrEnum):
     TIMES_REPAIRED = "times_repaired"
     UNKNOWN_ELEMENT = "unknown_element"
     SAMPLE_MALFORMED = "sample_malformed"
+    READINGS_DROPPED = "readings_dropped"
 
 
 @dataclass(frozen=True, slots=True)

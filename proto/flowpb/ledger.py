@@ -18,7 +18,7 @@ UNITS: Final = ("flows", "packets", "records", "datagrams")
 PROBLEMS: Final = (
     *("unknown_protocol", "truncated_header", "length_mismatch", "set_length", "reserved_set", "template_malformed"),
     *("template_missing", "template_evicted", "exporter_evicted", "parked_expired", "parked_refused", "record_truncated"),
-    *("options_refused", "duplicate", "times_repaired", "unknown_element", "sample_malformed"),
+    *("options_refused", "duplicate", "times_repaired", "unknown_element", "sample_malformed", "readings_dropped"),
 )
 """Keys of ExporterReport.problems; what a later version adds counts as `other`."""
 OTHER_PROBLEM: Final = "other"

@@ -8,6 +8,7 @@ from common.addresses import pack_address
 from common.config import ExporterSettings, Ingest
 from flowpb.flow_batch_pb2 import SequenceReport
 from flowpb.schema import Direction, ProtocolVersion, SamplingSource
+from ingest.decoder import READINGS_KEPT
 from tests.protocols.sflow_wire import (
     MAC_A,
     MAC_B,
@@ -269,6 +270,18 @@ def test_readings_are_in_the_order_of_arrival_and_go_out_with_the_report() -> No
         )
     line.rows()
     assert [reading.counters.if_index for reading in line.decoder.take_interface_readings()] == [3, 1, 2]
+
+
+def test_readings_beyond_the_bound_push_out_the_oldest_and_are_counted() -> None:
+    line = Line()
+    records = b"".join(_counters(index) for index in range(600))
+    for number in range(READINGS_KEPT // 600 + 2):
+        line.feed(sflow(item(2, struct.pack(">III", number, 9, 600) + records), sequence=number))
+    line.rows()
+    lost = (READINGS_KEPT // 600 + 2) * 600 - READINGS_KEPT
+    ((report,),) = line.decoder.reports(line.now_ms).values()
+    assert len(report.interfaces) == READINGS_KEPT
+    assert (dict(report.problems), line.problems()) == ({"readings_dropped": lost}, {"readings_dropped": lost})
 
 
 def _gateway_of(path: bytes, rest: bytes = b"", address: bytes = struct.pack(">I4s", 1, bytes(4))) -> dict[str, object]:
