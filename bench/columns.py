@@ -1,11 +1,11 @@
 """What the aggregation core costs, in CPU microseconds per flow, as JSON lines: lay out, absorb, emit, for one of 16 lanes.
 
-    python -m bench.columns [dense|sparse|attack|dscp] ...
+    python -m bench.columns [dense|sparse|attack|as|country|protocol|shipped|dscp] ...
 
 In: nothing; seeded traffic of a lane: 3 of 50 exporters with 8 interfaces each, Zipf-shaped hosts, 40 applications, flows of some
 seconds. Out: one line per case with the cost of each step and the sizes of parts and bases. dense: 100,000 flows/s over all lanes,
 one minute in bundles of a second; sparse: 1,667 flows/s for ten minutes, bundles of 30 s; attack: dense with random sources;
-dscp: dense with the groupings by DSCP.
+as, country, protocol, shipped: dense with these kinds, and with all of them; dscp: dense with the groupings by DSCP.
 """
 
 import json
@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from columns.documents import to_json
 from columns.lane import Limits, absorb, due, emit, lay_out_many, mark_times
+from flowpb.groupings import SHIPPED
 
 _START_MS: Final = 1_700_000_040_000
 _LANES: Final = 16
@@ -48,6 +49,8 @@ CASES: Final = {
     "dense": Case(100_000, 60, 1_000),
     "sparse": Case(1_667, 600, 30_000),
     "attack": Case(100_000, 60, 1_000, random_sources=True),
+    **{kind.name.lower(): Case(100_000, 60, 1_000, limits=Limits(values=(kind,))) for kind in SHIPPED},
+    "shipped": Case(100_000, 60, 1_000, limits=Limits(values=SHIPPED)),
     "dscp": Case(100_000, 60, 1_000, limits=Limits(with_dscp=True)),
 }
 
@@ -89,9 +92,23 @@ def _flows(
         "direction": pa.array((random.random(count) < 0.3).astype(np.uint8)),
         "bytes": pa.array(packets * size),
         "packets": pa.array(packets),
+        "src_as": pa.array(_system_of(source)),
+        "dst_as": pa.array(_system_of(destination)),
+        "src_country": _country_of(source),
+        "dst_country": _country_of(destination),
         "application": pa.array([f"app{n}" for n in random.integers(0, 40, count)]).dictionary_encode(),
     }
     return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+
+
+def _system_of(addresses: np.ndarray) -> np.ndarray:
+    """One of some 5,000 AS numbers for each /24."""
+    octets = addresses.view(np.uint8).reshape(-1, 16)[:, 12:15].astype(np.uint32)
+    return (octets[:, 0] * 61 + octets[:, 1] * 257 + octets[:, 2] * 17) % 5003 * 13 + 1
+
+
+def _country_of(addresses: np.ndarray) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array((_system_of(addresses) % 200).astype(np.int32)), [f"C{n}" for n in range(200)])
 
 
 def _mapped(addresses: np.ndarray) -> np.ndarray:

@@ -11,18 +11,21 @@ from typing import Final
 import numpy as np
 
 from columns.arrays import Ints
+from columns.combine import combine
 from columns.distinct import distinct_pairs
+from columns.kinds import opened, ranks, with_kinds
 from columns.levels import absorb_level
 from columns.limits import OVERFLOW_IF_INDEX, Limits
 from columns.names import Names, Recoding, unify
 from columns.part import Part
 from columns.prune import Caps
 from columns.state import (
+    CONVERSATIONS,
     EMPTY,
-    EMPTY_LEVEL,
     KEY_BITS,
     ConversationCodes,
     State,
+    empty_level,
     group_bits,
     levels_of,
     with_sampling,
@@ -39,10 +42,21 @@ def absorb(base: bytes | None, parts: Sequence[bytes], limits: Limits, young: bo
     Below the caps the outcome stands for the same numbers in whatever order and portions parts come. Raises InputError for
     bytes that are no part or base of this version.
     """
-    state = EMPTY if base is None else State.unpack(base)
+    state = with_kinds(EMPTY, limits.values) if base is None else opened(base, limits.values)
+    keys = [kind.key for kind in limits.values]
+    others: list[Part] = []
     for step in _steps(parts):
-        state = _absorb_step(state, [Part.unpack(part) for part in step], limits, young)
-    return state.pack()
+        unpacked = [Part.unpack(part) for part in step]
+        own = [part for part in unpacked if [kind.key for kind in part.names.values] == keys]
+        others += [part for part in unpacked if [kind.key for kind in part.names.values] != keys]
+        state = _absorb_step(state, own, limits, young) if own else state
+    return combine([state.pack(), _without_values(others, limits, young)], limits, young) if others else state.pack()
+
+
+def _without_values(parts: Sequence[Part], limits: Limits, young: bool) -> bytes:
+    """A base of parts that were laid out when other kinds were kept: none is ranked for them."""
+    bare = [replace(part, names=replace(part.names, values=()), values=()) for part in parts]
+    return _absorb_step(EMPTY, bare, replace(limits, values=()), young).pack()
 
 
 def _steps(parts: Sequence[bytes]) -> Iterator[list[bytes]]:
@@ -65,11 +79,12 @@ def _absorb_step(state: State, parts: Sequence[Part], limits: Limits, young: boo
     sampled = any(len(part.measures) > 2 for part in parts) or state.sampled
     rows = _rows(parts, recodings[1:], sampled)
     state = _recoded(state, names, recodings[0], rows, limits)
-    levels = {level: with_sampling(state.levels.get(level, EMPTY_LEVEL), sampled) for level in levels_of(limits)}
+    levels = {level: with_sampling(state.levels.get(level, empty_level(names)), sampled) for level in levels_of(limits)}
     for start in range(0, len(rows), CHUNK):
         chunk = tabulate(rows.slice(start, start + CHUNK), names, state.conversations, limits)
         for level, old in levels.items():
-            levels[level] = absorb_level(level, old, chunk, group_bits(level, names), Caps.of(limits, young, level, names))
+            caps, kept = Caps.of(limits, young, level, names), ranks(level, limits.values)
+            levels[level] = absorb_level(level, old, chunk, group_bits(level, names), caps, kept)
     return State(names, state.conversations, levels)
 
 
@@ -98,10 +113,19 @@ def _rows(parts: Sequence[Part], recodings: Sequence[Recoding], sampled: bool) -
         np.concatenate([to.addresses[part.upper] for part, to in pairs]),
         np.concatenate([part.tag for part in parts]),
         np.concatenate([part.dscp for part in parts]),
+        _values(pairs),
         np.concatenate(
             [part.measures[[0, 1, 0, 1]] if sampled and len(part.measures) == 2 else part.measures for part in parts], axis=1
         ),
     )
+
+
+def _values(parts: Sequence[tuple[Part, Recoding]]) -> tuple[tuple[Ints, ...], ...]:
+    """Codes of values by kind and column."""
+    counts = [kind.columns for kind in parts[0][0].names.values]
+    columns = [(kind, column) for kind, count in enumerate(counts) for column in range(count)]
+    codes = [np.concatenate([to.values[kind][part.values[at]] for part, to in parts]) for at, (kind, _) in enumerate(columns)]
+    return tuple(tuple(codes[at] for at, (of, _) in enumerate(columns) if of == kind) for kind in range(len(counts)))
 
 
 def _recoded(state: State, names: Names, to: Recoding, rows: Rows, limits: Limits) -> State:
@@ -116,4 +140,4 @@ def _recoded(state: State, names: Names, to: Recoding, rows: Rows, limits: Limit
 def _conversations(state: State, rows: Rows) -> Iterator[Ints]:
     yield state.conversations.encode(rows.service, rows.lower, rows.upper)
     for level in state.levels.values():
-        yield level.tables[-1].item
+        yield level.tables[CONVERSATIONS].item

@@ -11,14 +11,15 @@ from functools import partial, reduce
 import numpy as np
 
 from columns.arrays import bits_of
+from columns.kinds import opened
 from columns.limits import Limits
 from columns.merge import merge
 from columns.names import Recoding, unify
 from columns.prune import Caps, prune
 from columns.state import (
     BY_EXPORTER,
+    CONVERSATIONS,
     DSCP_BITS,
-    EMPTY_LEVEL,
     KEY_BITS,
     LEVELS,
     WIDE_LEVELS,
@@ -26,11 +27,13 @@ from columns.state import (
     Level,
     LevelState,
     State,
+    empty_level,
     group_bits,
     levels_of,
     with_counted,
     with_sampling,
 )
+from flowpb.groupings import Values
 
 
 def combine(bases: Sequence[bytes], limits: Limits, young: bool = False) -> bytes:
@@ -38,20 +41,20 @@ def combine(bases: Sequence[bytes], limits: Limits, young: bool = False) -> byte
 
     Raises InputError for bytes that are no base.
     """
-    state = merged(bases, (*levels_of(limits), *WIDE_LEVELS))
+    state = merged(bases, (*levels_of(limits), *WIDE_LEVELS), limits.values)
     caps = {level: Caps.of(limits, young, level, state.names) for level in state.levels}
     return replace(state, levels={level: prune(level, whole, caps[level]) for level, whole in state.levels.items()}).pack()
 
 
-def merged(bases: Sequence[bytes], wanted: Collection[Level]) -> State:
+def merged(bases: Sequence[bytes], wanted: Collection[Level], values: Sequence[Values]) -> State:
     """The sum of at least one base, of those of the wanted levels that any has; nothing is pruned. Raises InputError."""
-    states = _under_common_names([State.unpack(base) for base in bases])
+    states = _under_common_names([opened(base, values) for base in bases])
     names, conversations = states[0].names, states[0].conversations
     sampled = any(state.sampled for state in states)
     levels: dict[Level, LevelState] = {}
     for level in LEVELS:
         if level in wanted and any(level in state.levels for state in states):
-            parts = [with_sampling(state.levels.get(level, EMPTY_LEVEL), sampled) for state in states]
+            parts = [with_sampling(state.levels.get(level, empty_level(names)), sampled) for state in states]
             if level == BY_EXPORTER:
                 parts = list(map(with_counted, parts))
             whole = reduce(partial(merge, group_bits=group_bits(level, names)), parts)
@@ -64,7 +67,7 @@ def _under_common_names(states: Sequence[State]) -> list[State]:
     names, recodings = unify([state.names for state in states])
     plain = ConversationCodes.of(names)
     common = [state.recoded(names, to, plain) for state, to in zip(states, recodings, strict=True)]
-    items = (level.tables[-1].item for state in common for level in state.levels.values())
+    items = (level.tables[CONVERSATIONS].item for state in common for level in state.levels.values())
     groups = max(len(names.ports), len(names.locations) + 1)
     codes = plain.fitting(KEY_BITS - bits_of(groups) - DSCP_BITS, items)
     return common if codes is plain else [state.recoded(names, Recoding.identity(names), codes) for state in common]

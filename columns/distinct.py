@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
+import pyarrow as pa
 
 from columns.arrays import Ints, Mask, Words, bits_of, run_ends, sort_keys
 
@@ -41,6 +42,16 @@ def distinct_codes(values: Ints, domain: int) -> tuple[Ints, Ints]:
     present = np.zeros(domain, np.bool_)
     present[values] = True
     return np.flatnonzero(present), renumbering(present)[values]
+
+
+def distinct_numbers(values: Ints) -> tuple[Ints, Ints]:
+    """Distinct values in order and the code of each element, where values are far fewer than elements and of any size."""
+    encoded = pa.array(values).dictionary_encode()
+    dictionary = encoded.dictionary.to_numpy()
+    order = np.argsort(dictionary)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return dictionary[order], rank[encoded.indices.to_numpy()]
 
 
 def distinct_pairs(major: Ints, minor: Ints) -> tuple[Ints, Ints]:

@@ -22,7 +22,7 @@ from columns.rank import COUNTERS, Entry, Ranking
 from columns.state import CONGESTION_ENCOUNTERED, DSCP_BITS, NON_ECT, RANKED, Groups, Level, State
 from common.addresses import format_address
 from flowpb.documents import AGGREGATE_SCHEMA, LEVEL_DAY, LEVEL_HOUR, LEVEL_MINUTE, NAMED
-from flowpb.groupings import WINDOW_MS, Grouping, Kind, Scope
+from flowpb.groupings import WINDOW_MS, Grouping, Kind, Scope, Values
 
 __all__ = ["Occasion", "Section", "document_id", "documents", "group_id", "ids_of", "to_json"]
 
@@ -175,7 +175,24 @@ def _item_columns(state: State, sections: Sequence[Section]) -> dict[str, Any]:
         "application": _texts(code[Kind.APPLICATION] - 1, state.names.applications),
         "host_address": _texts(np.where(code[Kind.HOST] > 0, host, -1), _address_texts(state.names, hosts)),
         "conversation_key": _conversations(state, code[Kind.CONVERSATION], location),
+        "item": _values(state.names, sections),
     }
+
+
+def _values(names: Names, sections: Sequence[Section]) -> Any:
+    """Items of the other kinds, null in the sections of the fixed ones."""
+    by_key = {kind.key: kind for kind in names.values}
+    texts: list[str] = []
+    codes = []
+    for section in sections:
+        item, kind = section.ranking.item, section.grouping.kind
+        place = np.full(len(item), -1)
+        if isinstance(kind, Values):
+            distinct, place[item > 0] = np.unique(item[item > 0], return_inverse=True)
+            place[item > 0] += len(texts)
+            texts += by_key[kind.key].texts(distinct)
+        codes.append(place)
+    return _texts(np.concatenate(codes), texts)
 
 
 def _conversations(state: State, item: Ints, location: Ints) -> Any:

@@ -12,11 +12,12 @@ import pyarrow as pa
 
 from columns.arrays import Ints
 from columns.documents import Occasion, Section, documents
+from columns.kinds import opened, position
 from columns.limits import Limits
 from columns.prune import Caps, prune
 from columns.rank import Ranking, rank_items, rank_totals
-from columns.state import RANKED, Level, LevelState, State, levels_of
-from flowpb.groupings import GROUPINGS, WINDOW_MS, Grouping, Kind
+from columns.state import CONVERSATIONS, Level, LevelState, State, levels_of
+from flowpb.groupings import WINDOW_MS, Grouping, Kind, groupings_of
 
 
 def emit(
@@ -27,7 +28,7 @@ def emit(
     Rows are ordered by grouping, group (location, exporter, interface, DSCP) and slot. From the first mark on the base keeps
     `limits.old` candidates per group. Raises InputError for bytes that are no base.
     """
-    state = State.unpack(base)
+    state = opened(base, limits.values)
     levels = {level: state.levels[level] for level in levels_of(limits) if level in state.levels}
     table = changed_documents(state, levels, limits, Occasion(lane, window_start_ms, mark, final, window_ms))
     kept = {level: prune(level, _emitted(content), Caps.of(limits, False, level, state.names)) for level, content in levels.items()}
@@ -38,7 +39,7 @@ def changed_documents(state: State, levels: Collection[Level], limits: Limits, o
     """Documents of the groups of these levels that gained rows since they were emitted."""
     sections = [
         Section(grouping, level, state.levels[level].groups, _ranking(state, grouping, level, limits))
-        for grouping in GROUPINGS
+        for grouping in groupings_of(limits.values)
         if (level := Level(grouping.scope, grouping.dscp)) in levels
     ]
     return documents(state, sections, occasion)
@@ -49,14 +50,14 @@ def _ranking(state: State, grouping: Grouping, level: Level, limits: Limits) -> 
     changed = content.groups.rows > content.groups.emitted_rows
     if grouping.kind is Kind.TOTAL:
         return rank_totals(level, content.groups, changed)
-    kind = RANKED.index(grouping.kind)
-    ties = _ties(state, grouping.kind, content.tables[kind].item)
+    kind = position(grouping.kind, limits.values)
+    ties = _ties(state, kind, content.tables[kind].item)
     return rank_items(level, content, kind, ties, changed, limits.top_k, grouping.multiplicity)
 
 
-def _ties(state: State, kind: Kind, item: Ints) -> Ints:
+def _ties(state: State, kind: int, item: Ints) -> Ints:
     """What orders items of equal value inside a group; codes compare as what they stand for, null first."""
-    if kind is not Kind.CONVERSATION:
+    if kind != CONVERSATIONS:
         return item[None]
     service, lower, upper = state.conversations.decode(item)
     location, application, protocol = state.names.services[service].T

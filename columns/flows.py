@@ -4,7 +4,7 @@ In: record batches, each with its own subset of columns and its own dictionaries
 one dictionary per kind of text or address. Null rules are those of docs/explanation/numbers.md. Refuses to know windows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +13,10 @@ import pyarrow as pa
 
 from columns.arrays import Floats, Ints, Mask, Octets, Words
 from columns.distinct import distinct_addresses, distinct_texts
+from columns.names import ValueNames
+from columns.packing import Numbers
+from columns.values import values_of
+from flowpb.groupings import Values
 from flowpb.schema import Direction
 
 WANTED: Final = frozenset(
@@ -50,11 +54,12 @@ class Flows:
     exporter: Ints
     source: Ints
     destination: Ints
+    values: tuple[tuple[ValueNames, tuple[Numbers, ...]], ...]
 
 
-def read_flows(batches: Sequence[pa.RecordBatch]) -> Flows:
-    """The flows of all batches, in order; at least one flow."""
-    batch = _combined(batches)
+def read_flows(batches: Sequence[pa.RecordBatch], values: Sequence[Values] = ()) -> Flows:
+    """The flows of all batches, in order; at least one flow. `values` says which columns are ranked besides."""
+    batch = _combined(batches, {column for kind in values for column in kind.columns})
     addresses, (exporter, source, destination) = _addresses(batch, ("exporter_addr", "src_addr", "dst_addr"))
     locations, location = _texts(batch, "location")
     applications, application = _texts(batch, "application")
@@ -79,6 +84,7 @@ def read_flows(batches: Sequence[pa.RecordBatch]) -> Flows:
         exporter=exporter,
         source=source,
         destination=destination,
+        values=tuple(values_of(batch, kind) for kind in values),
     )
 
 
@@ -88,13 +94,13 @@ def read_times(batch: pa.RecordBatch) -> tuple[Ints, Ints, Ints]:
     return _start(batch), _numbers(batch, "last_switched_ms", 0, np.int64), correction
 
 
-def _combined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+def _combined(batches: Sequence[pa.RecordBatch], ranked: Collection[str]) -> pa.RecordBatch:
     """The wanted columns of all batches as one batch: Arrow joins small batches and their dictionaries far faster than numpy."""
     if all(batch.schema.equals(batches[0].schema) for batch in batches[1:]):
         table = pa.Table.from_batches(batches)
     else:
         table = pa.concat_tables([pa.Table.from_batches([batch]) for batch in batches], promote_options="default")
-    table = table.select([name for name in table.column_names if name in WANTED])
+    table = table.select([name for name in table.column_names if name in WANTED or name in ranked])
     if any(_has_null(chunk) for column in table.columns if pa.types.is_dictionary(column.type) for chunk in column.chunks):
         table = pa.table({name: _encoded_again(column) for name, column in zip(table.column_names, table.columns, strict=True)})
     return table.combine_chunks().to_batches()[0]

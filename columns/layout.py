@@ -19,6 +19,7 @@ from columns.interval import Intervals, judge
 from columns.judged import Changes, Judged, judged_flows
 from columns.limits import Limits
 from columns.names import Names, Used, restrict
+from columns.packing import Numbers
 from columns.part import CONGESTED, IN, LAST, MIRROR, NOT_ECT, OUT, Part
 from columns.scale import saturate, scale
 from columns.spread import Shares, share_until, spread
@@ -66,7 +67,7 @@ def lay_out_many(batches: Sequence[tuple[pa.RecordBatch, int | Ints, int | Ints]
     sizes = [flows.num_rows for flows, _, _ in batches]
     if not sum(sizes):
         return LaidOut({}, np.empty(0, np.int64))
-    flows = read_flows([flows for flows, _, _ in batches if flows.num_rows])
+    flows = read_flows([flows for flows, _, _ in batches if flows.num_rows], limits.values)
     marks, frontiers = (
         np.concatenate([np.broadcast_to(batch[i], size) for batch, size in zip(batches, sizes, strict=True)]) for i in (1, 2)
     )
@@ -135,7 +136,7 @@ def _clipped(intervals: Intervals, octets: Ints) -> tuple[Ints, Ints]:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Rows of all windows: per row its flow, share, port and tag; the rest per flow, `values` per share."""
+    """Rows of all windows: per row its flow, share, port and tag; the rest per flow (`values` by column), `measures` by share."""
 
     names: Names
     flow: Ints
@@ -146,7 +147,8 @@ class _Rows:
     lower: Ints
     upper: Ints
     dscp: Octets
-    values: Ints
+    values: tuple[Numbers, ...]
+    measures: Ints
 
 
 def _parts(flows: Flows, shares: Shares, limits: Limits) -> tuple[dict[int, bytes], int]:
@@ -171,6 +173,7 @@ def _parts(flows: Flows, shares: Shares, limits: Limits) -> tuple[dict[int, byte
         np.minimum(flows.source, flows.destination),
         np.maximum(flows.source, flows.destination),
         flows.tos >> np.uint8(2) if limits.with_dscp else np.zeros_like(flows.tos),
+        tuple(codes for _, columns in flows.values for codes in columns),
         shares.values,
     )
     return _by_window(rows, shares.window[share]), len(flow)
@@ -183,7 +186,8 @@ def _names(flows: Flows, egress: Mask) -> tuple[Names, Ints, Ints, Ints]:
     ports, port = distinct_pairs(np.tile(exporter, 2), interfaces)
     pairs, service = distinct_pairs(flows.application, flows.protocol)
     services = np.concatenate([np.zeros((len(pairs), 1), np.int64), pairs], axis=1)
-    names = Names(flows.locations, flows.applications, flows.addresses, exporters, ports, services)
+    values = tuple(kind for kind, _ in flows.values)
+    names = Names(flows.locations, flows.applications, flows.addresses, exporters, ports, services, values)
     return names, port[: len(egress)], port[len(egress) :], service
 
 
@@ -204,6 +208,8 @@ def _part(rows: _Rows, piece: Ints) -> bytes:
     used = Used.none(rows.names)
     for mask, codes in ((used.ports, port), (used.services, service), (used.addresses, lower), (used.addresses, upper)):
         mask[codes] = True
+    for mask in used.values:  # the values of a bundle are few, to look for those of a window would cost more than they do
+        mask[:] = True
     names, to = restrict(rows.names, used)
     return Part(
         names,
@@ -213,5 +219,6 @@ def _part(rows: _Rows, piece: Ints) -> bytes:
         to.addresses[upper],
         rows.tag[piece],
         rows.dscp[flow],
-        np.take(rows.values, rows.share[piece], axis=1),
+        tuple(codes[flow] for codes in rows.values),
+        np.take(rows.measures, rows.share[piece], axis=1),
     ).pack()

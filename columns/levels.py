@@ -15,7 +15,7 @@ from columns.arrays import Ints, Octets, by_code, run_ends, saturating_add
 from columns.merge import merge
 from columns.part import IN, MIRROR, SIDE_BITS
 from columns.prune import Caps, excess, prune, raise_floor
-from columns.state import BY_EXPORTER, CONGESTION_ENCOUNTERED, NON_ECT, RANKED, Groups, Level, LevelState, Table
+from columns.state import BY_EXPORTER, CONGESTION_ENCOUNTERED, NON_ECT, Groups, Level, LevelState, Table, empty_table
 from columns.sums import sum_runs
 from columns.tabulate import COUNT_BITS, OCTETS, TALLY, Shape, Sums, Tabulated
 
@@ -34,15 +34,18 @@ class _Entries:
         return _Entries(self.keys[rows], Sums(self.sums.keys[rows], np.take(self.sums.measures, rows, axis=1)))
 
 
-def absorb_level(level: Level, old: LevelState, chunk: Tabulated, group_bits: int, caps: Caps) -> LevelState:
-    """The level with the chunk merged in and pruned; group codes are below 2^group_bits."""
-    groups = _groups(_entries(level, chunk.totals, chunk.shape, group_bits))
-    floors = np.zeros((len(RANKED), len(groups.code)), np.int64)
+def absorb_level(level: Level, old: LevelState, chunk: Tabulated, group_bits: int, caps: Caps, kept: Sequence[bool]) -> LevelState:
+    """The level with the chunk merged in and pruned; group codes are below 2^group_bits, `kept` are the kinds it ranks."""
+    groups = _groups(_entries(level, chunk.totals, chunk.shape, group_bits), len(chunk.tables))
+    floors = np.zeros((len(chunk.tables), len(groups.code)), np.int64)
     tables = []
     for kind, sums in enumerate(chunk.tables):
+        if not kept[kind]:
+            tables.append(empty_table(len(groups.sums)))
+            continue
         entries = _entries(level, sums, chunk.shape, group_bits)
-        kept = _thin(level, entries, old, kind, group_bits, caps, (groups.code, floors[kind]))
-        tables.append(_table(kept, group_bits))
+        thinned = _thin(level, entries, old, kind, group_bits, caps, (groups.code, floors[kind]))
+        tables.append(_table(thinned, group_bits))
     merged = merge(old, LevelState(groups, tuple(tables)), group_bits)
     at = np.searchsorted(merged.groups.code, groups.code)
     merged.groups.floors[:, at] = np.maximum(merged.groups.floors[:, at], floors)
@@ -84,11 +87,11 @@ def _thin(
     return entries.take(np.flatnonzero(np.repeat(~gone, np.diff(ends, prepend=-1))))
 
 
-def _groups(totals: _Entries) -> Groups:
+def _groups(totals: _Entries, kinds: int) -> Groups:
     code, (inward, outward) = _by_side(totals)
     rows_in, rows_out = inward[-1], outward[-1]
     sums, flags = _finish(inward[:-1], outward[:-1])
-    return Groups(code, sums, flags, rows_in + rows_out, rows_in, np.zeros_like(code), np.zeros((len(RANKED), len(code)), np.int64))
+    return Groups(code, sums, flags, rows_in + rows_out, rows_in, np.zeros_like(code), np.zeros((kinds, len(code)), np.int64))
 
 
 def _table(entries: _Entries, group_bits: int) -> Table:

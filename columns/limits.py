@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from flowpb.groupings import TOP_K
+from flowpb.groupings import TOP_K, Values
 
 OVERFLOW_IF_INDEX: Final = 2**32 - 1
 """The interface that takes the rows of all interfaces of an exporter and window beyond `Limits.interfaces`."""
@@ -15,7 +15,8 @@ class Limits:
 
     A table (one kind of one lane, window and level) with room below `young_items` or `old_items` shares it out evenly: where groups
     are few, each keeps more. `interfaces` bounds the interfaces per exporter and window; `with_dscp` adds the groupings by DSCP;
-    `both_sides` also counts an ingress flow as out-traffic of its output interface.
+    `values` are the kinds that are ranked besides the fixed ones; `both_sides` also counts an ingress flow as out-traffic of its
+    output interface.
     """
 
     top_k: int = TOP_K
@@ -26,6 +27,7 @@ class Limits:
     with_dscp: bool = False
     both_sides: bool = False
     interfaces: int = 4096
+    values: tuple[Values, ...] = ()
 
     def candidates(self, young: bool, groups: int = 0) -> int:
         """Items that each of `groups` groups keeps when their table is pruned."""

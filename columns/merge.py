@@ -7,11 +7,11 @@ states come from: rows of this minute, or other windows of a longer one.
 import numpy as np
 
 from columns.arrays import Ints, Mask, by_code, saturating_add
-from columns.state import RANKED, Groups, LevelState, Table
+from columns.state import Groups, LevelState, Table
 
 
 def merge(left: LevelState, right: LevelState, group_bits: int) -> LevelState:
-    """The sum of both; group codes are below 2^group_bits, and item codes fit above them."""
+    """The sum of both, which rank the same kinds; group codes are below 2^group_bits, and item codes fit above them."""
     tables = (
         _merge_tables(
             left.tables[kind],
@@ -20,7 +20,7 @@ def merge(left: LevelState, right: LevelState, group_bits: int) -> LevelState:
             _floors_of(left.tables[kind].group, right.groups, kind),
             group_bits,
         )
-        for kind in range(len(RANKED))
+        for kind in range(len(left.tables))
     )
     return LevelState(_merge_groups(left.groups, right.groups), tuple(tables))
 
@@ -34,7 +34,7 @@ def _merge_groups(left: Groups, right: Groups) -> Groups:
         np.zeros(len(code), np.int64),
         np.zeros(len(code), np.int64),
         np.zeros(len(code), np.int64),
-        np.zeros((len(RANKED), len(code)), np.int64),
+        np.zeros((len(left.floors), len(code)), np.int64),
     )
     for groups in (left, right):
         at = np.searchsorted(code, groups.code)

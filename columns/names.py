@@ -4,18 +4,52 @@ In: the dictionaries of many parts, each with its own codes. Out: one set of dic
 one. All are sorted, so that codes compare as what they stand for. Refuses to know rows and sums.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
 from columns.arrays import Ints, Mask, Words
-from columns.distinct import distinct_addresses, distinct_pairs, distinct_texts, renumbering
+from columns.distinct import distinct_addresses, distinct_numbers, distinct_pairs, distinct_texts, renumbering
 from columns.packing import Numbers, pack_texts, unpack_texts, widen
 
-ARRAYS: Final = 8
-"""How many packed arrays Names take."""
+
+@dataclass(frozen=True, slots=True)
+class ValueNames:
+    """The values of a kind (`flowpb.groupings.Values.key`): code 0 means null, code i the element i - 1, in order.
+
+    `columns` is how many columns of a row have one.
+    """
+
+    key: str
+    columns: int
+    values: Ints | tuple[str, ...]
+
+    def pack(self) -> list[Numbers]:
+        """As arrays."""
+        is_text = isinstance(self.values, tuple)
+        head = [*pack_texts([self.key]), np.array([self.columns, is_text])]
+        return [*head, *(pack_texts(self.values) if isinstance(self.values, tuple) else [self.values])]
+
+    @staticmethod
+    def unpack(arrays: Iterator[Numbers]) -> "ValueNames":
+        """What `pack` gave."""
+        [key] = unpack_texts(next(arrays), next(arrays))
+        columns, is_text = next(arrays).tolist()
+        return ValueNames(key, columns, unpack_texts(next(arrays), next(arrays)) if is_text else widen(next(arrays)))
+
+    def kept(self, used: Mask) -> "ValueNames":
+        """Only the values whose codes are used."""
+        if isinstance(self.values, tuple):
+            return replace(self, values=_kept_texts(self.values, used))
+        return replace(self, values=self.values[used[1:]])
+
+    def texts(self, codes: Ints) -> list[str]:
+        """Values of codes above 0, as text."""
+        if isinstance(self.values, tuple):
+            return [self.values[code - 1] for code in codes.tolist()]
+        return [str(value) for value in self.values[codes - 1].tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +57,7 @@ class Names:
     """Code 0 of locations, applications and addresses means null, code i their element i - 1; other codes count from 0.
 
     addresses (n, 2): big-endian halves; exporters (n, 2): location, address; ports (n, 2): exporter, ifIndex;
+    values: of each kind that is kept besides the fixed ones, in the order of tables.
     services (n, 3): location, application, protocol + 1 (0: null). Their location is 0 where the groups of a conversation tell it.
     """
 
@@ -32,27 +67,34 @@ class Names:
     exporters: Ints
     ports: Ints
     services: Ints
+    values: tuple[ValueNames, ...] = ()
 
     def pack(self) -> list[Numbers]:
-        """As ARRAYS arrays."""
+        """As arrays."""
         pairs = [pair.ravel() for pair in (self.addresses, self.exporters, self.ports, self.services)]
-        return [*pack_texts(self.locations), *pack_texts(self.applications), *pairs]
+        values = [array for kind in self.values for array in kind.pack()]
+        return [*pack_texts(self.locations), *pack_texts(self.applications), *pairs, np.array([len(self.values)]), *values]
 
     @staticmethod
-    def unpack(arrays: Sequence[Numbers]) -> "Names":
-        """What `pack` gave."""
-        texts = unpack_texts(*arrays[0:2]), unpack_texts(*arrays[2:4])
-        exporters, ports = (widen(array).reshape(-1, 2) for array in arrays[5:7])
-        return Names(*texts, arrays[4].astype(np.uint64).reshape(-1, 2), exporters, ports, widen(arrays[7]).reshape(-1, 3))
+    def unpack(arrays: Iterator[Numbers]) -> "Names":
+        """What `pack` gave; takes no more arrays than that."""
+        locations, applications = (unpack_texts(next(arrays), next(arrays)) for _ in range(2))
+        addresses = next(arrays).astype(np.uint64).reshape(-1, 2)
+        exporters, ports = (widen(next(arrays)).reshape(-1, 2) for _ in range(2))
+        services = widen(next(arrays)).reshape(-1, 3)
+        values = tuple(ValueNames.unpack(arrays) for _ in range(int(next(arrays)[0])))
+        return Names(locations, applications, addresses, exporters, ports, services, values)
 
 
-NO_NAMES: Final = Names((), (), np.empty((0, 2), np.uint64), *(np.empty((0, width), np.int64) for width in (2, 2, 3)))
+_NO_PAIRS: Final = np.empty((0, 2), np.int64)
+NO_NAMES: Final = Names((), (), np.empty((0, 2), np.uint64), _NO_PAIRS, _NO_PAIRS, np.empty((0, 3), np.int64))
 
 
 @dataclass(frozen=True, slots=True)
 class Recoding:
     """New codes by old codes."""
 
+    values: tuple[Ints, ...]
     locations: Ints
     applications: Ints
     addresses: Ints
@@ -64,13 +106,16 @@ class Recoding:
     def identity(names: Names) -> "Recoding":
         """Every code stays."""
         nullable = len(names.locations) + 1, len(names.applications) + 1, len(names.addresses) + 1
-        return Recoding(*(np.arange(n) for n in (*nullable, len(names.exporters), len(names.ports), len(names.services))))
+        values = tuple(np.arange(len(kind.values) + 1) for kind in names.values)
+        lengths = (*nullable, len(names.exporters), len(names.ports), len(names.services))
+        return Recoding(values, *(np.arange(n) for n in lengths))
 
 
 @dataclass(frozen=True, slots=True)
 class Used:
     """Which codes are needed; what only other names need (an exporter's address) need not be marked. Lengths as codes go."""
 
+    values: tuple[Mask, ...]
     locations: Mask
     applications: Mask
     addresses: Mask
@@ -81,11 +126,12 @@ class Used:
     def none(names: Names) -> "Used":
         """Nothing marked yet."""
         nullable = len(names.locations) + 1, len(names.applications) + 1, len(names.addresses) + 1
-        return Used(*(np.zeros(length, np.bool_) for length in (*nullable, len(names.ports), len(names.services))))
+        values = tuple(np.zeros(len(kind.values) + 1, np.bool_) for kind in names.values)
+        return Used(values, *(np.zeros(length, np.bool_) for length in (*nullable, len(names.ports), len(names.services))))
 
 
 def unify(sources: Sequence[Names]) -> tuple[Names, list[Recoding]]:
-    """One set of names for all, and the recoding of each."""
+    """One set of names for all, and the recoding of each; all have the same kinds of values."""
     locations, location_codes = _unify_texts([names.locations for names in sources])
     applications, application_codes = _unify_texts([names.applications for names in sources])
     addresses, codes = distinct_addresses(np.concatenate([names.addresses for names in sources]))
@@ -93,8 +139,10 @@ def unify(sources: Sequence[Names]) -> tuple[Names, list[Recoding]]:
     exporters, exporter_codes = _unify_pairs([names.exporters for names in sources], location_codes, address_codes)
     ports, port_codes = _unify_pairs([names.ports for names in sources], exporter_codes)
     services, service_codes = _unify_services([names.services for names in sources], location_codes, application_codes)
-    recodings = zip(location_codes, application_codes, address_codes, exporter_codes, port_codes, service_codes, strict=True)
-    return Names(locations, applications, addresses, exporters, ports, services), [Recoding(*each) for each in recodings]
+    values, value_codes = _unify_values([names.values for names in sources])
+    codes_of = (value_codes, location_codes, application_codes, address_codes, exporter_codes, port_codes, service_codes)
+    names = Names(locations, applications, addresses, exporters, ports, services, values)
+    return names, [Recoding(*each) for each in zip(*codes_of, strict=True)]
 
 
 def restrict(names: Names, used: Used) -> tuple[Names, Recoding]:
@@ -107,9 +155,11 @@ def restrict(names: Names, used: Used) -> tuple[Names, Recoding]:
     applications[names.services[used.services, 1]] = True
     addresses[names.exporters[exporters, 1]] = True
     locations[names.exporters[exporters, 0]] = True
-    for nullable in (locations, applications, addresses):
+    values = [mask.copy() for mask in used.values]
+    for nullable in (locations, applications, addresses, *values):
         nullable[0] = True
-    to = Recoding(*(renumbering(mask) for mask in (locations, applications, addresses, exporters, used.ports, used.services)))
+    masks = (locations, applications, addresses, exporters, used.ports, used.services)
+    to = Recoding(tuple(renumbering(mask) for mask in values), *(renumbering(mask) for mask in masks))
     kept = Names(
         _kept_texts(names.locations, locations),
         _kept_texts(names.applications, applications),
@@ -117,6 +167,7 @@ def restrict(names: Names, used: Used) -> tuple[Names, Recoding]:
         _recoded(names.exporters[exporters], to.locations, to.addresses),
         _recoded(names.ports[used.ports], to.exporters),
         _recoded_services(names.services[used.services], to.locations, to.applications),
+        tuple(kind.kept(mask) for kind, mask in zip(names.values, values, strict=True)),
     )
     return kept, to
 
@@ -125,6 +176,24 @@ def _unify_texts(sources: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], l
     texts = distinct_texts(text for source in sources for text in source)
     code = {text: number for number, text in enumerate(texts)}
     return texts, [_with_null(np.array([code[text] for text in source], np.int64)) for source in sources]
+
+
+def _unify_values(sources: Sequence[tuple[ValueNames, ...]]) -> tuple[tuple[ValueNames, ...], list[tuple[Ints, ...]]]:
+    values: list[ValueNames] = []
+    codes: list[list[Ints]] = []
+    for kinds in zip(*sources, strict=True):
+        # A kind of which nothing was ever seen is of numbers, since it has none.
+        texts = [kind.values for kind in kinds if isinstance(kind.values, tuple)]
+        numbers = [kind.values for kind in kinds if not isinstance(kind.values, tuple)]
+        if texts:
+            unified, of_kind = _unify_texts([kind.values if isinstance(kind.values, tuple) else () for kind in kinds])
+            values.append(ValueNames(kinds[0].key, kinds[0].columns, unified))
+        else:
+            distinct, joined = distinct_numbers(np.concatenate(numbers))
+            of_kind = [_with_null(part) for part in _split(joined, numbers)]
+            values.append(ValueNames(kinds[0].key, kinds[0].columns, distinct))
+        codes.append(of_kind)
+    return tuple(values), [tuple(of_kind[i] for of_kind in codes) for i in range(len(sources))]
 
 
 def _unify_pairs(sources: Sequence[Ints], major: Sequence[Ints], minor: Sequence[Ints] | None = None) -> tuple[Ints, list[Ints]]:

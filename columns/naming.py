@@ -6,14 +6,18 @@ Numbers and identities never depend on names: what nobody knows stays null.
 
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 
 from columns.enrich import Enricher
 from columns.inventory import inventory_columns
+from columns.snapshot import Snapshot
 from common.addresses import pack_address
 from flowpb.documents import AGGREGATE_SCHEMA
+from flowpb.groupings import AUTONOMOUS_SYSTEM
 from flowpb.schema import ADDRESS
 
+_SYSTEMS: Final = f"_{AUTONOMOUS_SYSTEM.name}"
 _NODE: Final = {"foreign_source": "exporter_foreign_source", "foreign_id": "exporter_foreign_id", "node_id": "exporter_node_id"}
 
 
@@ -26,6 +30,7 @@ def named(documents: pa.Table, enricher: Enricher) -> pa.Table:
     inventory = enricher.snapshot()
     if inventory is None:
         return documents
+    documents = _with(documents, "item_name", _system_names(documents, inventory.snapshot))
     exporters = documents["exporter_addr"].combine_chunks()
     addresses = pa.array([pack_address(text) for text in exporters.dictionary.to_pylist()], pa.binary(16))
     flows = pa.record_batch(
@@ -39,6 +44,20 @@ def named(documents: pa.Table, enricher: Enricher) -> pa.Table:
         if column in known:
             documents = _with(documents, name, known[column])
     return _with(documents, "inventory_version", known["inventory_version"])
+
+
+def _system_names(documents: pa.Table, snapshot: Snapshot) -> pa.Array:
+    """Names of the autonomous systems that are items; null where there is none, or where the inventory does not know it."""
+    kind = documents["grouped_by"].combine_chunks()
+    ranks_systems = np.array([name.endswith(_SYSTEMS) for name in kind.dictionary.to_pylist()], np.bool_)[kind.indices.to_numpy()]
+    item = documents["item"].combine_chunks()
+    texts = item.dictionary.to_pylist()
+    numbers = np.array([int(text) if text.isascii() and text.isdigit() else -1 for text in texts], np.int64)
+    rows = np.where(numbers >= 0, snapshot.systems_of(np.maximum(numbers, 0)), -1)
+    names = snapshot.tables["systems"].field("name").cast(pa.string())
+    of_text = names.take(pa.array(np.maximum(rows, 0), mask=rows < 0))
+    known = ranks_systems & item.is_valid().to_numpy(zero_copy_only=False)
+    return of_text.take(pa.array(np.where(known, item.indices.fill_null(0).to_numpy(), 0), mask=~known))
 
 
 def _with(documents: pa.Table, name: str, column: pa.Array) -> pa.Table:

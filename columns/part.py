@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from columns.arrays import Ints, Octets
-from columns.names import ARRAYS, Names
+from columns.names import Names
 from columns.packing import Numbers, pack_arrays, unpack_arrays, widen
 
 _MAGIC: Final = b"NPRT"
@@ -26,6 +26,7 @@ LAST, CONGESTED, NOT_ECT = 4, 8, 16
 class Part:
     """One row per share of a flow and side. Codes are those of `names`.
 
+    `values`: the codes of the columns of each kind of `names.values`, in turn.
     `measures` (2 or 4, rows): bytes and packets scaled; unscaled too where some flow was sampled, else they are equal.
     """
 
@@ -36,18 +37,29 @@ class Part:
     upper: Ints
     tag: Octets
     dscp: Octets
+    values: tuple[Numbers, ...]
     measures: Ints
 
     def pack(self) -> bytes:
         """As bytes."""
-        columns: list[Numbers] = [self.port, self.service, self.lower, self.upper, self.tag, self.dscp, *self.measures]
+        columns: list[Numbers] = [
+            self.port,
+            self.service,
+            self.lower,
+            self.upper,
+            self.tag,
+            self.dscp,
+            *self.values,
+            *self.measures,
+        ]
         return pack_arrays(_MAGIC, [*self.names.pack(), *columns])
 
     @staticmethod
     def unpack(data: bytes) -> "Part":
         """What `pack` gave; raises InputError."""
-        arrays = unpack_arrays(_MAGIC, data)
-        port, service, lower, upper = (widen(array) for array in arrays[ARRAYS : ARRAYS + 4])
-        tag, dscp = (array.astype(np.uint8) for array in arrays[ARRAYS + 4 : ARRAYS + 6])
-        measures = np.stack([widen(array) for array in arrays[ARRAYS + 6 :]])
-        return Part(Names.unpack(arrays[:ARRAYS]), port, service, lower, upper, tag, dscp, measures)
+        arrays = iter(unpack_arrays(_MAGIC, data))
+        names = Names.unpack(arrays)
+        port, service, lower, upper = (widen(next(arrays)) for _ in range(4))
+        tag, dscp = (next(arrays).astype(np.uint8) for _ in range(2))
+        values = tuple(next(arrays) for kind in names.values for _ in range(kind.columns))
+        return Part(names, port, service, lower, upper, tag, dscp, values, np.stack([widen(array) for array in arrays]))

@@ -12,7 +12,7 @@ from columns.arrays import Ints, Mask, by_code, saturating_add
 from columns.limits import Limits
 from columns.names import Names
 from columns.order import beyond
-from columns.state import BY_DSCP, DSCP_BITS, RANKED, Level, LevelState, Sum, places_of
+from columns.state import BY_DSCP, DSCP_BITS, Level, LevelState, Sum, places_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Caps:
 def prune(level: Level, state: LevelState, caps: Caps) -> LevelState:
     """The state with no more items than the caps allow."""
     floors, tables = state.groups.floors.copy(), list(state.tables)
-    for kind in range(len(RANKED)):
+    for kind in range(len(tables)):
         table = tables[kind]
         value = saturating_add(table.sums[Sum.BYTES_IN], table.sums[Sum.BYTES_OUT])
         gone = excess(level, table.group, value, caps)

@@ -16,7 +16,7 @@ import numpy as np
 
 from columns.arrays import Ints, Mask, Octets, bits_of, by_code
 from columns.limits import Limits
-from columns.names import ARRAYS, NO_NAMES, Names, Recoding, Used, restrict
+from columns.names import NO_NAMES, Names, Recoding, Used, restrict
 from columns.packing import Numbers, pack_arrays, unpack_arrays, widen
 from flowpb.groupings import Kind, Scope
 
@@ -24,7 +24,8 @@ _MAGIC: Final = b"NBAS"
 DSCP_BITS: Final = 6
 
 RANKED: Final = (Kind.APPLICATION, Kind.HOST, Kind.CONVERSATION)
-"""Kinds that have a table; the order of `LevelState.tables` and of floors."""
+"""Kinds that always have a table; `LevelState.tables` and floors are in this order, followed by that of `Names.values`."""
+CONVERSATIONS: Final = RANKED.index(Kind.CONVERSATION)
 CONGESTION_ENCOUNTERED, NON_ECT = 1, 2
 """Bits of `flags`."""
 
@@ -110,7 +111,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class LevelState:
-    """Groups and one table per kind of RANKED."""
+    """Groups and one table per kind: those of RANKED, then those of the values. What the level does not rank has no items."""
 
     groups: Groups
     tables: tuple[Table, ...]
@@ -175,20 +176,20 @@ class State:
             groups = level.groups
             arrays += [np.array([len(groups.sums)]), groups.code, *groups.sums, groups.flags, groups.rows]
             arrays += [groups.rows_in, groups.emitted_rows, *groups.floors]
-            for kind, table in zip(RANKED, level.tables, strict=True):
-                items = state.conversations.decode(table.item) if kind is Kind.CONVERSATION else [table.item]
+            for kind, table in enumerate(level.tables):
+                items = state.conversations.decode(table.item) if kind == CONVERSATIONS else [table.item]
                 arrays += [table.group, *items, *table.sums, table.flags, table.error]
         return pack_arrays(_MAGIC, arrays)
 
     @staticmethod
     def unpack(data: bytes) -> "State":
         """What `pack` gave; raises InputError."""
-        arrays = unpack_arrays(_MAGIC, data)
-        names = Names.unpack(arrays[:ARRAYS])
+        rest = iter(unpack_arrays(_MAGIC, data))
+        names = Names.unpack(rest)
         conversations = ConversationCodes.of(names)
-        rest = iter(arrays[ARRAYS:])
         levels = [LEVELS[number] for number in next(rest).tolist()]
-        return State(names, conversations, {level: _unpack_level(rest, conversations) for level in levels})
+        kinds = len(RANKED) + len(names.values)
+        return State(names, conversations, {level: _unpack_level(rest, conversations, kinds) for level in levels})
 
     def recoded(self, names: Names, to: Recoding, conversations: ConversationCodes) -> "State":
         """The same under other names."""
@@ -201,19 +202,28 @@ class State:
                     group=recode_groups(level, table.group, to),
                     item=_recode_items(kind, table.item, to, self.conversations, conversations),
                 )
-                for kind, table in zip(RANKED, state.tables, strict=True)
+                for kind, table in enumerate(state.tables)
             )
             levels[level] = LevelState(replace(state.groups, code=code), tables)
         return State(names, conversations, levels)
 
 
 _NONE: Final = np.empty(0, np.int64)
-_NO_SUMS: Final = np.empty((PLAIN, 0), np.int64)
-_NO_FLAGS: Final = np.empty(0, np.uint8)
-EMPTY_LEVEL: Final = LevelState(
-    Groups(_NONE, _NO_SUMS, _NO_FLAGS, _NONE, _NONE, _NONE, np.empty((len(RANKED), 0), np.int64)),
-    (Table(_NONE, _NONE, _NO_SUMS, _NO_FLAGS, _NONE),) * len(RANKED),
-)
+
+
+def empty_table(sums: int) -> Table:
+    """No items, with so many sums."""
+    return Table(_NONE, _NONE, np.empty((sums, 0), np.int64), np.empty(0, np.uint8), _NONE)
+
+
+def empty_level(names: Names) -> LevelState:
+    """No groups, and a table for each kind."""
+    kinds = len(RANKED) + len(names.values)
+    nothing = empty_table(PLAIN)
+    groups = Groups(_NONE, nothing.sums, nothing.flags, _NONE, _NONE, _NONE, np.empty((kinds, 0), np.int64))
+    return LevelState(groups, (nothing,) * kinds)
+
+
 KEY_BITS: Final = 63
 """Widest key of an item and a group."""
 
@@ -274,10 +284,12 @@ def recode_groups(level: Level, code: Ints, to: Recoding) -> Ints:
     return to.ports[code]
 
 
-def _recode_items(kind: Kind, item: Ints, to: Recoding, old: ConversationCodes, new: ConversationCodes) -> Ints:
-    if kind is Kind.APPLICATION:
+def _recode_items(kind: int, item: Ints, to: Recoding, old: ConversationCodes, new: ConversationCodes) -> Ints:
+    if kind >= len(RANKED):
+        return to.values[kind - len(RANKED)][item]
+    if RANKED[kind] is Kind.APPLICATION:
         return to.applications[item]
-    if kind is Kind.HOST:
+    if RANKED[kind] is Kind.HOST:
         return to.addresses[item]
     service, lower, upper = old.decode(item)
     return new.encode(to.services[service], to.addresses[lower], to.addresses[upper])
@@ -290,7 +302,9 @@ def _restricted(state: State) -> State:
             used.locations[content.groups.code] = True
         if level.scope is Scope.INTERFACE:
             used.ports[content.groups.code >> DSCP_BITS * level.dscp] = True
-        application, host, conversation = (table.item for table in content.tables)
+        application, host, conversation, *values = (table.item for table in content.tables)
+        for mask, item in zip(used.values, values, strict=True):
+            mask[item] = True
         service, lower, upper = state.conversations.decode(conversation)
         used.applications[application] = True
         used.services[service] = True
@@ -300,17 +314,17 @@ def _restricted(state: State) -> State:
     return state.recoded(names, to, ConversationCodes.of(names))
 
 
-def _unpack_level(arrays: Iterator[Numbers], conversations: ConversationCodes) -> LevelState:
+def _unpack_level(arrays: Iterator[Numbers], conversations: ConversationCodes, kinds: int) -> LevelState:
     count = int(next(arrays)[0])
     code, sums, flags = widen(next(arrays)), _sums(arrays, count), next(arrays).astype(np.uint8)
-    rows, rows_in, emitted_rows, *floors = (widen(next(arrays)) for _ in range(3 + len(RANKED)))
+    rows, rows_in, emitted_rows, *floors = (widen(next(arrays)) for _ in range(3 + kinds))
     groups = Groups(code, sums, flags, rows, rows_in, emitted_rows, np.stack(floors))
-    return LevelState(groups, tuple(_unpack_table(arrays, kind, count, conversations) for kind in RANKED))
+    return LevelState(groups, tuple(_unpack_table(arrays, kind, count, conversations) for kind in range(kinds)))
 
 
-def _unpack_table(arrays: Iterator[Numbers], kind: Kind, count: int, conversations: ConversationCodes) -> Table:
+def _unpack_table(arrays: Iterator[Numbers], kind: int, count: int, conversations: ConversationCodes) -> Table:
     group = widen(next(arrays))
-    if kind is Kind.CONVERSATION:
+    if kind == CONVERSATIONS:
         service, lower, upper = (widen(next(arrays)) for _ in range(3))
         item = conversations.encode(service, lower, upper)
     else:

@@ -5,12 +5,13 @@ key, so that rows of one item and group are neighbours whatever the level (colum
 sums, not from the rows. Refuses to know levels, what was there before, and caps.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from columns.arrays import Ints, Octets, bits_of
+from columns.arrays import Ints, Octets, bits_of, saturating_add
 from columns.limits import Limits
 from columns.names import Names
 from columns.part import SIDE_BITS
@@ -30,7 +31,10 @@ _TALLIES: Final = np.array(
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of several parts under common names; `measures` has two rows, or four if some flow was sampled."""
+    """Rows of several parts under common names; `measures` has two rows, or four if some flow was sampled.
+
+    `values`: per kind the codes of each of its columns.
+    """
 
     port: Ints
     service: Ints
@@ -38,6 +42,7 @@ class Rows:
     upper: Ints
     tag: Octets
     dscp: Octets
+    values: tuple[tuple[Ints, ...], ...]
     measures: Ints
 
     def __len__(self) -> int:
@@ -47,7 +52,8 @@ class Rows:
         """Rows start .. stop - 1."""
         part = slice(start, stop)
         port, service, lower, upper = (column[part] for column in (self.port, self.service, self.lower, self.upper))
-        return Rows(port, service, lower, upper, self.tag[part], self.dscp[part], self.measures[:, part])
+        values = tuple(tuple(column[part] for column in columns) for columns in self.values)
+        return Rows(port, service, lower, upper, self.tag[part], self.dscp[part], values, self.measures[:, part])
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,7 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class Tabulated:
-    """Sums of a chunk of rows: `tables` in the order of RANKED; those of `totals` have the number of rows as last measure."""
+    """Sums of a chunk of rows: `tables` by kind, fixed ones first; those of `totals` have the number of rows as last measure."""
 
     shape: Shape
     totals: Sums
@@ -113,11 +119,30 @@ def tabulate(rows: Rows, names: Names, conversations: ConversationCodes, limits:
     conversation = conversations.encode(rows.service, rows.lower, rows.upper)
     by_conversation = _sums(conversation, conversations.bits, place, shape, measures)
     by_host = _host_sums(by_conversation, shape, names, conversations)
-    return Tabulated(shape, totals, (by_application, by_host, by_conversation))
+    by_value = (
+        _value_sums(columns, bits_of(len(kind.values) + 1), place, shape, measures)
+        if len(kind.values)
+        else _all_null(totals, kind.columns)
+        for kind, columns in zip(names.values, rows.values, strict=True)
+    )
+    return Tabulated(shape, totals, (by_application, by_host, by_conversation, *by_value))
 
 
 def _sums(item: Ints, item_bits: int, place: Ints, shape: Shape, measures: Ints) -> Sums:
     return Sums(*sum_by_key(item << shape.bits | place, item_bits + shape.bits, measures))
+
+
+def _all_null(totals: Sums, columns: int) -> Sums:
+    """What the sums of a kind are of which no value was ever seen."""
+    once = totals.measures[:-1]
+    return Sums(totals.keys, once if columns == 1 else saturating_add(once, once))
+
+
+def _value_sums(columns: Sequence[Ints], item_bits: int, place: Ints, shape: Shape, measures: Ints) -> Sums:
+    """A row counts at the value of each column."""
+    if len(columns) == 1:
+        return _sums(columns[0], item_bits, place, shape, measures)
+    return _sums(np.concatenate(columns), item_bits, np.tile(place, len(columns)), shape, np.tile(measures, len(columns)))
 
 
 def _host_sums(sums: Sums, shape: Shape, names: Names, conversations: ConversationCodes) -> Sums:

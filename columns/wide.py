@@ -7,7 +7,6 @@ is complete: a later one of the same lane takes the place of the former. Refuses
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +15,7 @@ from columns.arrays import MAX, Ints, Mask, Octets, bits_of, by_code, run_ends, 
 from columns.combine import merged
 from columns.documents import Occasion
 from columns.emit import changed_documents
+from columns.kinds import opened, ranks
 from columns.limits import Limits
 from columns.names import Names, distinct_services
 from columns.prune import Caps, prune
@@ -23,33 +23,34 @@ from columns.state import (
     BY_EXPORTER,
     BY_LOCATION,
     BY_SYSTEM,
-    EMPTY_LEVEL,
+    CONVERSATIONS,
     KEY_BITS,
-    RANKED,
     SAMPLED,
     WIDE_LEVELS,
     ConversationCodes,
     Groups,
+    Level,
     LevelState,
     State,
     Table,
+    empty_level,
+    empty_table,
     group_bits,
 )
 from columns.sums import sum_runs
 from flowpb.documents import AGGREGATE_SCHEMA
-from flowpb.groupings import WINDOW_MS, Kind
-
-_CONVERSATION: Final = RANKED.index(Kind.CONVERSATION)
+from flowpb.groupings import WINDOW_MS, Values
 
 
 def contribution(base: bytes, limits: Limits) -> bytes:
     """What a lane's base gives to location and system scope, bounded by the caps of a young window. Raises InputError."""
-    state = State.unpack(base)
-    exporters = _what_counts(state.levels.get(BY_EXPORTER, EMPTY_LEVEL))
+    state = opened(base, limits.values)
+    exporters = _what_counts(state.levels.get(BY_EXPORTER, empty_level(state.names)))
     names, conversations, exporters = _with_located_services(state, exporters)
     levels = {}
     for level, of_exporter in ((BY_LOCATION, names.exporters[:, 0]), (BY_SYSTEM, np.zeros(len(names.exporters), np.int64))):
-        projected = _projected(exporters, of_exporter, group_bits(level, names))
+        ranked = _of_level(exporters, level, limits.values)
+        projected = _projected(ranked, of_exporter, group_bits(level, names))
         levels[level] = prune(level, projected, Caps.of(limits, True, level, names))
     return State(names, conversations, levels).pack()
 
@@ -63,7 +64,7 @@ def emit_wide(
     """
     if not contributions:
         return AGGREGATE_SCHEMA.empty_table()
-    state = merged(contributions, WIDE_LEVELS)
+    state = merged(contributions, WIDE_LEVELS, limits.values)
     return changed_documents(state, state.levels.keys(), limits, Occasion(None, window_start_ms, mark, final, window_ms))
 
 
@@ -89,7 +90,7 @@ def _one_side(sums: Ints, has_in: Mask) -> Ints:
 
 def _with_located_services(state: State, exporters: LevelState) -> tuple[Names, ConversationCodes, LevelState]:
     """Names whose services say their location, and the level with conversations of them."""
-    table = exporters.tables[_CONVERSATION]
+    table = exporters.tables[CONVERSATIONS]
     service, lower, upper = state.conversations.decode(table.item)
     triples = state.names.services[service].copy()
     triples[:, 0] = state.names.exporters[table.group, 0]
@@ -99,8 +100,17 @@ def _with_located_services(state: State, exporters: LevelState) -> tuple[Names, 
     item = plain.encode(service, lower, upper)
     codes = plain.fitting(KEY_BITS - bits_of(len(names.locations) + 1), [item])
     tables = list(exporters.tables)
-    tables[_CONVERSATION] = replace(table, item=codes.encode(service, lower, upper))
+    tables[CONVERSATIONS] = replace(table, item=codes.encode(service, lower, upper))
     return names, codes, replace(exporters, tables=tuple(tables))
+
+
+def _of_level(exporters: LevelState, level: Level, values: Sequence[Values]) -> LevelState:
+    """Without the kinds that the wide level does not rank."""
+    floors, tables = exporters.groups.floors.copy(), list(exporters.tables)
+    for kind, kept in enumerate(ranks(level, values)):
+        if not kept:
+            floors[kind], tables[kind] = 0, empty_table(len(exporters.groups.sums))
+    return LevelState(replace(exporters.groups, floors=floors), tuple(tables))
 
 
 def _projected(level: LevelState, of_exporter: Ints, bits: int) -> LevelState:

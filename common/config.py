@@ -4,6 +4,7 @@ In: a YAML file (or none) and variables NEPHRITE_SECTION__FIELD. Out: `Settings`
 with its place. An unknown key is a fault. Refuses to know what the settings do.
 """
 
+import importlib
 import ipaddress
 import os
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 
 from common.errors import ConfigError, UsageError
 from common.start import parse_start
+from flowpb.groupings import SHIPPED, Scope, Values
 
 _PREFIX: Final = "NEPHRITE_"
 
@@ -209,6 +211,85 @@ class Bus(_Section):
     fsync: bool = Field(True, description="Write spool entries through to the disk before they count as taken.")
 
 
+_RESERVED: Final = frozenset(
+    {
+        *("total", "application", "applications", "host", "hosts", "conversation", "conversations", "other", "slot"),
+        *("as", "country", "countries", "protocol", "protocols", "location", "locations", "system"),
+        *("exporter", "exporters", "interface", "interfaces", "dscp", "tos"),
+    }
+)
+_MOST_OWN: Final = 8
+
+
+class OwnGrouping(_Section):
+    """An aggregate of your own: the top values of a column, or of a pair of columns, of which a flow counts at both."""
+
+    name: str = Field(
+        pattern="^[a-z][a-z0-9_]{0,31}$", description="Its name in questions; documents have it in capitals in grouped_by."
+    )
+    columns: tuple[str, ...] = Field(
+        min_length=1, max_length=2, description="One column of a flow, or a source and a destination column of one type."
+    )
+    scopes: tuple[Literal["interface", "exporter", "location", "system"], ...] = Field(
+        ("interface", "exporter", "location", "system"), min_length=1, description="What it is kept for."
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
+        if name in _RESERVED or name.startswith(("interface_", "tos_")):
+            raise ValueError(f"{name} is a name of Nephrite's own, take another")
+        return name
+
+    @field_validator("columns")
+    @classmethod
+    def _can_be_ranked(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        schema = importlib.import_module("flowpb.schema")  # Arrow takes longer to load than most commands need
+        faults = []
+        for name in columns:
+            if name not in schema.BY_NAME:
+                faults.append(f"{name} is no column of a flow")
+            elif name not in schema.RANKABLE:
+                faults.append(f"{name} cannot be ranked, it is neither a small number nor a text nor an address")
+        if len(set(columns)) < len(columns):
+            faults.append(f"{columns[0]} is named twice")
+        if not faults and len({schema.BY_NAME[name].type for name in columns}) > 1:
+            faults.append(f"{' and '.join(columns)} are of different types")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return columns
+
+
+class Groupings(_Section):
+    """What is ranked besides applications, hosts and conversations."""
+
+    kinds: tuple[Literal["as", "country", "protocol"], ...] = Field(
+        ("as", "country", "protocol"), description="Autonomous systems and countries of both ends, IP protocols."
+    )
+    own: tuple[OwnGrouping, ...] = Field((), max_length=_MOST_OWN, description="Groupings of your own.")
+
+    @field_validator("kinds")
+    @classmethod
+    def _once(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(kinds))
+
+    @field_validator("own")
+    @classmethod
+    def _names_are_distinct(cls, own: tuple[OwnGrouping, ...]) -> tuple[OwnGrouping, ...]:
+        names = [grouping.name for grouping in own]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(twice)} is there more than once")
+        return own
+
+    def values(self) -> tuple[Values, ...]:
+        """The kinds as the aggregation takes them, shipped ones first."""
+        shipped = tuple(kind for kind in SHIPPED if kind.name.lower() in self.kinds)
+        return shipped + tuple(
+            Values(own.name.upper(), own.columns, tuple(scope for scope in Scope if scope.name.lower() in own.scopes))
+            for own in self.own
+        )
+
+
 class Pipeline(_Section):
     """Windows, aggregates and raw documents."""
 
@@ -221,6 +302,7 @@ class Pipeline(_Section):
     run_bytes: int = Field(64 << 20, ge=1 << 20, description="One run takes about this many octets of batches.")
     top_k: int = Field(10, ge=1, le=1000, description="Items kept per group; the rest is Other.")
     with_dscp: bool = Field(False, description="Also aggregate per interface and DSCP.")
+    groupings: Groupings = Groupings()
     both_sides: bool = Field(False, description="Count an ingress flow as out-traffic of its output interface, too.")
     candidates_young: int = Field(256, ge=16, description="Items kept per group while a window is young.")
     candidates_old: int = Field(64, ge=16, description="Items kept per group later; at least 2 x top_k is kept.")

@@ -74,6 +74,7 @@ def limits_of(settings: Pipeline) -> Limits:
         old_items=settings.items_old,
         with_dscp=settings.with_dscp,
         both_sides=settings.both_sides,
+        values=settings.groupings.values(),
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 import pyarrow as pa
 
 from flowpb.documents import AGGREGATE_SCHEMA
-from flowpb.groupings import GROUPINGS, TOP_K, WIDE, WINDOW_MS, Grouping, Scope
+from flowpb.groupings import DEFAULT_VALUES, TOP_K, WIDE, WINDOW_MS, Grouping, Kind, Scope, Values
 from flowpb.lanes import LANES, lane_of
 
 from .oracle.flows import Batch, Flow, address_text, read_entry
@@ -77,11 +77,21 @@ class Oracle:
     with_dscp: bool = False
     both_sides: bool = False
     wide: bool = False
+    values: tuple[Values, ...] = DEFAULT_VALUES
     repaired: bool = False
     lanes: int = LANES
     counts: Counts = field(default_factory=Counts)
     _logs: dict[int, LaneLog] = field(default_factory=dict)
     _groups: dict[_Name, Group] = field(default_factory=dict)
+    _of_lanes: list[Grouping] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._of_lanes = [
+            Grouping(scope, kind, dscp)
+            for scope, dscp in ((Scope.INTERFACE, False), (Scope.EXPORTER, False), (Scope.INTERFACE, True))
+            for kind in (*Kind, *self.values)
+            if (self.with_dscp or not dscp) and (not isinstance(kind, Values) or kind.kept_at(scope))
+        ]
 
     def take_entry(self, entry: bytes, append_ms: int | None = None) -> None:
         """One bus entry; `append_ms` is when the bus took it."""
@@ -106,6 +116,7 @@ class Oracle:
     def answer(self) -> Answer:
         """Documents of all groups so far."""
         groups = self._groups | (self._wide() if self.wide else {})
+        groups = {name: group for name, group in groups.items() if _is_shown(group.grouping)}
         documents = [
             self._placed(name, document) for name in sorted(groups, key=_order) for document in groups[name].documents(self.k)
         ]
@@ -131,9 +142,8 @@ class Oracle:
         self.counts.saturated += sum(saturates(value, flow.sampling_interval) for value in (flow.bytes, flow.packets))
         application = application_of(flow.protocol, flow.src_port, flow.dst_port)
         for share in spread(flow, interval):
-            for grouping in GROUPINGS:
-                if grouping.scope not in WIDE and (self.with_dscp or not grouping.dscp):
-                    self._add(grouping, flow, share, application)
+            for grouping in self._of_lanes:
+                self._add(grouping, flow, share, application)
 
     def _add(self, grouping: Grouping, flow: Flow, share: Share, application: str | None) -> None:
         dscp = (flow.tos or 0) >> 2 if grouping.dscp else None
@@ -156,6 +166,10 @@ class Oracle:
             "lane": None if name.exporter is None else lane_of(name.exporter, self.lanes),
         }
         return place | document
+
+
+def _is_shown(grouping: Grouping) -> bool:
+    return not isinstance(grouping.kind, Values) or grouping.scope in grouping.kind.scopes
 
 
 def canonical_order(document: Document) -> tuple[tuple[bool, object], ...]:

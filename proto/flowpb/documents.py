@@ -41,6 +41,13 @@ AGGREGATE: Final[tuple[Field, ...]] = (
     Field("application", _TEXT, "application", "keyword", "item of APPLICATION groupings; null: no rule matched, or Other"),
     Field("host_address", _TEXT, "host_address", "keyword", "item of HOST groupings; null: no address exported, or Other"),
     Field("conversation_key", _TEXT, "conversation_key", "keyword", "item of CONVERSATION groupings; null: Other"),
+    Field(
+        "item",
+        _TEXT,
+        "item",
+        "keyword",
+        "item of other groupings (AS, COUNTRY, PROTOCOL, own ones) as text; null: not known, or Other",
+    ),
     Field("bytes_ingress", pa.int64(), "bytes_ingress", "long", "scaled octets, in-side"),
     Field("bytes_egress", pa.int64(), "bytes_egress", "long", "scaled octets, out-side"),
     Field("bytes_total", pa.int64(), "bytes_total", "long", "the ranked value"),
@@ -63,13 +70,14 @@ AGGREGATE: Final[tuple[Field, ...]] = (
     Field("foreign_source", _TEXT, "exporter.foreign_source", "keyword", "the exporter's node; null: not in the inventory"),
     Field("foreign_id", _TEXT, "exporter.foreign_id", "keyword", "as foreign_source"),
     Field("node_id", pa.int64(), "exporter.node_id", "long", "as foreign_source"),
+    Field("item_name", _TEXT, "item_name", "keyword", "name of the item, of AS groupings that of the AS; null: none, or not known"),
     Field("rules_version", _TEXT, "rules_version", "keyword", "rules in force when it was written; null: the pre-defined ones"),
     Field("inventory_version", _TEXT, "inventory_version", "keyword", "inventory in force when it was written; null: none"),
     Field("group_id", pa.uint64(), "group_id", "keyword", "hash of the group without the window (columns/documents.py)"),
 )
 
 AGGREGATE_SCHEMA: Final = pa.schema([pa.field(f.name, f.type) for f in AGGREGATE])
-NAMED: Final = ("foreign_source", "foreign_id", "node_id", "rules_version", "inventory_version")
+NAMED: Final = ("foreign_source", "foreign_id", "node_id", "item_name", "rules_version", "inventory_version")
 """Columns that the inventory and the rules in force fill when a document is written (columns/naming.py)."""
 NOT_COMPARED: Final = ("mark", "final", *NAMED)
 """Columns that say when a document was written, and by which names; only they depend on how batches were bundled."""

@@ -1,9 +1,10 @@
-"""GROUPINGS: every aggregate that the line keeps, one row each.
+"""GROUPINGS: every aggregate that the line can keep as shipped, one row each, and how operators' own ones join them.
 
 In: nothing. Out: the rows that drive ranking, document fields, store templates and API parameters. Refuses to know how the
 numbers are computed. Names are Nephron's where it has the grouping.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -42,6 +43,42 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Values:
+    """A kind whose items are the values of a column of FLOW, or of a pair of columns of one type, of which a flow counts at both.
+
+    `name` is that of the items in names of groupings. `scopes` are those at which it is kept.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    scopes: tuple[Scope, ...] = tuple(Scope)
+
+    @property
+    def value(self) -> str:
+        """The name, as the fixed kinds have it."""
+        return self.name
+
+    @property
+    def key(self) -> str:
+        """Tells definitions apart: state of another one is not of this kind."""
+        return f"{self.name}:{','.join(self.columns)}:{','.join(scope.value for scope in Scope if scope in self.scopes)}"
+
+    def kept_at(self, scope: Scope) -> bool:
+        """Whether lane state ranks it at a scope; what is wider is put together from the exporters."""
+        return scope in self.scopes or (scope is Scope.EXPORTER and any(wide in self.scopes for wide in WIDE))
+
+
+WIDE: Final = (Scope.LOCATION, Scope.SYSTEM)
+"""Scopes above the exporter: their groups are put together from all lanes."""
+AUTONOMOUS_SYSTEM: Final = Values("AS", ("src_as", "dst_as"))
+COUNTRY: Final = Values("COUNTRY", ("src_country", "dst_country"))
+PROTOCOL: Final = Values("PROTOCOL", ("protocol",))
+SHIPPED: Final = (AUTONOMOUS_SYSTEM, COUNTRY, PROTOCOL)
+DEFAULT_VALUES: Final = SHIPPED
+"""What is kept where nothing else is configured."""
+
+
+@dataclass(frozen=True, slots=True)
 class Grouping:
     """One aggregate: `scope` (and DSCP) make the group, `kind` the items ranked in it.
 
@@ -49,9 +86,8 @@ class Grouping:
     """
 
     scope: Scope
-    kind: Kind
+    kind: Kind | Values
     dscp: bool = False
-    enabled: bool = True
 
     @property
     def grouped_by(self) -> str:
@@ -66,17 +102,22 @@ class Grouping:
     @property
     def multiplicity(self) -> int:
         """How many items of the group one flow counts in."""
+        if isinstance(self.kind, Values):
+            return len(self.kind.columns)
         return 2 if self.kind is Kind.HOST else 1
 
 
-WIDE: Final = (Scope.LOCATION, Scope.SYSTEM)
-"""Scopes above the exporter: their groups are put together from all lanes."""
+def groupings_of(values: Sequence[Values]) -> tuple[Grouping, ...]:
+    """All groupings where these kinds are kept beside the fixed ones."""
+    return tuple(
+        Grouping(scope, kind, dscp)
+        for dscp in (False, True)
+        for scope in Scope
+        if scope is Scope.INTERFACE or not dscp
+        for kind in (*Kind, *values)
+        if not isinstance(kind, Values) or scope in kind.scopes
+    )
 
-GROUPINGS: Final[tuple[Grouping, ...]] = tuple(
-    Grouping(scope, kind, dscp, enabled=not dscp)
-    for dscp in (False, True)
-    for scope in Scope
-    if scope is Scope.INTERFACE or not dscp
-    for kind in Kind
-)
+
+GROUPINGS: Final = groupings_of(SHIPPED)
 BY_GROUPED_BY: Final = {grouping.grouped_by: grouping for grouping in GROUPINGS}

@@ -225,6 +225,9 @@ FLOW: Final[tuple[Column, ...]] = (
 )  # fmt: skip
 
 BY_NAME: Final = {column.name: column for column in FLOW}
+_COUNTS: Final = ("flow_seq_num", "num_flow_records")
+RANKABLE: Final = frozenset(c.name for c in FLOW if c.type in (_U8, _U16, _U32, TEXT, ADDRESS, _MAC) and c.name not in _COUNTS)
+"""Columns whose values an operator's grouping may rank."""
 FLOW_SCHEMA: Final = pa.schema([pa.field(c.name, c.type) for c in FLOW])
 INGEST_SCHEMA: Final = pa.schema([pa.field(c.name, c.type) for c in FLOW if c.stage is Stage.INGEST])
 """The schema of a batch on the bus: any subset of these columns, in this order (columns that are all null are left out)."""

@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from flowpb.documents import NOT_COMPARED
+from flowpb.groupings import SHIPPED, Scope, Values
 from flowpb.schema import FLOW_SCHEMA
 from tests.columns.oracle import Flow
 
@@ -71,7 +72,21 @@ def flows(
         packets=counters,
         sampling_interval=intervals,
         application=st.sampled_from(APPLICATIONS),
+        src_as=st.sampled_from([None, 0, 9, 64_500, 2**32 - 1]),
+        dst_as=st.sampled_from([None, 0, 10, 64_500]),
+        src_country=st.sampled_from([None, "DE", "NZ"]),
+        dst_country=st.sampled_from([None, "DE", ""]),
+        next_hop=st.sampled_from(ADDRESSES),
     )
+
+
+VALUES = (
+    *SHIPPED,
+    Values("GATEWAY", ("next_hop",), (Scope.EXPORTER,)),
+    Values("PLACE", ("src_country",), (Scope.INTERFACE, Scope.SYSTEM)),
+)
+KINDS = st.lists(st.sampled_from(VALUES), max_size=3, unique=True).map(tuple)
+"""Kinds besides the fixed ones."""
 
 
 def batch(flows: Sequence[Flow], drop_nulls: bool = False) -> pa.RecordBatch:

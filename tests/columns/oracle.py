@@ -1,15 +1,17 @@
 """What docs/explanation/numbers.md says, flow by flow in plain Python: the truth that the columns are tested against.
 
-Shares no code with columns/; slow on purpose.
+Shares no code with columns/, only the contract; slow on purpose.
 """
 
 import ipaddress
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from flowpb.groupings import Values
 
 MINUTE = 60_000
 HORIZON = 15 * MINUTE
@@ -29,6 +31,7 @@ class Flow:
     location: str | None = None
     src_addr: bytes | None = None
     dst_addr: bytes | None = None
+    next_hop: bytes | None = None
     protocol: int | None = None
     tos: int | None = None
     in_if: int | None = None
@@ -38,6 +41,10 @@ class Flow:
     packets: int | None = None
     sampling_interval: float | None = None
     application: str | None = None
+    src_as: int | None = None
+    dst_as: int | None = None
+    src_country: str | None = None
+    dst_country: str | None = None
 
 
 class Row(NamedTuple):
@@ -157,8 +164,12 @@ def order(value: Any) -> tuple[bool, Any]:
     return (value is not None, value.encode() if isinstance(value, str) else value if value is not None else b"")
 
 
-def items(flow: Flow, kind: str) -> list[tuple[Any, str | None]]:
+def items(flow: Flow, kind: str | Values) -> list[tuple[Any, str | None]]:
     """(sort key, text) of each item that a flow counts in."""
+    if isinstance(kind, Values):
+        values = [getattr(flow, column) for column in kind.columns]
+        shown = [text(value) if isinstance(value, bytes) else value for value in values]
+        return [(order(value), None if value is None else str(value)) for value in shown]
     if kind == "APPLICATION":
         return [(order(flow.application), flow.application)]
     ends = sorted([flow.src_addr, flow.dst_addr], key=order)
@@ -196,11 +207,12 @@ class Tally:
         return result | {name: total(name) for name in ("bytes_unscaled", "packets_unscaled")}
 
 
-KINDS = ("TOTAL", "APPLICATION", "HOST", "CONVERSATION")
+KINDS: tuple[str | Values, ...] = ("TOTAL", "APPLICATION", "HOST", "CONVERSATION")
 ITEM_FIELD = {"APPLICATION": "application", "HOST": "host_address", "CONVERSATION": "conversation_key"}
+FIELDS = (*ITEM_FIELD.values(), "item")
 
 
-def documents(rows: Iterable[Row], top_k: int, with_dscp: bool = False) -> list[dict[str, Any]]:
+def documents(rows: Iterable[Row], top_k: int, with_dscp: bool = False, values: Sequence[Values] = ()) -> list[dict[str, Any]]:
     """All documents of one window, exact, as AGGREGATE names the fields (without lane, mark, window and hash)."""
     groups: dict[tuple[str, Any], list[Row]] = defaultdict(list)
     for row in rows:
@@ -215,12 +227,12 @@ def documents(rows: Iterable[Row], top_k: int, with_dscp: bool = False) -> list[
         counted: tuple[bool, ...] = (True, False)
         if name == "EXPORTER":
             counted = (True,) if any(row.is_in for row in members) else (False,)
-        for kind in KINDS:
+        for kind in (*KINDS, *(each for each in values if name.removesuffix("_TOS") in each.scopes)):
             result += group_documents(name, group, kind, members, counted, top_k)
     return result
 
 
-def wide_documents(rows: Iterable[Row], top_k: int) -> list[dict[str, Any]]:
+def wide_documents(rows: Iterable[Row], top_k: int, values: Sequence[Values] = ()) -> list[dict[str, Any]]:
     """Location and system scope: of each exporter the rows of the side that counts for it add to the counters."""
     exporters: dict[Any, list[Row]] = defaultdict(list)
     groups: dict[tuple[str, Any], list[Row]] = defaultdict(list)
@@ -236,13 +248,13 @@ def wide_documents(rows: Iterable[Row], top_k: int) -> list[dict[str, Any]]:
     return [
         document
         for (name, group), members in groups.items()
-        for kind in KINDS
+        for kind in (*KINDS, *(each for each in values if name in each.scopes))
         for document in group_documents(name, group, kind, members, (True, False), top_k)
     ]
 
 
 def group_documents(
-    name: str, group: Any, kind: str, members: list[Row], counted: tuple[bool, ...], top_k: int
+    name: str, group: Any, kind: str | Values, members: list[Row], counted: tuple[bool, ...], top_k: int
 ) -> list[dict[str, Any]]:
     total = Tally()
     tallies: dict[Any, Tally] = defaultdict(Tally)
@@ -253,12 +265,12 @@ def group_documents(
             tallies[key].add(row)
             names[key] = label
     common = {
-        "grouped_by": name if kind == "TOTAL" else f"{name}_{kind}",
+        "grouped_by": name if kind == "TOTAL" else f"{name}_{kind.name if isinstance(kind, Values) else kind}",
         "location": group[0],
         "exporter_addr": text(group[1]),
         "if_index": group[2],
         "dscp": group[3],
-        **dict.fromkeys(ITEM_FIELD.values()),
+        **dict.fromkeys(FIELDS),
         "error": 0,
         "floor": 0,
         "rows": len(members),
@@ -272,11 +284,14 @@ def group_documents(
         return [document("TOTAL", 0, total, total.counters(counted))]
     ranked = sorted(tallies, key=lambda key: (-tallies[key].counters(counted)["bytes_total"], key))
     result = []
-    rest = {name: cut(value * (2 if kind == "HOST" else 1)) for name, value in total.counters(counted).items()}
+    ends = len(kind.columns) if isinstance(kind, Values) else 2 if kind == "HOST" else 1
+    rest = {name: cut(value * ends) for name, value in total.counters(counted).items()}
     listed: Counter[str] = Counter()
     for slot, key in enumerate(ranked[:top_k]):
         counters = tallies[key].counters(counted)
-        result.append({**document("TOPK", slot, tallies[key], counters), ITEM_FIELD[kind]: names[key]})
+        result.append(
+            {**document("TOPK", slot, tallies[key], counters), (ITEM_FIELD[kind] if isinstance(kind, str) else "item"): names[key]}
+        )
         for counter, value in counters.items():
             listed[counter] = cut(listed[counter] + value)
     if len(ranked) > top_k:

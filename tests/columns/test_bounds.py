@@ -9,11 +9,17 @@ from hypothesis import strategies as st
 from columns.lane import Limits, absorb, contribution, emit, lay_out
 from columns.state import BY_DSCP, State
 from tests.columns import oracle
-from tests.columns.flows import EXPORTERS, NOW, batch, fewer, flows, key, plain
+from tests.columns.flows import EXPORTERS, KINDS, NOW, batch, fewer, flows, key, plain
 from tests.columns.oracle import Flow
 
 TINY = st.builds(
-    Limits, top_k=st.integers(1, 2), young=st.just(4), old=st.just(4), with_dscp=st.booleans(), both_sides=st.booleans()
+    Limits,
+    top_k=st.integers(1, 2),
+    young=st.just(4),
+    old=st.just(4),
+    with_dscp=st.booleans(),
+    both_sides=st.booleans(),
+    values=KINDS,
 )
 HERE = st.integers(NOW, NOW + 59_999)
 CROWD = flows(
@@ -25,7 +31,7 @@ CROWD = flows(
     interfaces=[1, 2],
 )
 PORTIONS = st.lists(st.lists(CROWD, min_size=4, max_size=12), min_size=2, max_size=5)
-ITEM = ("application", "host_address", "conversation_key")
+ITEM = ("application", "host_address", "conversation_key", "item")
 GROUP = ("grouped_by", "location", "exporter_addr", "if_index", "dscp")
 
 Document = dict[str, object]
@@ -59,7 +65,7 @@ def test_bounds_hold(portions: Sequence[Sequence[Flow]], limits: Limits) -> None
     truth = oracle.answer([(portion, NOW + 60_000, NOW) for portion in portions], limits.both_sides).windows[NOW]
     assume(truth)
     found = by_group(plain(emit(base, 0, NOW, 1, False, limits)[1]))
-    exact = by_group(oracle.documents(truth, 10**6, limits.with_dscp))
+    exact = by_group(oracle.documents(truth, 10**6, limits.with_dscp, limits.values))
     assert set(found) == set(exact)
     for group, documents in found.items():
         if documents[0]["aggregation_type"] == "TOTAL":

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from columns.lane import Limits, absorb, combine, emit, lay_out
 from tests.columns import oracle
-from tests.columns.flows import NOW, WHERE, batch, fewer, flows, key, plain
+from tests.columns.flows import KINDS, NOW, WHERE, batch, fewer, flows, key, plain
 from tests.columns.oracle import Flow
 from tests.columns.test_bounds import PORTIONS, TINY, by_group, check_group, number
 from tests.pipelines.longer import added_up
@@ -28,13 +28,13 @@ def bases_of(portions: Sequence[Sequence[Flow]], limits: Limits) -> list[bytes]:
     return [absorb(None, of_window, limits, True) for of_window in parts.values()]
 
 
-def minutes_of(portions: Sequence[Sequence[Flow]], with_dscp: bool, both_sides: bool = False) -> list[dict[str, Any]]:
+def minutes_of(portions: Sequence[Sequence[Flow]], limits: Limits) -> list[dict[str, Any]]:
     """The oracle's documents of each window, with all items; every window as if it were in the hour of 1970."""
-    windows = oracle.answer([(portion, NOW + 60_000, NOW) for portion in portions], both_sides).windows
+    windows = oracle.answer([(portion, NOW + 60_000, NOW) for portion in portions], limits.both_sides).windows
     return [
         {**document, "window_start_ms": number}
         for number, rows in enumerate(windows.values())
-        for document in oracle.documents(rows, 10**6, with_dscp)
+        for document in oracle.documents(rows, 10**6, limits.with_dscp, limits.values)
     ]
 
 
@@ -44,10 +44,12 @@ def bare(documents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @fewer
-@given(st.lists(st.lists(SPREAD, max_size=5), max_size=3), st.builds(Limits, top_k=st.just(2), with_dscp=st.booleans()))
+@given(
+    st.lists(st.lists(SPREAD, max_size=5), max_size=3), st.builds(Limits, top_k=st.just(2), with_dscp=st.booleans(), values=KINDS)
+)
 def test_windows_add_up_exactly_below_the_caps(portions: Sequence[Sequence[Flow]], limits: Limits) -> None:
     bases = bases_of(portions, limits)
-    minutes = minutes_of(portions, limits.with_dscp)
+    minutes = minutes_of(portions, limits)
     if not bases:
         assert not minutes
         return
@@ -62,7 +64,7 @@ def test_windows_add_up_exactly_below_the_caps(portions: Sequence[Sequence[Flow]
 @given(PORTIONS, TINY)
 def test_bounds_hold_over_windows(portions: Sequence[Sequence[Flow]], limits: Limits) -> None:
     bases = bases_of(portions, limits)
-    exact = by_group(bare(added_up(minutes_of(portions, limits.with_dscp, limits.both_sides), HOUR, 10**6)))
+    exact = by_group(bare(added_up(minutes_of(portions, limits), HOUR, 10**6)))
     found = by_group(plain(emit(combine(bases, limits), 0, 0, 1, True, limits, HOUR)[1]))
     assert set(found) == set(exact)
     for group, documents in found.items():

@@ -8,11 +8,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from columns.lane import Limits, absorb, combine, emit, lay_out, lay_out_many
+from flowpb.groupings import BY_GROUPED_BY, Grouping, Kind, Scope
 from tests.columns import oracle
-from tests.columns.flows import NOW, batch, fewer, flows, key, plain
+from tests.columns.flows import KINDS, NOW, batch, fewer, flows, key, plain
 from tests.columns.oracle import Flow
 
-LIMITS = st.builds(Limits, top_k=st.integers(1, 3), with_dscp=st.booleans(), both_sides=st.booleans())
+LIMITS = st.builds(Limits, top_k=st.integers(1, 3), with_dscp=st.booleans(), both_sides=st.booleans(), values=KINDS)
 MARKS = st.integers(NOW, NOW + 120_000)
 FRONTIERS = st.integers(NOW - 120_000, NOW + 60_000)
 BATCHES = st.lists(st.tuples(st.lists(flows(), max_size=6), MARKS, FRONTIERS), max_size=3)
@@ -38,7 +39,7 @@ def test_documents_equal_the_oracle(batches: Batches, limits: Limits, drop_nulls
     for window, part in laid.parts.items():
         table = documents_of([part], window, limits)
         assert sorted(plain(table), key=key) == sorted(
-            oracle.documents(truth.windows[window], limits.top_k, limits.with_dscp), key=key
+            oracle.documents(truth.windows[window], limits.top_k, limits.with_dscp, limits.values), key=key
         )
 
 
@@ -81,7 +82,7 @@ def test_counters_are_conserved(batches: Batches, limits: Limits) -> None:
         by_exporter = sum(row.values["bytes"] for row in truth.windows[window] if row.of_exporter)
         for name, found in sums.items():
             expected = by_interface if "INTERFACE" in name else by_exporter
-            assert found == expected * (2 if name.endswith("HOST") else 1), name
+            assert found == expected * BY_GROUPED_BY.get(name, Grouping(Scope.EXPORTER, Kind.TOTAL)).multiplicity, name
 
 
 @fewer

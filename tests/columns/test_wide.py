@@ -10,8 +10,9 @@ from columns.lane import Limits, absorb, combine, contribution, emit_wide, lay_o
 from columns.state import State
 from common.errors import InputError
 from flowpb.documents import AGGREGATE_SCHEMA
+from flowpb.groupings import SHIPPED
 from tests.columns import oracle
-from tests.columns.flows import ADDRESSES, EXPORTERS, NOW, batch, fewer, flows, key, plain
+from tests.columns.flows import ADDRESSES, EXPORTERS, KINDS, NOW, batch, fewer, flows, key, plain
 from tests.columns.oracle import Flow
 from tests.columns.test_bounds import TINY, by_group, check_group, number
 from tests.columns.test_combine import HOUR, SPREAD, bare
@@ -50,12 +51,14 @@ def truth_of(lanes: Sequence[Sequence[Flow]], limits: Limits) -> list[oracle.Row
 
 
 @fewer
-@given(LANES, st.builds(Limits, top_k=st.integers(1, 3), with_dscp=st.booleans(), both_sides=st.booleans()))
+@given(LANES, st.builds(Limits, top_k=st.integers(1, 3), with_dscp=st.booleans(), both_sides=st.booleans(), values=KINDS))
 def test_documents_equal_the_oracle(portions: Sequence[Sequence[Flow]], limits: Limits) -> None:
     lanes = [lane_of_portion(portion, number) for number, portion in enumerate(portions)]
     contributions = [contribution(base, limits) for base in bases_of(lanes, limits)]
     table = emit_wide(contributions, NOW, 1, False, limits)
-    assert sorted(plain(table), key=key) == sorted(oracle.wide_documents(truth_of(lanes, limits), limits.top_k), key=key)
+    assert sorted(plain(table), key=key) == sorted(
+        oracle.wide_documents(truth_of(lanes, limits), limits.top_k, limits.values), key=key
+    )
     assert set(table.column("lane").to_pylist()) <= {None}
     assert table.schema == AGGREGATE_SCHEMA
 
@@ -66,7 +69,7 @@ def test_bounds_hold(portions: Sequence[Sequence[Flow]], limits: Limits) -> None
     lanes = [lane_of_portion(portion, number_) for number_, portion in enumerate(portions)]
     contributions = [contribution(base, limits) for base in bases_of(lanes, limits)]
     found = by_group(plain(emit_wide(contributions, NOW, 1, False, limits)))
-    exact = by_group(oracle.wide_documents(truth_of(lanes, limits), 10**6))
+    exact = by_group(oracle.wide_documents(truth_of(lanes, limits), 10**6, limits.values))
     assert set(found) == set(exact)
     for group, documents in found.items():
         if documents[0]["aggregation_type"] == "TOTAL":
@@ -79,10 +82,12 @@ def test_bounds_hold(portions: Sequence[Sequence[Flow]], limits: Limits) -> None
 @fewer
 @given(st.lists(st.lists(SPREAD, max_size=5), max_size=3))
 def test_a_longer_window_is_that_of_the_combined_base(portions: Sequence[Sequence[Flow]]) -> None:
-    limits = Limits(top_k=2)
+    limits = Limits(top_k=2, values=SHIPPED)
     if bases := windows_of(portions, limits):
         windows = oracle.answer([(portion, NOW + 60_000, NOW) for portion in portions]).windows.values()
-        minutes = [{**one, "window_start_ms": n} for n, rows in enumerate(windows) for one in oracle.wide_documents(rows, 10**6)]
+        minutes = [
+            {**one, "window_start_ms": n} for n, rows in enumerate(windows) for one in oracle.wide_documents(rows, 10**6, SHIPPED)
+        ]
         table = emit_wide([contribution(combine(bases, limits), limits)], 0, 1, True, limits, HOUR)
         assert sorted(plain(table), key=key) == bare(added_up(minutes, HOUR, 2))
         assert set(table.column("window_end_ms").to_pylist()) == {HOUR}

@@ -36,7 +36,7 @@ def test_elasticsearch_names_are_used_once() -> None:
 
 
 def test_groupings_have_nephrons_names() -> None:
-    assert [g.grouped_by for g in groupings.GROUPINGS if g.scope is groupings.Scope.INTERFACE] == [
+    assert [g.grouped_by for g in groupings.groupings_of(()) if g.scope is groupings.Scope.INTERFACE] == [
         "EXPORTER_INTERFACE",
         "EXPORTER_INTERFACE_APPLICATION",
         "EXPORTER_INTERFACE_HOST",
@@ -46,6 +46,21 @@ def test_groupings_have_nephrons_names() -> None:
         "EXPORTER_INTERFACE_TOS_HOST",
         "EXPORTER_INTERFACE_TOS_CONVERSATION",
     ]
+
+
+def test_groupings_of_values_have_their_name_and_count_per_column() -> None:
+    site = groupings.Values("SITE", ("src_site", "dst_site"), (groupings.Scope.EXPORTER, groupings.Scope.SYSTEM))
+    added = [g for g in groupings.groupings_of((groupings.PROTOCOL, site)) if isinstance(g.kind, groupings.Values)]
+    assert {g.grouped_by: g.multiplicity for g in added} == {
+        "EXPORTER_INTERFACE_PROTOCOL": 1,
+        "EXPORTER_PROTOCOL": 1,
+        "LOCATION_PROTOCOL": 1,
+        "SYSTEM_PROTOCOL": 1,
+        "EXPORTER_INTERFACE_TOS_PROTOCOL": 1,
+        "EXPORTER_SITE": 2,
+        "SYSTEM_SITE": 2,
+    }
+    assert len(groupings.BY_GROUPED_BY) == len(groupings.GROUPINGS)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from columns.log import LaneLog, advance
 from common.addresses import pack_address
 from flowpb.codec import Header, decode, encode
 from flowpb.documents import NOT_COMPARED
+from flowpb.groupings import SHIPPED, Scope, Values
 from flowpb.schema import FLOW_SCHEMA, INGEST_SCHEMA, TEXT
 from ingest.loadgen.expected import Answer, Oracle
 from ingest.loadgen.oracle.groups import Document
@@ -55,9 +56,18 @@ def flows(draw: st.DrawFn) -> dict[str, Any]:
         "bytes": draw(COUNTERS),
         "packets": draw(COUNTERS),
         "sampling_interval": draw(INTERVALS),
+        "src_as": draw(st.sampled_from([None, 0, 9, 64_500])),
+        "dst_as": draw(st.sampled_from([None, 10, 64_500])),
+        "next_hop": draw(st.sampled_from(ADDRESSES)),
+        "src_mac": draw(st.sampled_from([None, bytes(6), bytes.fromhex("02aabbccddee")])),
     }
 
 
+VALUES = (
+    *SHIPPED,
+    Values("GATEWAY", ("next_hop",), (Scope.EXPORTER, Scope.LOCATION)),
+    Values("CARD", ("src_mac",), (Scope.INTERFACE, Scope.SYSTEM)),
+)
 Batch = tuple[str, int, int, int, int, list[dict[str, Any]]]
 
 
@@ -113,7 +123,7 @@ COUNTED = ("flows", "late", "future", "reversed", "clipped_bytes", "saturated")
 
 
 def by_oracle(entries: Sequence[tuple[bytes, int]], limits: Limits) -> Answer:
-    oracle = Oracle(k=limits.top_k, with_dscp=limits.with_dscp, both_sides=limits.both_sides, wide=True)
+    oracle = Oracle(k=limits.top_k, with_dscp=limits.with_dscp, both_sides=limits.both_sides, wide=True, values=limits.values)
     for entry, append_ms in entries:
         oracle.take_entry(entry, append_ms)
     return oracle.answer()
@@ -130,7 +140,7 @@ def test_core_and_oracle_agree(log: list[Batch], k: int, with_dscp: bool, both_s
     entries = [
         (encode(Header(collector, epoch, 0, seq, mark), packed(rows)), append) for collector, epoch, seq, mark, append, rows in log
     ]
-    limits = Limits(top_k=k, young=10_000, old=10_000, with_dscp=with_dscp, both_sides=both_sides)
+    limits = Limits(top_k=k, young=10_000, old=10_000, with_dscp=with_dscp, both_sides=both_sides, values=VALUES)
     answer = by_oracle(entries, limits)
     documents, counts = by_core(entries, limits)
     assert keyed(documents) == keyed(answer.documents)

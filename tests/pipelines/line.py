@@ -61,7 +61,11 @@ def entries_of(name: str, seed: int) -> list[BusEntry]:
 
 def answer_of(entries: Iterable[BusEntry], limits: Limits | None = None) -> Answer:
     """What the oracle says to these entries."""
-    oracle = Oracle() if limits is None else Oracle(k=limits.top_k, with_dscp=limits.with_dscp, both_sides=limits.both_sides)
+    oracle = (
+        Oracle()
+        if limits is None
+        else Oracle(k=limits.top_k, with_dscp=limits.with_dscp, both_sides=limits.both_sides, values=limits.values)
+    )
     for entry in entries:
         oracle.take_entry(entry.value)
     return oracle.answer()

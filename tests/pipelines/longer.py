@@ -9,7 +9,7 @@ from tests.pipelines.line import canonical
 
 Row = Mapping[str, Any]
 _GROUP: Final = ("grouped_by", "location", "exporter_addr", "if_index", "dscp", "lane")
-_ITEM: Final = ("application", "host_address", "conversation_key")
+_ITEM: Final = ("application", "host_address", "conversation_key", "item")
 _SUMS: Final = (
     *(f"{measure}_{side}" for measure in ("bytes", "packets", "flows") for side in ("ingress", "egress", "total")),
     *("bytes_unscaled", "packets_unscaled"),
@@ -89,8 +89,9 @@ def _order(item: tuple[Any, ...]) -> tuple[Any, ...]:
     def text(value: str | None) -> tuple[bool, bytes]:
         return (value is not None, (value or "").encode())
 
-    application, host, conversation = item
+    application, host, conversation, value = item
     if conversation is None:
-        return (text(application), octets(host))
+        number = int(value) if value and value.isdigit() else 0  # numbers compare as such, and no text of the tests is one
+        return (text(application), octets(host), number, text(value))
     location, protocol, lower, upper, service = json.loads(conversation)
     return (text(location), -1 if protocol is None else protocol, octets(lower), octets(upper), text(service))

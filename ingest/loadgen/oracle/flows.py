@@ -1,7 +1,8 @@
 """Flows and batches as the oracle reads them: plain values, one object per flow."""
 
 import ipaddress
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from flowpb.codec import decode
 
@@ -28,6 +29,14 @@ class Flow:
     bytes: int | None = None
     packets: int | None = None
     sampling_interval: float | None = None
+    columns: Mapping[str, object] = field(default_factory=dict)
+
+    def value(self, column: str) -> str | int | None:
+        """Any other column; addresses as text."""
+        value = self.protocol if column == "protocol" else self.columns.get(column)
+        if isinstance(value, bytes):
+            return address_text(value) if len(value) == 16 else value.hex(":")
+        return value if isinstance(value, str | int) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,9 @@ class Batch:
     mark_ms: int
     flows: tuple[Flow, ...]
     append_ms: int | None = None
+
+
+_READ = {"exporter_addr", "bytes", "packets", "sampling_interval", "extras"}
 
 
 def read_entry(entry: bytes, append_ms: int | None = None) -> Batch:
@@ -66,6 +78,7 @@ def read_entry(entry: bytes, append_ms: int | None = None) -> Batch:
             bytes=row.get("bytes"),
             packets=row.get("packets"),
             sampling_interval=row.get("sampling_interval"),
+            columns={name: value for name, value in row.items() if value is not None and name not in _READ},
         )
         for row in records.to_pylist()
     )

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Final
 
-from flowpb.groupings import Grouping, Kind, Scope
+from flowpb.groupings import Grouping, Kind, Scope, Values
 
 from .flows import Flow, address_text
 from .judge import Share
@@ -13,7 +13,7 @@ _INGRESS, _EGRESS = 0, 1
 _COUNTERS: Final = ("bytes", "packets", "flows", "bytes_unscaled", "packets_unscaled")
 
 Conversation = tuple[str | None, int | None, bytes | None, bytes | None, str | None]
-Item = str | bytes | Conversation | None
+Item = str | bytes | int | Conversation | None
 Value = int | str | bool | None
 Document = dict[str, Value]
 
@@ -113,8 +113,10 @@ class Group:
         return document | {"error": 0, "floor": 0, "rows": self.rows}
 
 
-def items_of(kind: Kind, flow: Flow, application: str | None) -> list[Item]:
+def items_of(kind: Kind | Values, flow: Flow, application: str | None) -> list[Item]:
     """The items that a flow counts for."""
+    if isinstance(kind, Values):
+        return [flow.value(column) for column in kind.columns]
     if kind is Kind.APPLICATION:
         return [application]
     if kind is Kind.HOST:
@@ -136,9 +138,11 @@ def sides_of(flow: Flow, scope: Scope, both_sides: bool) -> list[tuple[int | Non
     return [out] if egress else [into, out]
 
 
-def named(kind: Kind, item: Item) -> Document:
+def named(kind: Kind | Values, item: Item) -> Document:
     """The columns that name an item; all null for totals and Other."""
-    document: Document = {"application": None, "host_address": None, "conversation_key": None}
+    document: Document = {"application": None, "host_address": None, "conversation_key": None, "item": None}
+    if isinstance(kind, Values) and not isinstance(item, tuple):
+        document["item"] = None if item is None else str(item)
     if isinstance(item, str) and kind is Kind.APPLICATION:
         document["application"] = item
     if isinstance(item, bytes) and kind is Kind.HOST:
