@@ -28,6 +28,11 @@ WANTED: Final = frozenset(
 )
 
 
+def wanted_columns(values: Sequence[Values]) -> frozenset[str]:
+    """Columns that aggregation needs where these kinds are ranked."""
+    return WANTED.union(*(kind.columns for kind in values))
+
+
 @dataclass(frozen=True, slots=True)
 class Flows:
     """One entry per flow. `protocol` is the number + 1, 0 for null; codes of dictionaries are 0 for null, else position + 1.
@@ -59,7 +64,7 @@ class Flows:
 
 def read_flows(batches: Sequence[pa.RecordBatch], values: Sequence[Values] = ()) -> Flows:
     """The flows of all batches, in order; at least one flow. `values` says which columns are ranked besides."""
-    batch = _combined(batches, {column for kind in values for column in kind.columns})
+    batch = _combined(batches, wanted_columns(values))
     addresses, (exporter, source, destination) = _addresses(batch, ("exporter_addr", "src_addr", "dst_addr"))
     locations, location = _texts(batch, "location")
     applications, application = _texts(batch, "application")
@@ -94,13 +99,13 @@ def read_times(batch: pa.RecordBatch) -> tuple[Ints, Ints, Ints]:
     return _start(batch), _numbers(batch, "last_switched_ms", 0, np.int64), correction
 
 
-def _combined(batches: Sequence[pa.RecordBatch], ranked: Collection[str]) -> pa.RecordBatch:
+def _combined(batches: Sequence[pa.RecordBatch], wanted: Collection[str]) -> pa.RecordBatch:
     """The wanted columns of all batches as one batch: Arrow joins small batches and their dictionaries far faster than numpy."""
     if all(batch.schema.equals(batches[0].schema) for batch in batches[1:]):
         table = pa.Table.from_batches(batches)
     else:
         table = pa.concat_tables([pa.Table.from_batches([batch]) for batch in batches], promote_options="default")
-    table = table.select([name for name in table.column_names if name in WANTED or name in ranked])
+    table = table.select([name for name in table.column_names if name in wanted])
     if any(_has_null(chunk) for column in table.columns if pa.types.is_dictionary(column.type) for chunk in column.chunks):
         table = pa.table({name: _encoded_again(column) for name, column in zip(table.column_names, table.columns, strict=True)})
     return table.combine_chunks().to_batches()[0]

@@ -49,7 +49,8 @@ def named(documents: pa.Table, enricher: Enricher) -> pa.Table:
 def _system_names(documents: pa.Table, snapshot: Snapshot) -> pa.Array:
     """Names of the autonomous systems that are items; null where there is none, or where the inventory does not know it."""
     kind = documents["grouped_by"].combine_chunks()
-    ranks_systems = np.array([name.endswith(_SYSTEMS) for name in kind.dictionary.to_pylist()], np.bool_)[kind.indices.to_numpy()]
+    is_system = np.array([*(name.endswith(_SYSTEMS) for name in kind.dictionary.to_pylist()), False])
+    ranks_systems = is_system[kind.indices.fill_null(-1).to_numpy()]
     item = documents["item"].combine_chunks()
     texts = item.dictionary.to_pylist()
     numbers = np.array([int(text) if text.isascii() and text.isdigit() else -1 for text in texts], np.int64)

@@ -264,7 +264,7 @@ class Groupings(_Section):
     """What is ranked besides applications, hosts and conversations."""
 
     kinds: tuple[Literal["as", "country", "protocol"], ...] = Field(
-        ("as", "country", "protocol"), description="Autonomous systems and countries of both ends, IP protocols."
+        ("protocol",), description="Which of as (autonomous systems of both ends), country (of both ends) and protocol are kept."
     )
     own: tuple[OwnGrouping, ...] = Field((), max_length=_MOST_OWN, description="Groupings of your own.")
 

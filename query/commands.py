@@ -20,6 +20,7 @@ from common.options import ConfigFile, DataDir, settings_of
 from common.process import stop_event
 from query.output import Format, Sheet, show_bytes, write
 from query.planner import DAY_MS, Asked, Plan, plan, plan_flows, receive_range, step_for
+from query.ranked import SHIPPED, ranked_of
 from query.times import parse_duration, parse_time, show_span
 from stores.questions import NO_APPLICATION, Filters, FlowsQuery, Items, LedgerQuery, Order, SeriesQuery, Span, TopQuery
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from stores.parquet.reader import ParquetStore
 
 _NONE: Final = "none"
+_RANKED: Final = ", ".join([*(items.value for items in Items), *SHIPPED, "or a grouping of yours"])
 _TIMES: Final = "ISO 8601 (UTC), epoch seconds or ms, -15m, -4h, -7d or now"
 From = Annotated[str | None, typer.Option("--from", metavar="TIME", help=f"Begin of the range: {_TIMES}.")]
 To = Annotated[str | None, typer.Option("--to", metavar="TIME", help="End of the range, exclusive; now by default.")]
@@ -70,7 +72,7 @@ def app_commands(app: typer.Typer) -> None:
 
 
 def top(
-    items: Annotated[Items, typer.Argument(help="What to rank.")],
+    items: Annotated[str, typer.Argument(metavar="ITEMS", help=f"What to rank: {_RANKED}.")],
     exporter: Exporter = None,
     interface: Interface = None,
     application: Application = None,
@@ -82,20 +84,23 @@ def top(
     config: ConfigFile = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Show the largest applications, hosts, conversations, interfaces or exporters of the last hour, or of a range."""
+    """Show the largest applications, hosts, conversations, interfaces, exporters and so on of the last hour, or of a range."""
     from query.sheets import top_sheet
 
     filters = filters_of(exporter, interface, application, host)
+    ranked = ranked_of(items, settings_of(config, data_dir).pipeline.groupings)
     with opened(config, data_dir) as at:
-        chosen = plan(at.store, asked_of(since, until, at.now_ms), at.now_ms, items, filters)
-        answer = at.store.top(TopQuery(items, chosen.span, filters, chosen.source, count))
+        chosen = plan(at.store, asked_of(since, until, at.now_ms), at.now_ms, ranked, filters)
+        answer = at.store.top(TopQuery(ranked, chosen.span, filters, chosen.source, count))
         packets = [answer.total.packets_total, *(item.measures.packets_total for item in answer.items)]
-        sheet = at.honest(top_sheet(answer, items, filters, chosen), chosen, filters, packets)
+        sheet = at.honest(top_sheet(answer, ranked, filters, chosen), chosen, filters, packets)
         show(sheet, form, answer.provenance, chosen)
 
 
 def series(
-    items: Annotated[Items | None, typer.Argument(help="Tell these apart; without it, all traffic together.")] = None,
+    items: Annotated[
+        str | None, typer.Argument(metavar="[ITEMS]", help=f"Tell these apart: {_RANKED}; without it, all traffic together.")
+    ] = None,
     step: Annotated[str | None, typer.Option(metavar="DURATION", help="Whole minutes per step, like 5m or 1h.")] = None,
     exporter: Exporter = None,
     interface: Interface = None,
@@ -113,12 +118,13 @@ def series(
 
     filters = filters_of(exporter, interface, application, host)
     wanted_ms = None if step is None else _step_ms(step)
+    ranked = None if items is None else ranked_of(items, settings_of(config, data_dir).pipeline.groupings)
     with opened(config, data_dir) as at:
-        chosen = plan(at.store, asked_of(since, until, at.now_ms), at.now_ms, items, filters)
+        chosen = plan(at.store, asked_of(since, until, at.now_ms), at.now_ms, ranked, filters)
         step_ms = wanted_ms or step_for(chosen.span)
-        answer = at.store.series(SeriesQuery(items, chosen.span, filters, chosen.source, step_ms, count))
+        answer = at.store.series(SeriesQuery(ranked, chosen.span, filters, chosen.source, step_ms, count))
         packets = [sum(answer.points["packets_total"].to_pylist())]
-        sheet = at.honest(series_sheet(answer, items, filters, step_ms, chosen), chosen, filters, packets)
+        sheet = at.honest(series_sheet(answer, ranked, filters, step_ms, chosen), chosen, filters, packets)
         show(sheet, form, answer.provenance, chosen)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from common.errors import StoreError, UsageError
 from flowpb.groupings import WINDOW_MS
 from query.times import show_span
-from stores.questions import Filters, Items, Source, Span, aggregates_answer
+from stores.questions import Filters, Ranked, Source, Span, aggregates_answer
 
 if TYPE_CHECKING:
     from stores.contract import Store
@@ -42,7 +42,7 @@ class Plan:
     note: str = ""
 
 
-def plan(store: "Store", asked: Asked, now_ms: int, items: Items | None, filters: Filters, default_ms: int = HOUR_MS) -> Plan:
+def plan(store: "Store", asked: Asked, now_ms: int, items: Ranked | None, filters: Filters, default_ms: int = HOUR_MS) -> Plan:
     """Range and source of totals, top and series; raises StoreError where no data can answer, UsageError for an empty range."""
     extents: dict[Source, Span] = {source: extent for source in _sources(items, filters) if (extent := store.extent(source))}
     if not extents:
@@ -74,11 +74,11 @@ def step_for(span: Span) -> int:
     return next((step for step in _STEPS_MS if (span.to_ms - span.from_ms) <= step * _POINTS), _STEPS_MS[-1])
 
 
-def _sources(items: Items | None, filters: Filters) -> tuple[Source, ...]:
+def _sources(items: Ranked | None, filters: Filters) -> tuple[Source, ...]:
     return ("1m", "raw") if aggregates_answer(items, filters) else ("raw",)
 
 
-def _nothing(store: "Store", items: Items | None, filters: Filters) -> str:
+def _nothing(store: "Store", items: Ranked | None, filters: Filters) -> str:
     if aggregates_answer(items, filters) or not store.extent("1m"):
         return "the store has no data yet"
     return "only raw flows can answer this question, and the store has none"

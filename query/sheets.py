@@ -6,14 +6,16 @@ In: an answer of a store with the plan that led to it. Out: a Sheet. Refuses to 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from flowpb.groupings import AUTONOMOUS_SYSTEM, PROTOCOL, Values
 from flowpb.schema import ProtocolVersion
 from query.honesty import REASONS
 from query.ledger_sheet import show_lost
 from query.output import Sheet, Shown, Value, show_bytes, show_count, show_rate, show_share
 from query.planner import Plan
+from query.ranked import word_of
 from query.times import show_span, show_time
 from stores.contract import FLOWS_SCHEMA, MEASURES, Exporters, Flows, Measures, Provenance, Series, Top, TopItem
-from stores.questions import KEYS, Filters, Items, Key
+from stores.questions import Filters, Items, Key, Ranked, keys_of
 
 _PROTOCOLS: Final = {
     1: "icmp", 2: "igmp", 4: "ipip", 6: "tcp", 17: "udp", 41: "ipv6", 47: "gre", 50: "esp", 51: "ah", 58: "icmp6",
@@ -43,7 +45,7 @@ _BOTH_ENDS: Final = "a flow counts at both of its hosts, so their total is twice
 _ONE_SIDE: Final = "an exporter that meters both directions is shown by its ingress side, so that nothing counts twice"
 
 
-def top_sheet(answer: Top, items: Items, filters: Filters, plan: Plan) -> Sheet:
+def top_sheet(answer: Top, items: Ranked, filters: Filters, plan: Plan) -> Sheet:
     """Items, Other and, for people, the total; rows add up to multiplicity x total."""
     rows = [_item_row(items, item, rank) for rank, item in enumerate(answer.items, 1)]
     rows.append(_row(items, _NO_KEY, "OTHER", len(rows) + 1, answer.other, 0))
@@ -56,23 +58,23 @@ def top_sheet(answer: Top, items: Items, filters: Filters, plan: Plan) -> Sheet:
     )
     table = [
         Shown("#", [*(str(rank) for rank in range(1, len(rows))), "", ""], right=True),
-        Shown(_TITLES[items], labels),
+        Shown(_title(items), labels),
         *_measured(measures, whole.bytes_total, _seen_ms(answer.provenance)),
         *error,
     ]
     about = {
-        "items": items.value,
+        "items": word_of(items),
         **_about(answer.provenance, filters),
         "multiplicity": answer.multiplicity,
         "total": _named(answer.total),
         "accuracy": {"error": max(errors, default=0), "floor": answer.floor},
     }
     notes = [*([plan.note] if plan.note else []), *_accuracy(answer), *([_BOTH_ENDS] if answer.multiplicity > 1 else [])]
-    columns = ["rank", "aggregation_type", *KEYS[items], *MEASURES, "error"]
-    return Sheet(rows, columns, table, about, _caption(f"Top {items.value}", answer.provenance, filters), notes)
+    columns = ["rank", "aggregation_type", *keys_of(items), *MEASURES, "error"]
+    return Sheet(rows, columns, table, about, _caption(f"Top {word_of(items)}", answer.provenance, filters), notes)
 
 
-def series_sheet(answer: Series, items: Items | None, filters: Filters, step_ms: int, plan: Plan) -> Sheet:
+def series_sheet(answer: Series, items: Ranked | None, filters: Filters, step_ms: int, plan: Plan) -> Sheet:
     """One row per step and item for programs; for people one per step, with a column of rates per item."""
     points = answer.points.to_pylist()
     keys = [*answer.items, _NO_KEY] if items else [()]
@@ -95,9 +97,9 @@ def series_sheet(answer: Series, items: Items | None, filters: Filters, step_ms:
     else:
         measures = [Measures(*(cells[start, 0][name] for name in MEASURES)) for start in starts]
         table.extend(_measured(measures, None, step_ms))
-    about = {"items": items and items.value, **_about(answer.provenance, filters), "step_ms": step_ms}
-    caption = _caption(f"{items.value.capitalize()} over time" if items else "Traffic over time", answer.provenance, filters)
-    key = ["aggregation_type", *KEYS[items]] if items else []
+    about = {"items": items and word_of(items), **_about(answer.provenance, filters), "step_ms": step_ms}
+    caption = _caption(f"{word_of(items).capitalize()} over time" if items else "Traffic over time", answer.provenance, filters)
+    key = ["aggregation_type", *keys_of(items)] if items else []
     return Sheet(rows, ["start_ms", *key, *MEASURES, "error"], table, about, caption, [plan.note] if plan.note else [])
 
 
@@ -159,7 +161,11 @@ def exporters_sheet(answer: Exporters, plan: Plan, losses: Mapping[str, dict[str
     return Sheet(rows, columns, table, about, _caption("Exporters", answer.provenance, Filters()), notes)
 
 
-def show_item(items: Items, key: Key) -> str:
+def _title(items: Ranked) -> str:
+    return _TITLES[items] if isinstance(items, Items) else "AS" if items == AUTONOMOUS_SYSTEM else items.name.capitalize()
+
+
+def show_item(items: Ranked, key: Key) -> str:
     """An item's key as people read it."""
     if items is Items.APPLICATIONS:
         return _text(key[0]) or "(no application)"
@@ -169,9 +175,19 @@ def show_item(items: Items, key: Key) -> str:
         return f"{key[1]} if {key[2]}"
     if items is Items.EXPORTERS:
         return _text(key[1])
+    if isinstance(items, Values):
+        return _show_value(items, key[0])
     _, protocol, lower, upper, application = key
     ends = f"{lower or '(no address)'} <-> {upper or '(no address)'}"
     return " ".join(filter(None, (ends, show_protocol(protocol), _text(application))))
+
+
+def _show_value(kind: Values, value: str | int | None) -> str:
+    if value is None:
+        return f"(no {'AS' if kind == AUTONOMOUS_SYSTEM else kind.name.lower()})"
+    if kind == PROTOCOL:
+        return show_protocol(value)
+    return f"AS{value}" if kind == AUTONOMOUS_SYSTEM else str(value)
 
 
 def show_protocol(number: str | int | None) -> str:
@@ -192,16 +208,16 @@ def _measured(measures: Sequence[Measures], whole: int | None, span_ms: int) -> 
     ]
 
 
-def _item_row(items: Items, item: TopItem, rank: int) -> dict[str, Value]:
+def _item_row(items: Ranked, item: TopItem, rank: int) -> dict[str, Value]:
     return _row(items, item.key, "TOPK", rank, item.measures, item.error)
 
 
-def _row(items: Items, key: Key, kind: str, rank: int, measures: Measures, error: int) -> dict[str, Value]:
+def _row(items: Ranked, key: Key, kind: str, rank: int, measures: Measures, error: int) -> dict[str, Value]:
     return {"rank": rank, **_ranked(items, key, kind), **_named(measures), "error": error}
 
 
-def _ranked(items: Items, key: Key, kind: str) -> dict[str, Value]:
-    return {"aggregation_type": kind, **dict(zip(KEYS[items], key, strict=False))}
+def _ranked(items: Ranked, key: Key, kind: str) -> dict[str, Value]:
+    return {"aggregation_type": kind, **dict(zip(keys_of(items), key, strict=False))}
 
 
 def _named(measures: Measures) -> dict[str, Value]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from flowpb.documents import LEVEL_MINUTE
 from stores.contract import ExporterRow, Exporters, Measures, Provenance, Series, Top, TopItem, Totals
 from stores.parquet import answers
-from stores.questions import Filters, Items, Key, SeriesQuery, Source, Span, TopQuery, TotalsQuery
+from stores.questions import Filters, Items, Key, Ranked, SeriesQuery, Source, Span, TopQuery, TotalsQuery, multiplicity_of
 
 Answer = TypeVar("Answer")
 
@@ -25,7 +25,7 @@ class Answering(ABC):
         self._connection = connection
 
     @abstractmethod
-    def _prepare(self, items: Items | None, span: Span, filters: Filters, source: Source, step_ms: int | None) -> None:
+    def _prepare(self, items: Ranked | None, span: Span, filters: Filters, source: Source, step_ms: int | None) -> None:
         """Make the tables `items` and `groups`."""
 
     @abstractmethod
@@ -56,7 +56,7 @@ class Answering(ABC):
         def ask() -> Top:
             self._prepare(query.items, query.span, query.filters, query.source, None)
             items, floor = answers.rank(self._connection, query.items, query.n)
-            total, times = answers.total(self._connection), _times(query.items)
+            total, times = answers.total(self._connection), multiplicity_of(query.items)
             other = total.times(times).minus(_sum(items))
             return Top(tuple(items), other, total, times, floor, self._provenance(query.source, query.span))
 
@@ -91,7 +91,7 @@ class Answering(ABC):
     def _points(self, query: SeriesQuery) -> tuple[Sequence[TopItem], pa.Table]:
         if query.items:
             keys, _ = answers.rank(self._connection, query.items, query.n)
-            return keys, answers.points_of_items(self._connection, query.items, query.n, _times(query.items))
+            return keys, answers.points_of_items(self._connection, query.items, query.n, multiplicity_of(query.items))
         return (), answers.points_of_selection(self._connection) if _partial(query) else answers.points_of_total(self._connection)
 
     def _by_exporter(self, values: str) -> dict[Key, tuple[Any, ...]]:
@@ -106,10 +106,6 @@ def _exporter(item: TopItem, interfaces: tuple[Any, ...], seen: tuple[Any, ...],
     location, exporter = item.key
     place = None if location is None else str(location)
     return ExporterRow(place, str(exporter), interfaces[0], item.measures, seen[0], seen[1], tuple(protocols))
-
-
-def _times(items: Items) -> int:
-    return 2 if items is Items.HOSTS else 1
 
 
 def _partial(query: TotalsQuery | SeriesQuery) -> bool:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 
+from flowpb.groupings import Scope, Values
+
 Source = Literal["1m", "raw"]
 Order = Literal["newest", "oldest", "largest"]
 NO_APPLICATION: Final = ""
@@ -34,6 +36,18 @@ KEYS: Final[Mapping[Items, tuple[str, ...]]] = {
 }
 """The members of an item's key, per kind."""
 Key = tuple[str | int | None, ...]
+Ranked = Items | Values
+"""What can be ranked: fixed items, and kinds of values (flowpb.groupings)."""
+
+
+def keys_of(items: Ranked) -> tuple[str, ...]:
+    """The members of an item's key."""
+    return KEYS[items] if isinstance(items, Items) else ("item",)
+
+
+def multiplicity_of(items: Ranked) -> int:
+    """How often a flow counts."""
+    return len(items.columns) if isinstance(items, Values) else 2 if items is Items.HOSTS else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +85,7 @@ class TotalsQuery:
 class TopQuery:
     """The `n` largest items by bytes_total."""
 
-    items: Items
+    items: Ranked
     span: Span
     filters: Filters
     source: Source
@@ -82,7 +96,7 @@ class TopQuery:
 class SeriesQuery:
     """Totals per step (`items` None), or those of the `n` largest items and of the rest. `step_ms` is whole minutes."""
 
-    items: Items | None
+    items: Ranked | None
     span: Span
     filters: Filters
     source: Source
@@ -110,8 +124,11 @@ class LedgerQuery:
     step_ms: int | None = None
 
 
-def aggregates_answer(items: Items | None, filters: Filters) -> bool:
+def aggregates_answer(items: Ranked | None, filters: Filters) -> bool:
     """Whether minute aggregates can answer: they rank one thing at a time, so a filter must be by nothing else (groupings)."""
+    scope = Scope.EXPORTER if filters.interface is None else Scope.INTERFACE
+    if isinstance(items, Values) and scope not in items.scopes:
+        return False
     if filters.host is not None:
         return items is None and filters.application is None
     return filters.application is None or items in (None, Items.APPLICATIONS)

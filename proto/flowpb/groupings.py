@@ -74,7 +74,7 @@ AUTONOMOUS_SYSTEM: Final = Values("AS", ("src_as", "dst_as"))
 COUNTRY: Final = Values("COUNTRY", ("src_country", "dst_country"))
 PROTOCOL: Final = Values("PROTOCOL", ("protocol",))
 SHIPPED: Final = (AUTONOMOUS_SYSTEM, COUNTRY, PROTOCOL)
-DEFAULT_VALUES: Final = SHIPPED
+DEFAULT_VALUES: Final = (PROTOCOL,)
 """What is kept where nothing else is configured."""
 
 

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from flowpb.groupings import Grouping, Kind, Scope
+from flowpb.groupings import Grouping, Kind, Scope, Values
 from stores.contract import MEASURES
 from stores.elasticsearch.client import Client
 from stores.elasticsearch.layout import AGGREGATES, indices_of
-from stores.questions import NO_APPLICATION, Filters, Items, Span
+from stores.questions import NO_APPLICATION, Filters, Items, Ranked, Span
 
 PAGE: Final = 10_000
 QUIET: Final = "ignore_unavailable=true&allow_no_indices=true"
@@ -39,9 +39,9 @@ _SUMS: Final = {name: {"sum": {"field": name}} for name in MEASURES}
 class AggregateTables:
     """The two tables of one question, fetched from the server."""
 
-    def __init__(self, client: Client, items: Items | None, span: Span, filters: Filters, step_ms: int | None) -> None:
+    def __init__(self, client: Client, items: Ranked | None, span: Span, filters: Filters, step_ms: int | None) -> None:
         self._client, self._items, self._span, self._filters, self._step_ms = client, items, span, filters, step_ms
-        self._kind = _KIND.get(items) if items else _filtered_kind(filters)
+        self._kind = _kind_of(items) if items else _filtered_kind(filters)
         scope = Scope.INTERFACE if filters.interface is not None or items is Items.INTERFACES else Scope.EXPORTER
         self._total = Grouping(scope, Kind.TOTAL).grouped_by
         self._ranked = Grouping(scope, self._kind).grouped_by if self._kind else self._total
@@ -49,7 +49,7 @@ class AggregateTables:
 
     def items(self) -> pa.Table:
         """One row per step and key: sums, errors less the bounds of where it was ranked, first and last window."""
-        keys = _KEY[self._items] if self._items else {}
+        keys = _keys(self._items) if self._items else {}
         errors = {name: {"sum": {"field": name}} for name in ("error", "bound")}
         chosen = [
             _term("grouped_by", self._ranked),
@@ -130,6 +130,14 @@ def address_term(path: str, address: str) -> Query:
 
 def _term(path: str, value: str | int) -> Query:
     return {"term": {path: {"value": value}}}
+
+
+def _keys(items: Ranked) -> Mapping[str, str]:
+    return {"item": "item"} if isinstance(items, Values) else _KEY[items]
+
+
+def _kind_of(items: Ranked) -> Kind | Values | None:
+    return items if isinstance(items, Values) else _KIND.get(items)
 
 
 def _filtered_kind(filters: Filters) -> Kind | None:

@@ -24,18 +24,13 @@ from stores.elasticsearch.ledger import ledger_answer
 from stores.elasticsearch.questions import QUIET as LENIENT
 from stores.elasticsearch.questions import AggregateTables
 from stores.elasticsearch.target import Target
-from stores.parquet.raw import MACROS, flows_table, raw_tables
+from stores.parquet.raw import MACROS, columns_of, flows_table, raw_tables
 from stores.parquet.statements import QUIET
-from stores.questions import Filters, FlowsQuery, Items, Key, LedgerQuery, Source, Span
+from stores.questions import Filters, FlowsQuery, Items, Key, LedgerQuery, Ranked, Source, Span
 
 _FETCHED: Final = "no_flows"
 """The table that the raw statements read where there are no files."""
 _COUNTED: Final = ("exporter_addr", "location", "direction", "in_if", "out_if", "bytes", "packets", "sampling_interval")
-_NEEDS: Final[Mapping[Items | None, tuple[str, ...]]] = {
-    Items.APPLICATIONS: ("application",),
-    Items.HOSTS: ("src_addr", "dst_addr"),
-    Items.CONVERSATIONS: ("src_addr", "dst_addr", "protocol", "application"),
-}
 _SORTED: Final = {"newest": ("netflow.last_switched", "desc"), "oldest": ("netflow.delta_switched", "asc")}
 _ORDER: Final = {
     "newest": "end_ms DESC, id",
@@ -104,7 +99,7 @@ class ElasticsearchStore(Answering):
         """What came, and what was lost where, of receive minutes."""
         return ledger_answer(self._client, query)
 
-    def _prepare(self, items: Items | None, span: Span, filters: Filters, source: Source, step_ms: int | None) -> None:
+    def _prepare(self, items: Ranked | None, span: Span, filters: Filters, source: Source, step_ms: int | None) -> None:
         if source == "raw":
             self._take(self._needed(items, span, filters))
             for statement in raw_tables([], items, span, filters, step_ms, self._both_sides):
@@ -114,13 +109,13 @@ class ElasticsearchStore(Answering):
         self._put("items", tables.items())
         self._put("groups", tables.groups())
 
-    def _needed(self, items: Items | None, span: Span, filters: Filters) -> pa.Table:
+    def _needed(self, items: Ranked | None, span: Span, filters: Filters) -> pa.Table:
         """Flows for the raw statements: at exporter scope all of an exporter, as one flow may decide which side counts."""
         by_interface = filters.interface is not None or items is Items.INTERFACES
         chosen = replace(filters, interface=None) if by_interface else Filters(exporter=filters.exporter)
         ends = ("src_addr", "dst_addr") if filters.host is not None else ()
         application = ("application",) if filters.application is not None else ()
-        return RawFlows(self._client, span, chosen).table([*_COUNTED, *_NEEDS.get(items, ()), *ends, *application])
+        return RawFlows(self._client, span, chosen).table([*_COUNTED, *columns_of(items), *ends, *application])
 
     def _protocols(self, span: Span) -> Mapping[Key, Sequence[int]]:
         return RawFlows(self._client, span, Filters()).versions()

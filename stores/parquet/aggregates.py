@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from flowpb.groupings import Grouping, Kind, Scope
+from flowpb.groupings import Grouping, Kind, Scope, Values
 from stores.contract import MEASURES
 from stores.parquet.statements import Statement, bucket, latest, listed, sums, where
-from stores.questions import NO_APPLICATION, Filters, Items, Span
+from stores.questions import NO_APPLICATION, Filters, Items, Ranked, Span
 
 _KIND: Final = {Items.APPLICATIONS: Kind.APPLICATION, Items.HOSTS: Kind.HOST, Items.CONVERSATIONS: Kind.CONVERSATION}
 _KEY: Final = {
@@ -31,7 +31,7 @@ _KEY: Final = {
 _COLUMNS: Final = ", ".join(
     (
         *("window_start_ms", "window_end_ms", "grouped_by", "aggregation_type", "slot", "group_id", "error", "floor"),
-        *("location", "exporter_addr", "if_index", "application", "host_address", "conversation_key"),
+        *("location", "exporter_addr", "if_index", "application", "host_address", "conversation_key", "item"),
         *MEASURES,
     )
 )
@@ -47,11 +47,11 @@ class DocumentFiles:
 
 
 def aggregate_tables(
-    files: DocumentFiles, items: Items | None, span: Span, filters: Filters, step_ms: int | None
+    files: DocumentFiles, items: Ranked | None, span: Span, filters: Filters, step_ms: int | None
 ) -> list[Statement]:
     """Statements that make `documents`, `items` and `groups` out of the latest version of each document."""
     scope = Scope.INTERFACE if filters.interface is not None or items is Items.INTERFACES else Scope.EXPORTER
-    kind = _KIND.get(items) if items else _filtered_kind(filters)
+    kind = _kind_of(items) if items else _filtered_kind(filters)
     total = Grouping(scope, Kind.TOTAL).grouped_by
     ranked = Grouping(scope, kind).grouped_by if kind else total
     return [
@@ -77,6 +77,10 @@ def _bounds(ranked: str, total: str) -> Statement:
     )
 
 
+def _kind_of(items: Ranked) -> Kind | Values | None:
+    return items if isinstance(items, Values) else _KIND.get(items)
+
+
 def _filtered_kind(filters: Filters) -> Kind | None:
     if filters.application is not None:
         return Kind.APPLICATION
@@ -100,7 +104,9 @@ def _documents(files: DocumentFiles, grouped_by: set[str], span: Span, filters: 
     return Statement(f"CREATE OR REPLACE TEMP TABLE documents AS {query}", values if len(parts) > 1 else {})
 
 
-def _items(items: Items | None, kind: Kind | None, ranked: str, span: Span, filters: Filters, step_ms: int | None) -> Statement:
+def _items(
+    items: Ranked | None, kind: Kind | Values | None, ranked: str, span: Span, filters: Filters, step_ms: int | None
+) -> Statement:
     conditions, values = where(
         ("grouped_by = {}", "ranked", ranked),
         ("aggregation_type = {}", "type", "TOPK" if kind else "TOTAL"),
@@ -109,7 +115,7 @@ def _items(items: Items | None, kind: Kind | None, ranked: str, span: Span, filt
     )
     if filters.application == NO_APPLICATION:
         conditions += " AND application IS NULL"
-    key = f", {_KEY[items]}" if items else ""
+    key = "" if items is None else ", item" if isinstance(items, Values) else f", {_KEY[items]}"
     return Statement(
         f"""CREATE OR REPLACE TEMP TABLE items AS
         SELECT {bucket(span, step_ms)} AS bucket{key}, {sums()}, sum(error - coalesce(bound, 0)) AS error,

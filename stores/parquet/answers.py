@@ -15,7 +15,7 @@ import pyarrow as pa
 from common.addresses import pack_address
 from stores.contract import MEASURES, SERIES_SCHEMA, Measures, TopItem
 from stores.parquet.statements import sums
-from stores.questions import KEYS, Items, Key, Span
+from stores.questions import Items, Key, Ranked, Span, keys_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -47,7 +47,7 @@ def data_span(connection: "DuckDBPyConnection") -> Span | None:
     return None if first is None or last is None else Span(first, last)
 
 
-def rank(connection: "DuckDBPyConnection", items: Items, n: int) -> tuple[list[TopItem], int]:
+def rank(connection: "DuckDBPyConnection", items: Ranked, n: int) -> tuple[list[TopItem], int]:
     """The `n` largest items, ties by key; and the most that any other item can have. Leaves the table `ranked`."""
     names = _key_columns(connection, items)
     order = ", ".join(f"{name} NULLS FIRST" for name in names)
@@ -76,7 +76,7 @@ def points_of_selection(connection: "DuckDBPyConnection") -> pa.Table:
     )
 
 
-def points_of_items(connection: "DuckDBPyConnection", items: Items, n: int, multiplicity: int) -> pa.Table:
+def points_of_items(connection: "DuckDBPyConnection", items: Ranked, n: int, multiplicity: int) -> pa.Table:
     """SERIES_SCHEMA of the first `n` rows of `ranked` and of the rest, `n` + 1 rows per step."""
     same = " AND ".join(f"ranked.{name} IS NOT DISTINCT FROM items.{name}" for name in _key_columns(connection, items))
     columns = ", ".join(f"coalesce(items.{name}, 0) AS {name}" for name in MEASURES)
@@ -100,12 +100,12 @@ def _points(connection: "DuckDBPyConnection", query: str) -> pa.Table:
     return points.cast(SERIES_SCHEMA)
 
 
-def _key_columns(connection: "DuckDBPyConnection", items: Items) -> tuple[str, ...]:
+def _key_columns(connection: "DuckDBPyConnection", items: Ranked) -> tuple[str, ...]:
     packed = [row[0] for row in connection.execute("DESCRIBE items").fetchall()]
-    return ("conversation_key",) if "conversation_key" in packed else KEYS[items]
+    return ("conversation_key",) if "conversation_key" in packed else keys_of(items)
 
 
-def _key(items: Items, members: Sequence[str | int | None]) -> Key:
+def _key(items: Ranked, members: Sequence[str | int | None]) -> Key:
     if items is not Items.CONVERSATIONS:
         return tuple(members)
     location, protocol, lower, upper, application = json.loads(str(members[0])) if len(members) == 1 else members

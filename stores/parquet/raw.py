@@ -11,11 +11,11 @@ the lease and a minute. Flows that were too late for their windows count as in r
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from flowpb.groupings import FUTURE_MS, HORIZON_MS, REACH_MS, WINDOW_MS
+from flowpb.groupings import FUTURE_MS, HORIZON_MS, REACH_MS, WINDOW_MS, Values
 from flowpb.schema import Direction
 from stores.contract import MEASURES
 from stores.parquet.statements import Statement, bucket, listed, quoted, sums, where
-from stores.questions import NO_APPLICATION, Filters, Items, Span
+from stores.questions import NO_APPLICATION, Filters, Items, Ranked, Span, multiplicity_of
 
 _LARGEST: Final = 2**63 - 1
 _FAR: Final = 2**60
@@ -51,12 +51,26 @@ _KEY: Final = {
     Items.EXPORTERS: "location, exporter_addr AS exporter",
 }
 _ENDS: Final = ("src_addr", "dst_addr")
-_NEEDS: Final[Mapping[Items | None, tuple[str, ...]]] = {
+_NEEDS: Final[Mapping[Ranked | None, tuple[str, ...]]] = {
     Items.APPLICATIONS: ("application",),
     Items.HOSTS: _ENDS,
     Items.CONVERSATIONS: (*_ENDS, "protocol", "application"),
 }
-"""Columns beyond exporter and interfaces that an item's key is made of."""
+
+
+def columns_of(items: Ranked | None) -> tuple[str, ...]:
+    """Columns beyond exporter and interfaces that an item's key is made of."""
+    return items.columns if isinstance(items, Values) else _NEEDS.get(items, ())
+
+
+def _key(items: Ranked) -> str:
+    if not isinstance(items, Values):
+        return _KEY[items]
+    texts = [
+        f"rtrim(regexp_replace(lower(hex({name})), '(..)', '\\1:', 'g'), ':')" if name.endswith("_mac") else f"{name}::VARCHAR"
+        for name in items.columns
+    ]
+    return f"{texts[0]} AS item" if len(texts) == 1 else f"CASE WHEN at_source THEN {texts[0]} ELSE {texts[1]} END AS item"
 
 
 def flows_table(paths: Sequence[str], filters: Filters) -> Statement:
@@ -80,20 +94,21 @@ def traffic(filters: Filters) -> tuple[str, dict[str, str]]:
 
 
 def raw_tables(
-    paths: Sequence[str], items: Items | None, span: Span, filters: Filters, step_ms: int | None, both_sides: bool
+    paths: Sequence[str], items: Ranked | None, span: Span, filters: Filters, step_ms: int | None, both_sides: bool
 ) -> list[Statement]:
     """Statements that make `flows`, `items` and `groups`; `both_sides` as in the pipeline's settings."""
     by_interface = filters.interface is not None or items is Items.INTERFACES
     selected, values = traffic(filters)
     if filters.interface is not None:
         selected += f" AND interface = {filters.interface}"
-    key = f", {_KEY[items]}" if items else ""
+    key = f", {_key(items)}" if items else ""
     needed = [
-        *_NEEDS.get(items, ()),
+        *columns_of(items),
         *(["application"] if filters.application is not None else []),
         *(_ENDS if filters.host else ()),
     ]
-    ends = ", (VALUES (TRUE), (FALSE)) AS ends(at_source)" if items is Items.HOSTS else ""
+    times = multiplicity_of(items) if items else 1
+    ends = ", (VALUES (TRUE), (FALSE)) AS ends(at_source)" if times == 2 else ""
     sided = _interface_sides(both_sides) if by_interface else _EXPORTER_SIDES
     return [
         flows_table(paths, filters),
@@ -106,7 +121,7 @@ def raw_tables(
         ),
         Statement(
             f"""CREATE OR REPLACE TEMP TABLE groups AS
-            SELECT bucket, {sums(2 if items is Items.HOSTS else 1)}, 0 AS bound,
+            SELECT bucket, {sums(times)}, 0 AS bound,
                 min(first_ms) AS first_ms, max(last_ms) AS last_ms
             FROM items GROUP BY ALL"""
         ),

@@ -24,7 +24,7 @@ from stores.parquet.manifest import Manifest
 from stores.parquet.raw import MACROS, flows_table, raw_tables, traffic
 from stores.parquet.rows import RAW_SCHEMA
 from stores.parquet.statements import QUIET
-from stores.questions import Filters, FlowsQuery, Items, Key, LedgerQuery, Source, Span
+from stores.questions import Filters, FlowsQuery, Items, Key, LedgerQuery, Ranked, Source, Span
 
 _ATTEMPTS: Final = 5
 _KIND: Final[dict[str, Kind]] = {RAW_LEVEL: "raw", LEVEL_MINUTE: "aggregate"}
@@ -122,7 +122,7 @@ class ParquetStore(Answering):
     def _final_through(self) -> int | None:
         return self._manifest.final_through()
 
-    def _prepare(self, items: Items | None, span: Span, filters: Filters, source: Source, step_ms: int | None) -> None:
+    def _prepare(self, items: Ranked | None, span: Span, filters: Filters, source: Source, step_ms: int | None) -> None:
         if source == RAW_LEVEL:
             statements = raw_tables(self._paths(source, span), items, span, filters, step_ms, self._both_sides)
         else:

@@ -8,6 +8,7 @@ import yaml
 from common.commands import document
 from common.config import Settings, load_settings
 from common.errors import ConfigError
+from flowpb.groupings import AUTONOMOUS_SYSTEM, DEFAULT_VALUES, PROTOCOL, Scope, Values
 
 
 def problems_of(path: Path | None, **environment: str) -> tuple[str, ...]:
@@ -45,6 +46,40 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         "ingest.codec: input should be 'none', 'lz4' or 'zstd' (got 'rar')",
         "nonsense: no such setting",
     ]
+
+
+def test_own_groupings_say_every_fault_with_its_place(tmp_path: Path) -> None:
+    own = """
+      - {name: Sites, columns: [src_site, dst_site]}
+      - {name: hosts, columns: [vlan]}
+      - {name: a, columns: [src_site, dst_as]}
+      - {name: b, columns: [nonsense, bytes]}
+      - {name: c, columns: [vlan, vlan], scopes: [planet]}
+      - {name: d, columns: []}
+    """
+    path = written(tmp_path, f"pipeline:\n  groupings:\n    kinds: [as, asn]\n    own: {own}")
+    found = [problem.removeprefix(f"{path}: pipeline.groupings.").split(" (got")[0] for problem in problems_of(path)]
+    assert found == [
+        "kinds.1: input should be 'as', 'country' or 'protocol'",
+        "own.0.name: string should match pattern '^[a-z][a-z0-9_]{0,31}$'",
+        "own.1.name: value error, hosts is a name of Nephrite's own, take another",
+        "own.2.columns: value error, src_site and dst_as are of different types",
+        "own.3.columns: value error, nonsense is no column of a flow; "
+        "bytes cannot be ranked, it is neither a small number nor a text nor an address",
+        "own.4.columns: value error, vlan is named twice",
+        "own.4.scopes.0: input should be 'interface', 'exporter', 'location' or 'system'",
+        "own.4.scopes: tuple should have at least 1 item after validation, not 0",
+        "own.5.columns: tuple should have at least 1 item after validation, not 0",
+    ]
+    twice = written(tmp_path, "pipeline: {groupings: {own: [{name: a, columns: [vlan]}, {name: a, columns: [tos]}]}}")
+    assert problems_of(twice)[0].startswith(f"{twice}: pipeline.groupings.own: value error, a is there more than once")
+
+
+def test_groupings_become_kinds_in_the_order_of_the_table(tmp_path: Path) -> None:
+    text = "pipeline: {groupings: {kinds: [protocol, as], own: [{name: site, columns: [src_site, dst_site], scopes: [system]}]}}"
+    values = load_settings(written(tmp_path, text), {}).pipeline.groupings.values()
+    assert values == (AUTONOMOUS_SYSTEM, PROTOCOL, Values("SITE", ("src_site", "dst_site"), (Scope.SYSTEM,)))
+    assert Settings().pipeline.groupings.values() == DEFAULT_VALUES
 
 
 @pytest.mark.parametrize(

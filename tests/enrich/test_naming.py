@@ -6,8 +6,10 @@ import pyarrow as pa
 
 from columns.enrich import Enricher
 from columns.naming import named
+from columns.ranges import network_range
 from flowpb.documents import AGGREGATE_SCHEMA, NAMED
 from inventory.compile import Content, compile_content
+from inventory.maxmind import Located
 from inventory.model import Node
 
 
@@ -32,7 +34,8 @@ def test_a_known_exporter_has_its_node_and_an_unknown_one_none(tmp_path: Path) -
     given = documents("192.0.2.1", "2001:db8::1", "192.0.2.1")
     result = named(given, Enricher((), inventory=inventory(tmp_path)))
     version = result["inventory_version"][0].as_py()
-    known = {"foreign_source": "lab", "foreign_id": "r1", "node_id": 42, "rules_version": None, "inventory_version": version}
+    node = {"foreign_source": "lab", "foreign_id": "r1", "node_id": 42}
+    known = {**node, "item_name": None, "rules_version": None, "inventory_version": version}
     assert version
     assert named_columns(result) == [known, dict.fromkeys(NAMED) | {"inventory_version": version}, known]
     assert result.drop_columns(list(NAMED)).equals(given.drop_columns(list(NAMED)))
@@ -47,6 +50,22 @@ def test_what_has_no_exporter_has_the_inventory_in_force(tmp_path: Path) -> None
     assert result["inventory_version"].to_pylist() == [version] * 3
     alone = named(documents(None), Enricher((), inventory=inventory(tmp_path)))
     assert named_columns(alone) == [dict.fromkeys(NAMED) | {"inventory_version": version}]
+
+
+def test_autonomous_systems_have_their_name_and_nothing_else_has(tmp_path: Path) -> None:
+    path = tmp_path / "systems.arrow"
+    systems = Located(
+        ((64_500, "Example Net"), (64_501, None)), (network_range("192.0.2.0/24", 0), network_range("10.0.0.2/32", 1))
+    )
+    compile_content(Content(systems=systems)).write(path, 1)
+    rows = [
+        {"grouped_by": grouped_by, "item": item, "slot": 0}
+        for grouped_by in ("EXPORTER_AS", "SYSTEM_PROTOCOL", "EXPORTER_INTERFACE_TOS_AS", "EXPORTER")
+        for item in ("64500", "64501", "x", None)
+    ]
+    result = named(pa.Table.from_pylist(rows, schema=AGGREGATE_SCHEMA), Enricher((), inventory=str(path)))
+    names = ["Example Net", None, None, None]
+    assert result["item_name"].to_pylist() == [*names, *[None] * 4, *names, *[None] * 4]
 
 
 def test_the_rules_in_force_are_named(tmp_path: Path) -> None:

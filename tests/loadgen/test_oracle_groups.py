@@ -7,6 +7,7 @@ import pytest
 
 from common.addresses import pack_address
 from flowpb.documents import AGGREGATE_SCHEMA
+from flowpb.groupings import AUTONOMOUS_SYSTEM, PROTOCOL, Scope, Values
 from flowpb.lanes import lane_of
 from ingest.loadgen.expected import Answer, Oracle, canonical_order
 from ingest.loadgen.oracle.flows import Batch, Flow
@@ -39,8 +40,15 @@ HTTPS = Flow(
 POINT = replace(HTTPS, first_ms=NOW, last_ms=NOW, sampling_interval=None)
 
 
-def answer(*flows: Flow, k: int = 10, with_dscp: bool = False, both_sides: bool = False) -> Answer:
-    oracle = Oracle(k=k, with_dscp=with_dscp, both_sides=both_sides)
+def answer(
+    *flows: Flow,
+    k: int = 10,
+    with_dscp: bool = False,
+    both_sides: bool = False,
+    wide: bool = False,
+    values: tuple[Values, ...] = (),
+) -> Answer:
+    oracle = Oracle(k=k, with_dscp=with_dscp, both_sides=both_sides, wide=wide, values=values)
     oracle.take(Batch(lane_of(R1), "c", 1, 0, NOW + 2 * MINUTE, flows))
     return oracle.answer()
 
@@ -78,6 +86,7 @@ def test_one_flow_whole() -> None:
         "application": None,
         "host_address": None,
         "conversation_key": None,
+        "item": None,
         "lane": lane_of(R1),
     }
     numbers = {
@@ -258,3 +267,26 @@ def test_applications_by_the_first_row_of_the_registry() -> None:
     assert application_of(1, 0, 0x0800) is None
     assert application_of(None, 443, 443) is None
     assert application_of(6, None, None) is None
+
+
+def test_values_count_once_per_column_and_null_is_an_item() -> None:
+    flow = replace(POINT, columns={"src_as": 9, "next_hop": A})
+    gateway = Values("GATEWAY", ("next_hop",), (Scope.SYSTEM,))
+    found = answer(
+        flow, replace(flow, bytes=10, columns={"src_as": 9, "dst_as": 9}), values=(AUTONOMOUS_SYSTEM, PROTOCOL, gateway), wide=True
+    )
+    assert ranked(found, "EXPORTER_AS", "item") == [(0, "TOPK", "9", 1020), (1, "TOPK", None, 1000)]
+    assert ranked(found, "EXPORTER_INTERFACE_PROTOCOL", "item") == [(0, "TOPK", "6", 1010)]
+    assert ranked(found, "SYSTEM_GATEWAY", "item") == [(0, "TOPK", "10.0.0.1", 1000), (1, "TOPK", None, 10)]
+    assert not documents(found, "EXPORTER_GATEWAY")
+    assert not documents(found, "LOCATION_GATEWAY")
+
+
+def test_what_is_wide_is_put_together_from_the_sides_that_count() -> None:
+    other = replace(POINT, exporter=pack_address("192.0.2.2"), direction=1, bytes=7)
+    found = answer(POINT, replace(POINT, direction=1, bytes=400), other, wide=True)
+    [system] = documents(found, "SYSTEM")
+    assert [system[f"bytes_{side}"] for side in ("ingress", "egress", "total")] == [1000, 7, 1007]
+    assert (system["rows"], system["lane"], system["location"], system["exporter_addr"]) == (3, None, None, None)
+    assert [d["location"] for d in documents(found, "LOCATION")] == ["Default"]
+    assert ranked(found, "LOCATION_HOST", "host_address") == [(0, "TOPK", "10.0.0.1", 1007), (1, "TOPK", "10.0.0.2", 1007)]

@@ -12,6 +12,7 @@ from bus.memory import MemoryLog, MemoryProducer, MemorySource
 from columns.enrich import Enricher
 from columns.lane import Limits
 from flowpb.documents import AGGREGATE, AGGREGATE_SCHEMA, NOT_COMPARED
+from flowpb.groupings import DEFAULT_VALUES
 from ingest.loadgen.batches import BusEntry
 from ingest.loadgen.builtin import BUILTIN
 from ingest.loadgen.expected import KEY, Answer, Oracle
@@ -23,7 +24,7 @@ from stores.parquet.manifest import Manifest
 START_MS: Final = 1_700_000_040_000
 LANES: Final = 16
 ENRICHER: Final = Enricher.default()
-EXACT: Final = Limits(young=1 << 20, old=1 << 20)
+EXACT: Final = Limits(young=1 << 20, old=1 << 20, values=DEFAULT_VALUES)
 """Bounds that nothing here reaches: then every document is exact."""
 COMPARED: Final = [name for name in AGGREGATE_SCHEMA.names if name not in (*NOT_COMPARED, "group_id")]
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from bus.memory import MemoryLog, MemoryProducer
 from columns.lane import Limits
 from flowpb.documents import AGGREGATE_SCHEMA
+from flowpb.groupings import SHIPPED
 from ingest.loadgen.batches import BusEntry
 from stores.parquet.manifest import Commit, Manifest
 from tests.pipelines.line import (
@@ -86,7 +87,9 @@ def test_any_bundling_interleaving_crash_and_repeat_gives_the_same(
 
 
 @pytest.mark.parametrize(
-    "limits", [replace(EXACT, top_k=3), replace(EXACT, with_dscp=True), replace(EXACT, both_sides=True)], ids=["k3", "dscp", "both"]
+    "limits",
+    [replace(EXACT, top_k=3), replace(EXACT, with_dscp=True), replace(EXACT, both_sides=True), replace(EXACT, values=SHIPPED)],
+    ids=["k3", "dscp", "both", "values"],
 )
 def test_options_give_the_oracles_documents_too(limits: Limits, tmp_path: Path) -> None:
     traffic = traffic_of("small", seed=3)

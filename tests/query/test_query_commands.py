@@ -42,6 +42,9 @@ def documents() -> list[Doc]:
         Doc("EXPORTER_INTERFACE", (0, 1000, 1000), interface=12),
         Doc("EXPORTER_INTERFACE_APPLICATION", (0, 1000, 1000), "ssh", interface=12),
         Doc("EXPORTER", (50, 0, 50), exporter=B),
+        Doc("EXPORTER_AS", (7_000_000, 1000, 7_000_000), "64500"),
+        Doc("EXPORTER_AS", (512_345, 0, 512_345), None, slot=1),
+        Doc("EXPORTER_INTERFACE_PROTOCOL", (0, 1000, 1000), "6", interface=12),
     ]
 
 
@@ -98,6 +101,8 @@ QUESTIONS: Final[tuple[tuple[str, Sequence[str]], ...]] = (
     ("top-exporters", ("top", "exporters")),
     ("top-applications-of-interface", ("top", "applications", "--exporter", A, "--interface", "12")),
     ("top-hosts-of-application", ("top", "hosts", "--application", "http")),
+    ("top-as", ("top", "as")),
+    ("top-protocols-of-interface", ("top", "protocols", "--interface", "12")),
     ("series", ("series", "--step", "1m")),
     ("series-applications", ("series", "applications", "-n", "1")),
     ("flows", ("flows", "--order", "oldest")),
@@ -140,6 +145,17 @@ def test_people_are_told_how_much_may_be_missing(tmp_path: Path) -> None:
     assert "+ 112 kB" in result.stdout
 
 
+def test_own_groupings_are_asked_by_their_name(data_dir: Path, tmp_path: Path) -> None:
+    config = tmp_path / "nephrite.yaml"
+    own = "{name: gateway, columns: [next_hop]}, {name: flags, columns: [tcp_flags], scopes: [system]}"
+    config.write_text(f"data_dir: {data_dir}\npipeline: {{groupings: {{kinds: [], own: [{own}]}}}}\n")
+    for name, shown in (("flags", ["27", "None"]), ("protocols", ["6", "17", "1"])):  # no aggregate has them: raw flows have
+        result = CliRunner().invoke(app, ["top", name, *RANGE, "--config", str(config), "--format", "json"], catch_exceptions=False)
+        assert [str(row["item"]) for row in json.loads(result.stdout)["rows"][:-1]] == shown
+    answer = CliRunner().invoke(app, ["top", "gateway", *RANGE, "-c", str(config), "--format", "json"], catch_exceptions=False)
+    assert json.loads(answer.stdout)["source"] == "1m"
+
+
 def test_the_folder_may_come_from_the_configuration(data_dir: Path, tmp_path: Path) -> None:
     config = tmp_path / "nephrite.yaml"
     config.write_text(f"data_dir: {data_dir}\n")
@@ -153,6 +169,8 @@ def test_the_folder_may_come_from_the_configuration(data_dir: Path, tmp_path: Pa
         (("top", "applications", "--exporter", "192.0.2.300"), "--exporter 192.0.2.300: not an IP address"),
         (("flows", "--host", "router"), "--host router: not an IP address"),
         (("series", "--from", "soon"), "'soon' is no time"),
+        (("top", "rivers"), "nothing is ranked as 'rivers': there are applications, hosts, "),
+        (("series", "rivers"), "conversations, interfaces, exporters, as, countries, protocols"),
         (("series", "--step", "90s"), "--step 90s: steps are whole minutes"),
         (("top", "hosts", "--from", "now", "--to", "-1h"), "is empty: --from must be before --to"),
     ],
@@ -164,7 +182,7 @@ def test_bad_arguments_are_the_callers_fault(data_dir: Path, arguments: Sequence
     assert message in str(error)
 
 
-@pytest.mark.parametrize("arguments", [("top",), ("top", "rivers"), ("top", "hosts", "-n", "0"), ("flows", "--format", "xml")])
+@pytest.mark.parametrize("arguments", [("top",), ("top", "hosts", "-n", "0"), ("flows", "--format", "xml")])
 def test_what_the_parser_refuses(arguments: Sequence[str]) -> None:
     assert CliRunner().invoke(app, list(arguments)).exit_code == 2
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from common.addresses import pack_address
 from flowpb.documents import AGGREGATE_SCHEMA
-from flowpb.groupings import BY_GROUPED_BY, Kind
+from flowpb.groupings import BY_GROUPED_BY, Kind, Values
 from flowpb.schema import ADDRESS, FLOW_SCHEMA
 from stores.parquet.manifest import Commit, Manifest
 from stores.parquet.writer import write_aggregates, write_ledger, write_raw
@@ -20,6 +20,9 @@ T0: Final = 1_790_000_040_000
 LATE: Final = T0 + 10 * MINUTE
 A: Final = "192.0.2.1"
 B: Final = "192.0.2.2"
+
+
+_COLUMN: Final = {Kind.APPLICATION: "application", Kind.HOST: "host_address", Kind.CONVERSATION: "conversation_key"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class Doc:
         kind = BY_GROUPED_BY[self.grouped_by].kind
         start = T0 + self.minute * MINUTE
         sides = ("ingress", "egress", "total")
-        column = {Kind.APPLICATION: "application", Kind.HOST: "host_address", Kind.CONVERSATION: "conversation_key"}.get(kind)
+        column = "item" if isinstance(kind, Values) else _COLUMN.get(kind)
         ranked = "OTHER" if self.other else "TOPK"
         group = f"{self.grouped_by}/{self.exporter}/{self.interface}"
         return {

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flowpb.groupings import AUTONOMOUS_SYSTEM, PROTOCOL
 from stores.contract import Measures, Provenance, Store
 from stores.questions import NO_APPLICATION, Filters, Items, SeriesQuery, Span, TopQuery, TotalsQuery
 from tests.stores.literals import MINUTE, T0, A, B, Doc
@@ -151,6 +152,25 @@ def test_hosts_count_twice_and_interfaces_have_their_own_documents(opened: Opene
         [exporter] = store.exporters(SPAN, "1m").rows
     assert (exporter.exporter, exporter.interfaces, exporter.measures.bytes_total) == (A, 2, 100)
     assert (exporter.first_ms, exporter.last_ms, exporter.protocols) == (T0, T0 + MINUTE, ())
+
+
+def test_kinds_of_values_count_at_both_ends(opened: Opener) -> None:
+    documents = [
+        Doc("EXPORTER", (1000, 0, 1000)),
+        Doc("EXPORTER_AS", (1200, 0, 1200), "64500"),
+        Doc("EXPORTER_AS", (500, 0, 500), None, slot=1),
+        Doc("EXPORTER_AS", (300, 0, 300), slot=2, other=True),
+        Doc("EXPORTER_INTERFACE", (70, 0, 70), interface=3),
+        Doc("EXPORTER_INTERFACE_PROTOCOL", (70, 0, 70), "6", interface=3),
+    ]
+    with opened([documents]) as store:
+        top = store.top(TopQuery(AUTONOMOUS_SYSTEM, SPAN, Filters(), "1m", 5))
+        assert [(item.key, item.measures.bytes_total) for item in top.items] == [(("64500",), 1200), ((None,), 500)]
+        assert (top.total.bytes_total, top.multiplicity, top.other.bytes_total) == (1000, 2, 300)
+        protocols = store.top(TopQuery(PROTOCOL, SPAN, Filters(interface=3), "1m", 5))
+        assert [(item.key, item.measures.bytes_total) for item in protocols.items] == [(("6",), 70)]
+        points = store.series(SeriesQuery(AUTONOMOUS_SYSTEM, SPAN, Filters(), "1m", MINUTE, 1))
+        assert points.items == (("64500",),)
 
 
 def test_conversations_read_their_key(opened: Opener) -> None:
