@@ -19,7 +19,7 @@ from columns.values import values_of
 from flowpb.groupings import Values
 from flowpb.schema import Direction
 
-WANTED: Final = frozenset(
+_WANTED: Final = frozenset(
     [
         *("first_switched_ms", "delta_switched_ms", "last_switched_ms", "clock_correction_ms", "sampling_interval", "bytes"),
         *("packets", "direction", "in_if", "out_if", "tos", "protocol", "exporter_addr", "src_addr", "dst_addr"),
@@ -30,7 +30,7 @@ WANTED: Final = frozenset(
 
 def wanted_columns(values: Sequence[Values]) -> frozenset[str]:
     """Columns that aggregation needs where these kinds are ranked."""
-    return WANTED.union(*(kind.columns for kind in values))
+    return _WANTED.union(*(kind.columns for kind in values))
 
 
 @dataclass(frozen=True, slots=True)

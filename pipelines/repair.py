@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from columns.enrich import Enricher
-from columns.flows import WANTED
+from columns.flows import wanted_columns
 from columns.lane import Limits
 from columns.naming import named
 from columns.partials import partial_of
@@ -92,7 +92,7 @@ def make_repair(plan: Plan, pending: Path, limits: Limits, enricher: Enricher) -
     """Documents of the plan's windows in pending/, and what became of each entry. Raises StoreError."""
     wanted = {(entry.lane, entry.window_start_ms): entry for entry in plan.entries}
     recompute = Recompute(wanted, limits)
-    for flows in reread(plan.raw, sorted(WANTED), sorted({lane for lane, _ in wanted}), plan.span):
+    for flows in reread(plan.raw, sorted(wanted_columns(limits.values)), sorted({lane for lane, _ in wanted}), plan.span):
         recompute.add(*flows)
     stored = stored_rows(plan.documents, plan.span)
     done, failed, tables, partials = [], [], [], []
