@@ -24,7 +24,7 @@ from stores.parquet.manifest import Manifest
 from stores.parquet.raw import MACROS, flows_table, raw_tables, traffic
 from stores.parquet.rows import RAW_SCHEMA
 from stores.parquet.statements import QUIET
-from stores.questions import Filters, FlowsQuery, Items, Key, LedgerQuery, Ranked, Source, Span
+from stores.questions import Filters, FlowsQuery, Key, LedgerQuery, Ranked, Source, Span
 
 _ATTEMPTS: Final = 5
 _KIND: Final[dict[str, Kind]] = {RAW_LEVEL: "raw", LEVEL_MINUTE: "aggregate"}
