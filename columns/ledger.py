@@ -5,7 +5,7 @@ and sit in any state, and tables of LEDGER. Bundling and order do not matter; wh
 log drops repeats before. Refuses to know stores, runners and clocks.
 
 A row belongs to the minute of its batch's mark. Where that minute may be closed already (an outage drained from a spool), the batch
-is booked in the frontier's minute: an open minute only grows, a closed one never changes (docs/explanation/numbers.md, section 12).
+is booked in the frontier's minute: an open minute only grows, a closed one never changes (docs/explanation/numbers.md, The ledger).
 """
 
 from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 In: the ledger of an answer's range, and the packets that it shows. Out: the same for programs and in a line for people. Refuses to
 ask stores. Both are estimates: flows of [a, b] reach the collector until b + the active timeout, so that the ledger's minutes
-[a, b + active timeout] are joined, with whatever else came in them (docs/explanation/numbers.md, section 13).
+[a, b + active timeout] are joined, with whatever else came in them (docs/explanation/numbers.md, Completeness and accuracy).
 """
 
 import math

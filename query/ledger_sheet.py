@@ -69,6 +69,8 @@ def _shown(title: str, rows: list[dict[str, Any]], name: str) -> Shown:
 
 
 def _seen(row: dict[str, Any]) -> str:
+    if row["batches"] and not row["flows_received"]:  # the lanes' own row
+        return ""
     seen = row["flows_received"] - row["flows_late"]
     return show_share(seen, seen + sum(row[column] for column, _ in REASONS.values()))
 

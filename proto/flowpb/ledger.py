@@ -1,7 +1,7 @@
 """LEDGER: one row per (receive minute, lane, exporter), what came, what was lost on the way, and where.
 
 In: nothing. Out: the fields of ledger rows, how rows of one key are merged, the Arrow schema, and the closed sets of units and
-problems that it is made of. Refuses to know how rows are computed and stored (docs/explanation/numbers.md, section 12).
+problems that it is made of. Refuses to know how rows are computed and stored (docs/explanation/numbers.md, The ledger).
 """
 
 from dataclasses import dataclass
