@@ -130,7 +130,10 @@ def main(arguments: list[str]) -> int:
     chosen = parser.parse_args(arguments)
     collect_rarely()
     names = [name for name in MIXES if not chosen.words or any(word in name for word in chosen.words)]
-    results = [measure_mix(name, chosen.runs, chosen.codec, chosen.peers) for name in names]
+    results: list[Result] = []
+    for name in names:
+        results.append(measure_mix(name, chosen.runs, chosen.codec, chosen.peers))
+        print(f"{name}: {results[-1].cpu_seconds_per_million_flows:.2f}", file=sys.stderr)
     print(json.dumps([asdict(result) for result in results], indent=2) if chosen.json else _table(results))
     return 0
 

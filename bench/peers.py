@@ -25,7 +25,7 @@ _PACE: Final = 2
 _PAUSE_S: Final = 0.0004
 _SETTLE_S: Final = 1.0
 _COMPLETE: Final = 0.999
-_PACKETS: Final = 6000
+_PACKETS: Final = 4000
 """How many packets programs are sent: at the pace that they can take, more would only take longer. Their start is subtracted."""
 
 
