@@ -106,7 +106,7 @@ class SpoolSource:
         """Number of the first entry taken at `time_ms` or later; reads the heads of one segment's frames."""
         folder = lane_folder(self._path, partition)
         bases = bases_in(folder)
-        for base, later in zip(bases, [*bases[1:], None], strict=True):
+        for base, later in zip(bases, [*bases, None][1:], strict=True):
             if later is not None and (self._first_ms(folder, later) or 0) < time_ms:
                 continue
             for offset, append_ms in self._append_times(folder, base):

@@ -18,7 +18,7 @@ from common.errors import ConfigError
 from common.start import parse_start
 from flink.submit import PipelineBuilder
 from flink.subtasks import salt_into, spread_group
-from pipelines.elasticsearch_sinks import WriteAggregateDocuments, WriteLedgerDocuments, WriteRawDocuments
+from pipelines.elasticsearch_sinks import WriteAggregateDocuments, WriteLate, WriteLedgerDocuments, WriteRawDocuments
 from pipelines.embedded import enricher_of, limits_of
 from pipelines.ranges import bounds_of, first_offset
 from pipelines.sinks import WriteFiles, WriteTopic, ledger_rows
@@ -62,6 +62,10 @@ class Documents:
         target = Target.parse(self.target)
         return WriteRawDocuments(target) if target.raw else None
 
+    def late_sink(self) -> beam.DoFn | None:
+        """The sink of what came too late, where the target has a queue of repairs; raises ConfigError."""
+        return WriteLate(Target.parse(self.target)) if self.target.startswith(SCHEME) else None
+
 
 def job_builder(settings: Settings, documents: Documents, span: tuple[int, int] | None = None) -> PipelineBuilder:
     """The job over all partitions, those that are added later too, from `pipeline.start` on; or over a range of time that ends.
@@ -87,7 +91,9 @@ def builder_over(
     enricher, limits = enricher_of(settings.enrichment), limits_of(settings.pipeline)
     job = Streaming(settings.bus.url, opener, elements, settings.bus.lanes, enricher, limits)
     raw = documents.raw_sink() if settings.pipeline.raw else None
-    return functools.partial(build_streaming, job=job, sink=documents.sink(), raw=raw, ledger=documents.ledger_sink())
+    return functools.partial(
+        build_streaming, job=job, sink=documents.sink(), raw=raw, ledger=documents.ledger_sink(), late=documents.late_sink()
+    )
 
 
 def _elements(source: Source, settings: Settings, span: tuple[int, int] | None) -> Iterator[bytes]:

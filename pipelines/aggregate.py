@@ -17,8 +17,8 @@ from columns.enrich import Enricher
 from columns.lane import Limits
 from columns.late import missing
 from pipelines.handover import look, take
-from stores.parquet.carried import Late
 from stores.parquet.writer import write_aggregates, write_raw
+from stores.queued import Late
 from transforms.carried_state import AbsorbRun, Stepped
 from transforms.flows import AcceptedBatch, Enrich, laying_out
 from transforms.keys import pack_key, unpack_lane

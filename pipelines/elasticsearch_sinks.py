@@ -5,13 +5,15 @@ when the server has all of its documents, or a dead letter for those that it ref
 and versions make that harmless.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from columns.documents import ids_of, to_json
+from columns.late import Missing, missing
 from columns.ledger_table import ledger_ids, ledger_json
 from pipelines.sinks import rows_of
 from stores.elasticsearch.aggregates import aggregate_documents
@@ -21,6 +23,7 @@ from stores.elasticsearch.dead_letters import burial
 from stores.elasticsearch.documents import Documents
 from stores.elasticsearch.ledger import ledger_documents
 from stores.elasticsearch.raw import CHUNK, raw_documents
+from stores.elasticsearch.repairs import repair_documents
 from stores.elasticsearch.setup import require_templates
 from stores.elasticsearch.target import Target
 from transforms.flows import NAMESPACE, AcceptedBatch
@@ -115,6 +118,29 @@ class WriteRawDocuments(_Write):
         waiting, self._waiting, self._flows = self._waiting, [], 0
         self._documents.inc(sum(batch.flows.num_rows for batch in waiting))
         self._send(raw_documents(self._target, waiting))
+
+
+class WriteLate(_Write):
+    """AcceptedBatch -> what its late flows leave open, for the queue of repairs; nothing for nearly all batches."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        self._late: list[tuple[AcceptedBatch, Mapping[int, Missing]]] = []
+
+    def start_bundle(self) -> None:
+        """A bundle starts empty, also when the last one failed."""
+        super().start_bundle()
+        self._late = []
+
+    def process(self, batch: AcceptedBatch) -> None:
+        """Keeps what is open until the bundle ends."""
+        if lacking := missing(batch.flows, batch.mark_ms, batch.frontier_ms):
+            self._late.append((replace(batch, flows=batch.flows.slice(0, 0)), lacking))
+
+    def finish_bundle(self) -> None:
+        """Writes it and waits."""
+        self._send(repair_documents(self._target.prefix, self._late))
+        super().finish_bundle()
 
 
 class WriteAggregateDocuments(_Write):

@@ -1,6 +1,6 @@
 """The embedded pipeline put together from settings: bus, manifest, rules, driver and the store's upkeep."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,9 @@ from common.config import Enrichment, Pipeline, Settings
 from common.metrics import Counters
 from common.start import EARLIEST, parse_start
 from inventory.dns import ReverseDns
+from pipelines.bus_again import flows_again
 from pipelines.direct import MicroBatches, Work
-from pipelines.repair import Ready, Repairs
+from pipelines.repair import Flows, Ready, Repairs, raw_flows
 from pipelines.rolling import Rolling
 from stores.parquet.manifest import Manifest
 from stores.parquet.upkeep import Maintenance
@@ -59,9 +60,10 @@ class Embedded:
     def repairs(self, settle_s: int | None = None) -> Repairs | None:
         """Repairs of windows that got no late flows for `settle_s`, by default as configured; None where that says never."""
         after_s = self.settings.pipeline.repair_after_s if settle_s is None else settle_s
-        if after_s is None or not self.work.raw:
+        again = raw_flows if self.work.raw else flows_of_bus(self.settings, self.work.enricher)
+        if after_s is None or again is None:
             return None
-        return Repairs(self.manifest, self.work.limits, self.work.enricher, Ready(after_s * 1000))
+        return Repairs(self.manifest, self.work.limits, self.work.enricher, Ready(after_s * 1000), again)
 
 
 def limits_of(settings: Pipeline) -> Limits:
@@ -81,6 +83,18 @@ def limits_of(settings: Pipeline) -> Limits:
 def enricher_of(settings: Enrichment) -> Enricher:
     """Rules, inventory and names as configured; raises ConfigError if a file cannot be used."""
     return Enricher.of(settings, ReverseDns(servers=settings.name_servers) if settings.hostnames else None)
+
+
+def opener_of(settings: Settings) -> Callable[[], Source]:
+    """Opens the reading end of the bus, once more each time."""
+    return lambda: open_source(settings.bus, Path(settings.data_dir))
+
+
+def flows_of_bus(settings: Settings, enricher: Enricher) -> Flows | None:
+    """Flows for repairs from the bus, where that is Kafka: a spool forgets what was read."""
+    if not settings.bus.url.startswith("kafka:"):
+        return None
+    return lambda plan, _: flows_again(opener_of(settings), settings.bus.lanes, enricher, plan.entries, plan.span)
 
 
 def work_of(settings: Settings) -> Work:

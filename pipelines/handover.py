@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from stores.parquet.carried import Late
 from stores.parquet.manifest import PendingFile
+from stores.queued import Late
 from transforms.carried_state import CarriedWindow, Look, Stepped
 from transforms.flows import AcceptedBatch
 

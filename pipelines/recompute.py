@@ -15,9 +15,8 @@ from columns.arrays import Ints
 from columns.lane import Limits, absorb, emit, lay_out_many
 from columns.late import NOTHING, Missing, missing
 from columns.marks import REPAIR
+from stores.queued import Window
 
-Window = tuple[int, int]
-"""(lane, start of the window in ms)."""
 _WAITING_BYTES: Final = 64 << 20
 
 

@@ -8,7 +8,7 @@ The three steps are apart so that only the first and the last touch the manifest
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Final, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from columns.arrays import Ints
 from columns.enrich import Enricher
 from columns.flows import wanted_columns
 from columns.lane import Limits
@@ -28,12 +29,13 @@ from flowpb.documents import LEVEL_HOUR, LEVEL_MINUTE
 from flowpb.groupings import FINAL_DELAY_MS, HORIZON_MS, WINDOW_MS, Grouping, Kind, Scope
 from pipelines.recompute import Rebuilt, Recompute
 from pipelines.rollup import kept_from
-from stores.parquet.carried import Late, Queued, Repair, Window
+from stores.parquet.carried import Repair
 from stores.parquet.layout import RAW_LEVEL, LiveFile, find_file, pending_path
 from stores.parquet.manifest import Manifest
-from stores.parquet.rereading import reread, stored_rows
+from stores.parquet.rereading import Reread, reread, stored_rows
 from stores.parquet.writer import write_aggregates
 from stores.questions import Span
+from stores.queued import Late, Queued, Window
 
 log = logging.getLogger(__name__)
 WINDOWS_AT_ONCE: Final = 4
@@ -71,12 +73,14 @@ class Ready:
         return settled and (self.again or not entry.problem)
 
 
+Flows = Callable[[Plan, Limits], Iterable[tuple[int, pa.RecordBatch, int | Ints, int | Ints]]]
+"""Where a plan's flows come from: those of its lanes that count in its span, as Recompute takes them."""
+
+
 def plan_repair(manifest: Manifest, ready: Ready, passed: Iterable[Window] = ()) -> Plan | None:
     """The oldest windows that are ready and not `passed` over; None when there are none. Raises StoreError."""
     done = set(passed)
-    entries = [
-        each for each in ready.chosen(manifest.queue(), manifest.frontiers()) if (each.lane, each.window_start_ms) not in done
-    ]
+    entries = [each for each in ready.chosen(manifest.queue(), manifest.frontiers()) if each.window not in done]
     if not entries:
         return None
     first = min(entry.window_start_ms for entry in entries)
@@ -88,11 +92,16 @@ def plan_repair(manifest: Manifest, ready: Ready, passed: Iterable[Window] = ())
     return Plan(entries, span, paths[0], paths[1], kept_from(LEVEL_HOUR, manifest.final_through() or 0))
 
 
-def make_repair(plan: Plan, pending: Path, limits: Limits, enricher: Enricher) -> Repair:
-    """Documents of the plan's windows in pending/, and what became of each entry. Raises StoreError."""
-    wanted = {(entry.lane, entry.window_start_ms): entry for entry in plan.entries}
+def raw_flows(plan: Plan, limits: Limits) -> Iterator[Reread]:
+    """The plan's flows from the raw store; raises StoreError."""
+    return reread(plan.raw, sorted(wanted_columns(limits.values)), sorted({entry.lane for entry in plan.entries}), plan.span)
+
+
+def make_repair(plan: Plan, pending: Path, limits: Limits, enricher: Enricher, again: Flows = raw_flows) -> Repair:
+    """Documents of the plan's windows in pending/, and what became of each entry. Raises StoreError, or what `again` raises."""
+    wanted = {entry.window: entry for entry in plan.entries}
     recompute = Recompute(wanted, limits)
-    for flows in reread(plan.raw, sorted(wanted_columns(limits.values)), sorted({lane for lane, _ in wanted}), plan.span):
+    for flows in again(plan, limits):
         recompute.add(*flows)
     stored = stored_rows(plan.documents, plan.span)
     done, failed, tables, partials = [], [], [], []
@@ -134,14 +143,14 @@ def gained(documents: pa.Table, stored: pa.Table) -> pa.Table:
 
 
 def repair_all(
-    manifest: Manifest, limits: Limits, enricher: Enricher, ready: Ready
+    manifest: Manifest, limits: Limits, enricher: Enricher, ready: Ready, again: Flows = raw_flows
 ) -> Iterable[tuple[Sequence[Queued], Sequence[Queued]]]:
     """Repairs everything that is ready, some windows at a time; yields what each step did and what it could not do."""
     passed: list[Window] = []
     while plan := plan_repair(manifest, ready, passed):
-        repair = make_repair(plan, manifest.pending_dir, limits, enricher)
+        repair = make_repair(plan, manifest.pending_dir, limits, enricher, again)
         manifest.repair(repair)
-        passed += [(entry.lane, entry.window_start_ms) for entry in plan.entries]
+        passed += [entry.window for entry in plan.entries]
         yield repair.done, repair.failed
 
 
@@ -151,8 +160,8 @@ class Repairs:
     Only `step` touches the manifest, so it is called from the thread that commits runs.
     """
 
-    def __init__(self, manifest: Manifest, limits: Limits, enricher: Enricher, ready: Ready) -> None:
-        self._manifest, self._limits, self._enricher, self._ready = manifest, limits, enricher, ready
+    def __init__(self, manifest: Manifest, limits: Limits, enricher: Enricher, ready: Ready, again: Flows = raw_flows) -> None:
+        self._manifest, self._limits, self._enricher, self._ready, self._again = manifest, limits, enricher, ready, again
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="repair")
         self._making: Future[Repair] | None = None
 
@@ -175,7 +184,7 @@ class Repairs:
                 self._manifest.count({'repair_attempts_total{result="given_up"}': 1})
         if plan := plan_repair(self._manifest, self._ready):
             folder = self._manifest.pending_dir
-            self._making = self._pool.submit(make_repair, plan, folder, self._limits, self._enricher)
+            self._making = self._pool.submit(make_repair, plan, folder, self._limits, self._enricher, self._again)
 
     def settle(self) -> None:
         """As `step`, until nothing is ready any more."""

@@ -7,18 +7,28 @@ could not be and why. Refuses to wait: what is not ready yet is told and left to
 import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from common.clock import wall_clock
 from common.config import Settings
 from common.options import ConfigFile, DataDir, settings_of
-from stores.parquet.carried import Queued
+from stores.questions import Span
+from stores.queued import Queued
 
+if TYPE_CHECKING:
+    from pipelines.bus_again import Again
+
+_TARGET: Final = (
+    "The Elasticsearch that a job on Flink writes to, as for `nephrite setup`: flows come from the configured bus, which must "
+    "still have them. Without it, the embedded store in the data folder: flows come from its raw flows, or from Kafka."
+)
 _COLUMNS: Final = ("window", "lane", "flows", "shares", "problem")
 
 
@@ -37,18 +47,31 @@ def app_commands(app: typer.Typer) -> None:
 
 
 def repair(
+    target: Annotated[str, typer.Argument(metavar="TARGET", help=_TARGET)] = "",
     show: Annotated[bool, typer.Option("--list", help="Only show what waits for a repair, oldest windows first.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Also try again what could not be repaired.")] = False,
+    settle: Annotated[int, typer.Option(min=0, metavar="SECONDS", help="Leave windows alone that got late flows since.")] = 0,
     form: Annotated[Form, typer.Option("--format", "-f", help="How the list is written.")] = Form.TABLE,
     config: ConfigFile = None,
     data_dir: DataDir = None,
 ) -> None:
     """Recompute windows from what came too late for them; `nephrite up` does this by itself, five minutes after the last of it."""
     settings = settings_of(config, data_dir)
-    if show:
+    if target:
+        _repair_elasticsearch(target, settings, show, Asked(again, settle * 1000, form))
+    elif show:
         write(listed(settings), form)
     else:
-        _repair_embedded(settings, again)
+        _repair_embedded(settings, Asked(again, settle * 1000, form))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be repaired."""
+
+    again: bool
+    settle_ms: int
+    form: Form
 
 
 def listed(settings: Settings) -> Sequence[Queued]:
@@ -84,25 +107,60 @@ def _values(entry: Queued) -> tuple[str, int, int, int, str]:
     return time, entry.lane, entry.late.flows, entry.late.shares, entry.problem
 
 
-def _repair_embedded(settings: Settings, again: bool) -> None:
-    from pipelines.embedded import enricher_of, limits_of
-    from pipelines.repair import Ready, repair_all
+def _repair_embedded(settings: Settings, asked: Asked) -> None:
+    from pipelines.embedded import enricher_of, flows_of_bus, limits_of
+    from pipelines.repair import Flows, Ready, raw_flows, repair_all
     from stores.parquet.manifest import Manifest
 
-    folder = Path(settings.data_dir)
     if not listed(settings):
         typer.echo("nothing waits for a repair")
         return
+    limits, enricher = limits_of(settings.pipeline), enricher_of(settings.enrichment)
     done: list[Queued] = []
-    failed: list[Queued] = []
-    with Manifest.open(folder, writer=True) as manifest:
-        ready = Ready(0, again)
-        for some_done, some_failed in repair_all(manifest, limits_of(settings.pipeline), enricher_of(settings.enrichment), ready):
-            done += some_done
-            failed += some_failed
-            typer.echo(f"{len(done)} windows repaired", err=True)
+    with Manifest.open(Path(settings.data_dir), writer=True) as manifest:
+
+        def attempt(flows: Flows, again: bool) -> list[Queued]:
+            failed: list[Queued] = []
+            for some_done, some_failed in repair_all(manifest, limits, enricher, Ready(asked.settle_ms, again), flows):
+                done.extend(some_done)
+                failed.extend(some_failed)
+                typer.echo(f"{len(done)} windows repaired", err=True)
+            return failed
+
+        failed = attempt(raw_flows, asked.again)
+        if failed and (bus := flows_of_bus(settings, enricher)):
+            failed = attempt(bus, again=True)
         left = len(manifest.queue()) - len(failed)
     tell(done, failed, left)
+
+
+def _repair_elasticsearch(url: str, settings: Settings, show: bool, asked: Asked) -> None:
+    from pipelines.bus_again import flows_again
+    from pipelines.embedded import enricher_of, limits_of, opener_of
+    from pipelines.repair_elasticsearch import ready
+    from pipelines.repair_elasticsearch import repair as repair_steps
+    from stores.elasticsearch.client import Client
+    from stores.elasticsearch.repairs import read_queue
+    from stores.elasticsearch.target import Target
+
+    client = Client.open(Target.parse(url))
+    queue = read_queue(client)
+    if show:
+        write(queue.entries, asked.form)
+        return
+    limits, enricher, opener = limits_of(settings.pipeline), enricher_of(settings.enrichment), opener_of(settings)
+    chosen = ready(queue, wall_clock(), asked.settle_ms, asked.again)
+
+    def again(entries: Sequence[Queued], span: Span) -> "Iterator[Again]":
+        return flows_again(opener, settings.bus.lanes, enricher, entries, span)
+
+    done: list[Queued] = []
+    failed: list[Queued] = []
+    for step in repair_steps(client, queue, chosen, again, limits, enricher):
+        done += step.done
+        failed += step.failed
+        typer.echo(f"{len(done)} windows repaired", err=True)
+    tell(done, failed, len(queue.entries) - len(done) - len(failed))
 
 
 def tell(done: Sequence[Queued], failed: Sequence[Queued], left: int) -> None:

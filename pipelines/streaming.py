@@ -35,9 +35,14 @@ class Streaming:
 
 
 def build_streaming(
-    pipeline: beam.Pipeline, job: Streaming, sink: beam.DoFn, raw: beam.DoFn | None = None, ledger: beam.DoFn | None = None
+    pipeline: beam.Pipeline,
+    job: Streaming,
+    sink: beam.DoFn,
+    raw: beam.DoFn | None = None,
+    ledger: beam.DoFn | None = None,
+    late: beam.DoFn | None = None,
 ) -> None:
-    """Adds the job's transforms; `sink` takes the documents of lane state, `raw` the enriched flows, `ledger` its rows."""
+    """Adds the job's transforms; `sink` takes the documents of lane state, `raw` and `late` enriched flows, `ledger` its rows."""
     batches = (
         pipeline
         | "Partitions" >> beam.Create(list(job.elements), reshuffle=False).with_output_types(bytes)
@@ -46,6 +51,8 @@ def build_streaming(
     flows = batches | "Enrich" >> beam.ParDo(Enrich(job.enricher))
     if raw:
         flows | "Raw documents" >> beam.ParDo(raw)
+    if late:
+        flows | "Late" >> beam.ParDo(late)
     parts, judged = flows | "Lay out" >> laying_out(job.limits)
     (
         parts

@@ -31,11 +31,11 @@ def setup(
     """Install index templates, and lifecycle policies where the server has them; again after every upgrade."""
     from stores.elasticsearch import setup as steps
     from stores.elasticsearch.client import Client
-    from stores.elasticsearch.layout import AGGREGATES, LEDGER, RAW
+    from stores.elasticsearch.layout import AGGREGATES, LEDGER, RAW, REPAIRS
     from stores.elasticsearch.target import Target
 
     kept = settings_of(config, None).store
-    days = {RAW: kept.raw_days, AGGREGATES: kept.aggregate_days, LEDGER: kept.ledger_days}
+    days = {RAW: kept.raw_days, AGGREGATES: kept.aggregate_days, LEDGER: kept.ledger_days, REPAIRS: kept.aggregate_days}
     client = Client.open(Target.parse(target))
     for step in steps.install(client, days):
         typer.echo(step)

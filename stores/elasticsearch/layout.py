@@ -5,6 +5,7 @@ In: a prefix and times. Out: names. Refuses to know what is in the documents.
     netflow-YYYY-MM-DD       raw flows, by the UTC day in which their batch was closed: a flow's own times may be garbage
     netflow_agg-YYYY-MM-DD   minute aggregates, by the UTC day of their window
     nephrite_ledger-YYYY-MM-DD     rows of the ledger, by the UTC day of their minute
+    nephrite_repair-YYYY-MM-DD   what came too late for its windows and waits for their repair, by the UTC day in which it came
     nephrite_dead_letters-YYYY-MM   documents that Elasticsearch refused
 """
 
@@ -21,6 +22,7 @@ RAW: Final = "netflow"
 AGGREGATES: Final = "netflow_agg"
 LEDGER: Final = "nephrite_ledger"
 DEAD_LETTERS: Final = "nephrite_dead_letters"
+REPAIRS: Final = "nephrite_repair"
 DAY_MS: Final = 86_400_000
 _LAST_MS: Final = 253_402_300_799_999
 """The end of the year 9999, beyond which there are no dates."""

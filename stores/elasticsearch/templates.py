@@ -11,7 +11,7 @@ from typing import Any, Final
 from flowpb.documents import AGGREGATE
 from flowpb.ledger import LEDGER as LEDGER_FIELDS
 from stores.elasticsearch.fields import raw_fields
-from stores.elasticsearch.layout import AGGREGATES, DEAD_LETTERS, LEDGER, RAW, pattern
+from stores.elasticsearch.layout import AGGREGATES, DEAD_LETTERS, LEDGER, RAW, REPAIRS, pattern
 from stores.elasticsearch.target import Target
 
 PRIORITY: Final = 260
@@ -32,6 +32,7 @@ def templates(target: Target) -> dict[str, dict[str, Any]]:
         RAW: ("all raw flows", _raw_mapping(target), target.keeps_source(raw=True)),
         AGGREGATES: ("minute aggregates", _aggregate_mapping(), target.keeps_source(raw=False)),
         LEDGER: ("the ledger: what came and what was lost per minute", _ledger_mapping(), target.keeps_source(raw=False)),
+        REPAIRS: ("windows that wait for a repair", _repair_mapping(), True),
         DEAD_LETTERS: ("documents that were refused", _dead_letter_mapping(), True),
     }
     return {
@@ -85,6 +86,10 @@ def _dead_letter_mapping() -> dict[str, dict[str, Any]]:
     keywords = {name: {"type": "keyword"} for name in ("reason", "index", "id")}
     text = {name: {"type": "keyword", "index": False, "doc_values": False} for name in ("message", "document")}
     return {"@timestamp": _DATE, **keywords, **text}
+
+
+def _repair_mapping() -> dict[str, dict[str, Any]]:
+    return {"@timestamp": _DATE, "lane": {"type": "short"}, "problem": {"type": "keyword"}}
 
 
 def _mapping(es_type: str, indexed: bool) -> dict[str, Any]:

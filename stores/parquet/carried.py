@@ -12,12 +12,10 @@ import pyarrow as pa
 
 from stores.parquet.layout import PendingFile
 from stores.parquet.ledger_state import LedgerState
+from stores.queued import Late, Queued, Window
 
 FIRST_MARK: Final = 0
 """`next_mark` (0, 1, 2) of a window that has parts and was never rewritten."""
-
-Window = tuple[int, int]
-"""(lane, window_start_ms)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,34 +32,6 @@ class WindowState:
     def part_bytes(self) -> int:
         """Octets of all parts."""
         return sum(map(len, self.parts))
-
-
-@dataclass(frozen=True, slots=True)
-class Late:
-    """What a window of a lane misses because it came too late (columns/late.py): late flows that end in it, shares of any.
-
-    `frontier_ms` is the lane's when the last of them came, `offset` the bus's place of their batch.
-    """
-
-    flows: int
-    shares: int
-    frontier_ms: int
-    offset: int
-
-    def plus(self, other: "Late") -> "Late":
-        """Both together."""
-        frontier_ms, offset = max(self.frontier_ms, other.frontier_ms), max(self.offset, other.offset)
-        return Late(self.flows + other.flows, self.shares + other.shares, frontier_ms, offset)
-
-
-@dataclass(frozen=True, slots=True)
-class Queued:
-    """One entry of the queue of repairs; `problem` says why the last attempt did not succeed."""
-
-    lane: int
-    window_start_ms: int
-    late: Late
-    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,13 @@ import pyarrow as pa
 
 from common.errors import StoreError
 from stores.parquet import ledger_state, queue
-from stores.parquet.carried import FIRST_MARK, Carried, Commit, LevelStatus, Queued, Repair, Status, Window, WindowState
+from stores.parquet.carried import FIRST_MARK, Carried, Commit, LevelStatus, Repair, Status, WindowState
 from stores.parquet.layout import Kind, LiveFile, PendingFile, manifest_path, pending_path, placed_path, sync
 from stores.parquet.ledger_state import load_ledgers, write_ledgers
 from stores.parquet.lock import WriterLock
 from stores.parquet.partials import TABLE as _PARTIALS
 from stores.parquet.partials import PartialsTable
+from stores.queued import Queued, Window
 
 __all__ = ["Carried", "Commit", "LevelStatus", "Manifest", "PendingFile", "Status", "Step", "WindowState"]
 

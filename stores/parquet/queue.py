@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from stores.parquet.carried import Late, Queued, Window
+from stores.queued import Late, Queued, Window
 
 TABLE: Final = """
 CREATE TABLE IF NOT EXISTS repairs (

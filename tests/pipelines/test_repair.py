@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bus.memory import MemoryLog, MemoryProducer
+from bus.contract import Source
+from bus.memory import MemoryLog, MemoryProducer, MemorySource
 from columns.lane import Limits
 from common.config import Store
 from flowpb.codec import Header, encode
@@ -20,6 +21,8 @@ from ingest.loadgen.builtin import BUILTIN
 from ingest.loadgen.expected import Oracle
 from ingest.loadgen.run import Player
 from ingest.loadgen.scenario import Collector
+from pipelines.bus_again import flows_again
+from pipelines.direct import MicroBatches, Work
 from pipelines.repair import Ready, Repairs, make_repair, plan_repair, repair_all
 from pipelines.rollup import roll_up
 from stores.parquet.cascade import ParquetCascade
@@ -230,6 +233,65 @@ def test_flows_that_retention_took_leave_the_window_as_it_is_and_say_so(folder: 
         assert plan_repair(manifest, NOW) is None
         assert plan_repair(manifest, Ready(0, again=True)) is not None
     assert stored_documents(folder) == before
+
+
+class Lasting(MemorySource):
+    """A bus that keeps what was read, as Kafka does."""
+
+    def release(self, partition: int, offset: int) -> None:
+        """Nothing goes."""
+
+
+def test_the_bus_serves_where_raw_flows_are_not_kept(
+    entries: list[BusEntry], expected: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    log = timed(entries)
+    reads: list[int] = []
+
+    def opened() -> Source:
+        reads.append(1)
+        return Lasting(log)
+
+    with Manifest.open(tmp_path, writer=True) as manifest:
+        MicroBatches(Lasting(log), manifest, Work(ENRICHER, EXACT, LANES, raw=False)).drain()
+        assert [done for done, _ in repair_all(manifest, EXACT, ENRICHER, NOW) if done] == []
+        again = Ready(0, again=True)
+        list(repair_all(manifest, EXACT, ENRICHER, again, lambda p, _: flows_again(opened, LANES, ENRICHER, p.entries, p.span)))
+        assert (manifest.queue(), bool(reads)) == ([], True)
+    assert stored_documents(tmp_path) == expected
+
+
+def test_what_the_bus_has_let_go_is_not_repaired(entries: list[BusEntry], tmp_path: Path) -> None:
+    log = timed(entries)
+    with Manifest.open(tmp_path, writer=True) as manifest:
+        MicroBatches(Lasting(log), manifest, Work(ENRICHER, EXACT, LANES, raw=False)).drain()
+        before, waiting = stored_documents(tmp_path), manifest.queue()
+        for partition in range(LANES):
+            log.drop(partition, min((entry.late.offset for entry in waiting if entry.lane == partition), default=0))
+        list(
+            repair_all(
+                manifest, EXACT, ENRICHER, NOW, lambda p, _: flows_again(lambda: Lasting(log), LANES, ENRICHER, p.entries, p.span)
+            )
+        )
+        left = manifest.queue()
+        assert left
+        assert {entry.problem.partition(" ")[2] for entry in left} <= {MORE_STORED}
+    gone = {entry.window_start_ms for entry in left}
+    after = stored_documents(tmp_path)
+    assert [row for row in after if row["window_start_ms"] in gone] == [row for row in before if row["window_start_ms"] in gone]
+
+
+MORE_STORED: Final = "exporters have more rows in their documents than among the flows that are kept"
+
+
+def timed(entries: list[BusEntry]) -> MemoryLog:
+    """A bus with the append times of the scenario."""
+    at = [0]
+    log = MemoryLog(LANES, clock=lambda: at[0])
+    for entry in entries:
+        at[0] = entry.append_ms
+        log.append(entry.lane, entry.value)
+    return log
 
 
 def test_repairs_beside_a_pipeline_and_merges(entries: list[BusEntry], expected: list[dict[str, Any]], tmp_path: Path) -> None:
