@@ -275,13 +275,10 @@ def test_what_the_bus_has_let_go_is_not_repaired(entries: list[BusEntry], tmp_pa
         )
         left = manifest.queue()
         assert left
-        assert {entry.problem.partition(" ")[2] for entry in left} <= {MORE_STORED}
+        assert all("are kept" in entry.problem for entry in left)
     gone = {entry.window_start_ms for entry in left}
     after = stored_documents(tmp_path)
     assert [row for row in after if row["window_start_ms"] in gone] == [row for row in before if row["window_start_ms"] in gone]
-
-
-MORE_STORED: Final = "exporters have more rows in their documents than among the flows that are kept"
 
 
 def timed(entries: list[BusEntry]) -> MemoryLog:
