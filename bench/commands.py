@@ -44,8 +44,13 @@ def ingest(
     bus: Annotated[str, typer.Option(metavar="URL", help="Where batches go: spool:, kafka://host:9092/topic.")] = "spool:",
     highest: Annotated[bool, typer.Option("--highest", help="Raise the rate until something is lost.")] = False,
     peers: Annotated[bool, typer.Option("--peers", help="Also goflow2, nfcapd and pmacct, where they are on the PATH.")] = False,
+    table: Annotated[bool, typer.Option("--table", help="All protocols and peers, highest rates too: ten minutes.")] = False,
+    write: Annotated[Path | None, typer.Option(metavar="PAGE.md", help="Put the table into this page, too.")] = None,
 ) -> None:
     """A paced sender over loopback UDP -> ingest -> the bus; CPU of the ingest process alone."""
+    if table:
+        _table(bus, write)
+        return
     module = importlib.import_module("bench.ingest")
     run = module.highest(protocol.value, seconds, bus) if highest else module.measure(protocol.value, rate, seconds, bus)
     _print(asdict(run))
@@ -91,6 +96,14 @@ def sizing(
     """Cores, slots and bytes that a site needs, by a model out of measured costs; without --flows those of some sites."""
     module = importlib.import_module("bench.sizing")
     typer.echo("\n".join(module.lines(((flows, interfaces),) if flows else module.SITES)))
+
+
+def _table(bus: str, write: Path | None) -> None:
+    module = importlib.import_module("bench.ingest_table")
+    text = module.measure_table(module.Plan(), bus if bus.startswith("kafka:") else "", lambda line: typer.echo(line, err=True))
+    typer.echo(text)
+    if write is not None:
+        module.put_into(write, text)
 
 
 def _print(result: dict[str, Any]) -> None:

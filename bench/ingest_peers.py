@@ -10,12 +10,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from bench.paced_sender import RECORDS, Sender
 
 _SETTLE_S: Final = 1.5
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -32,8 +33,6 @@ plugin_buffer_size: 102400
 """
 
 Command = Callable[[str, int, Path], Sequence[str] | None]
-Send = Callable[[int], int]
-"""Sends to a port of loopback, in real time; how many datagrams."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,7 @@ class PeerRun:
     """One run of a peer."""
 
     peer: str
+    flows_per_second: float
     cpu_seconds_per_million_flows: float
     sent_datagrams: int
     dropped_datagrams: int
@@ -72,29 +72,39 @@ def _installed(program: str, options: list[str]) -> Sequence[str] | None:
 PEERS: Final[dict[str, Command]] = {"goflow2": _goflow2, "nfcapd": _nfcapd, "pmacct": _pmacct}
 
 
-def measure_peers(protocol: str, records: int, send: Send) -> list[PeerRun]:
-    """All installed peers, one after the other; `records` is flows per datagram."""
-    runs = []
-    for name, command_of in PEERS.items():
-        with tempfile.TemporaryDirectory() as folder:
-            port = _free_port()
-            command = command_of(protocol, port, Path(folder))
-            if command is not None:
-                runs.append(_measure(name, command, port, records, send))
-    return runs
+class Peer:
+    """One collector that runs; leaving it ends it."""
 
+    def __init__(self, name: str, command: Sequence[str], port: int) -> None:
+        quiet = subprocess.DEVNULL
+        self.name = name
+        self._port = port
+        self._process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+        time.sleep(_SETTLE_S)
 
-def _measure(name: str, command: Sequence[str], port: int, records: int, send: Send) -> PeerRun:
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True) as process:
+    @classmethod
+    def start(cls, name: str, protocol: str, folder: Path) -> "Peer | None":
+        """Start it, with its files in `folder`; None where it is not installed."""
+        port = _free_port()
+        command = PEERS[name](protocol, port, folder)
+        return None if command is None else cls(name, command, port)
+
+    def __enter__(self) -> "Peer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)  # nfacctd does not end by SIGTERM
+        self._process.wait()
+
+    def run(self, sender: Sender, flows_per_s: float, seconds: float) -> PeerRun:
+        """One run at this rate."""
+        spent, dropped = _cpu_s(self._process.pid), _drops(self._port)
+        sent, elapsed_s = sender.send(flows_per_s, seconds, self._port)
         time.sleep(_SETTLE_S)
-        before = _cpu_s(process.pid)
-        sent = send(port)
-        time.sleep(_SETTLE_S)
-        spent, dropped = _cpu_s(process.pid) - before, _drops(port)
-        os.killpg(process.pid, signal.SIGKILL)  # nfacctd does not end by SIGTERM
-    taken = max(sent - dropped, 1) * records
-    return PeerRun(name, round(spent / taken * 1e6, 3), sent, dropped)
+        spent, dropped = _cpu_s(self._process.pid) - spent, _drops(self._port) - dropped
+        records = RECORDS[sender.protocol]
+        taken = max(sent - dropped, 1) * records
+        return PeerRun(self.name, round(sent * records / elapsed_s), round(spent / taken * 1e6, 3), sent, dropped)
 
 
 def _cpu_s(session: int) -> float:

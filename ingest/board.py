@@ -18,7 +18,7 @@ from ingest.readings import InterfaceLoad
 
 _FORGET_MS: Final = 24 * 3_600_000
 _SILENT_MS: Final = 60_000
-_LIMIT: Final = 65_536
+_LIMIT: Final = 8_192
 _LOSSY: Final = 0.01
 NOBODY: Final[Mapping[bytes, int]] = {}
 

@@ -17,7 +17,7 @@ from common.errors import ConfigError, NephriteError, UsageError
 from common.logs import set_up_logs
 from common.metrics import Counters
 from common.options import ConfigFile, DataDir, listener_of, settings_of
-from common.process import collect_rarely, stop_event
+from common.process import collect_rarely, stop_event, use_few_arenas
 from common.watch import WatchServer
 from ingest.bus_commands import bus_app
 from ingest.captures import ingest_captures
@@ -76,6 +76,7 @@ def ingest(
     if settings.ingest.processes > 1 and process is None:
         _serve_in_processes(settings, stopped, reload)
         return
+    use_few_arenas()
     flow_tap = FlowTap(sys.stdout, form, [parse_condition(each) for each in where or []]) if tap or where else None
     bus_counters = Counters()
     with ExitStack() as closing:

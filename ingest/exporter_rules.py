@@ -25,7 +25,7 @@ AUTO: Final = "auto"
 SOURCE: Final = "source"
 AGENT: Final = "agent_address"
 ANNOUNCED: Final = "exporter_address"
-_KNOWN: Final = 1 << 16
+_KNOWN: Final = 1 << 14
 _DIRECTIONS: Final = {"ingress": Direction.INGRESS, "egress": Direction.EGRESS}
 _PLACE: Final = {name: place for place, name in enumerate(INGEST_SCHEMA.names)}
 

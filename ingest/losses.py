@@ -11,7 +11,7 @@ from typing import Final
 
 from flowpb.flow_batch_pb2 import ExporterReport
 
-_KNOWN_LIMIT: Final = 1 << 16  # exporters that lost everything never have a report; spoofed ones must not pile up
+_KNOWN_LIMIT: Final = 1 << 14  # exporters that lost everything never have a report; spoofed ones must not pile up
 
 
 @dataclass(slots=True)

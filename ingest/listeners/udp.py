@@ -25,7 +25,7 @@ from ingest.listeners.dispensing import dispensable
 from ingest.listeners.sources import Identify
 
 _IPV4_MAPPED: Final = bytes(10) + b"\xff\xff"
-_KNOWN_SOURCES: Final = 1 << 16
+_KNOWN_SOURCES: Final = 1 << 14
 _REFUSED_SOURCES: Final = 1_000
 _LINGER_S: Final = 0.01
 _FILL_BYTES_PER_S: Final = 100 << 20  # a small receive buffer is looked at before this much traffic fills it

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.ingest import measure, peers
+from bench.ingest_table import bisect, put_into
 
 
 @pytest.mark.parametrize("protocol", ["v9", "sflow"])
@@ -24,3 +25,17 @@ def test_peers_get_the_same_packets(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert run.peer == "nfcapd"
     assert 100 < run.sent_datagrams - run.dropped_datagrams <= run.sent_datagrams
     assert run.cpu_seconds_per_million_flows >= 0
+
+
+@pytest.mark.parametrize("limit", [90_001, 250_000, 1_199_000])
+def test_bisecting_rates_comes_near_the_limit_and_stays_below(limit: float) -> None:
+    found = bisect(90_000, 1_200_000, 8, lambda rate: rate <= limit)
+    assert limit * 0.98 <= found * 1.011
+    assert found <= max(limit, 90_000)
+
+
+def test_the_table_is_put_between_its_marks(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- table -->\nold\n<!-- end -->\nafter\n")
+    put_into(page, "| new |")
+    assert page.read_text() == "before\n<!-- table -->\n| new |\n<!-- end -->\nafter\n"

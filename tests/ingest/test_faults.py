@@ -164,7 +164,7 @@ def test_a_broker_that_goes_and_comes_back_costs_nothing(broker: KafkaServer, tm
         deadline = time.monotonic() + 60
         while len(found := numbers(read_all(source, 1.0))) < sender.sent and time.monotonic() < deadline:
             threading.Event().wait(0.2)
-    assert sender.sent > outage_s * 500
+    assert sender.sent > outage_s * 50  # a load, however busy the machine is
     producer.close()
     assert found == Counter(range(sender.sent))
     assert service.counters.sum("ingest_datagrams_total") == sender.sent
