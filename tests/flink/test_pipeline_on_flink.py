@@ -77,8 +77,18 @@ def test_documents_in_files_equal_the_oracles_and_counters_reach_prometheus(
     try:
         until(lambda: newest(map(row_of, lines_of(out))) == expected, "the oracle's documents")
         until(lambda: scraped(flink_cluster, "pipeline_flows_total") == flows, "all flows in the counters")
+        until(lambda: received(out / "ledger") == flows, "all flows in the ledger")
     finally:
         flink_cluster.cancel(job)
+
+
+def received(folder: Path) -> int:
+    """Flows in the newest versions of the ledger's rows."""
+    newest_row: dict[str, dict[str, Any]] = {}
+    for row in lines_of(folder):
+        if row["version"] >= newest_row.get(row["_id"], row)["version"]:
+            newest_row[row["_id"]] = row
+    return sum(row.get("flows_received", 0) for row in newest_row.values())
 
 
 def scraped(cluster: FlinkCluster, counter: str) -> float:
