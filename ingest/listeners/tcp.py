@@ -11,7 +11,6 @@ import itertools
 import logging
 import socket
 import ssl
-import threading
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
@@ -24,6 +23,7 @@ from common.errors import ConfigError
 from ingest.chunks import Chunk, ChunkQueue
 from ingest.listeners.dispensing import dispensable
 from ingest.listeners.ipfix_stream import MessageSplitter
+from ingest.listeners.receiving import Receiving
 from ingest.listeners.sources import Identify
 
 _READ_BYTES: Final = 1 << 16
@@ -49,7 +49,7 @@ class Ending(StrEnum):
     STOPPED = "stopped"
 
 
-class StreamReceiver:
+class StreamReceiver(Receiving):
     """All TCP and TLS listeners. Its totals only rise and are written by its thread alone."""
 
     def __init__(
@@ -60,17 +60,15 @@ class StreamReceiver:
         identify: Identify = lambda source: source,
         handshake_s: float = HANDSHAKE_S,
     ) -> None:
+        super().__init__("nephrite-tcp", identify)
         self._listeners = tuple(listeners)
         self._queue = queue
         self._clock = clock
-        self._identify = identify
         self._handshake_s = handshake_s
         self._sessions = itertools.count(clock() * 1000 + 1)  # never one of a former process: its templates may be restored
         self._bound: list[tuple[Listener, socket.socket, ssl.SSLContext | None]] = []
         self._open_connections: Counter[int] = Counter()
-        self._stop_wanted = threading.Event()
         self._stopping = asyncio.Event()
-        self._thread = threading.Thread(target=self._run, name="nephrite-tcp", daemon=True)
         self.addresses: tuple[tuple[str, int], ...] = ()
         self.received = 0
         self.errors = 0
@@ -100,25 +98,6 @@ class StreamReceiver:
     def opened(self) -> list[Listener]:
         """The listeners that are open, in the order of `addresses`."""
         return [listener for listener, _, _ in self._bound]
-
-    @property
-    def alive(self) -> bool:
-        """Whether its thread runs."""
-        return self._thread.is_alive()
-
-    def start(self) -> None:
-        """Begin to accept."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Take what has arrived on the open connections, then close them."""
-        self._stop_wanted.set()
-        self._thread.join()
-        self.close()
-
-    def replace_identify(self, identify: Identify) -> None:
-        """Judge the sources of new connections anew."""
-        self._identify = identify
 
     def close(self) -> None:
         """Let go of the sockets."""

@@ -22,6 +22,7 @@ from common.logs import Limited
 from ingest.chunks import Chunk, ChunkQueue
 from ingest.listeners.bulk_receive import SLOTS, BulkReceiver, Taken, bulk_receiver
 from ingest.listeners.dispensing import dispensable
+from ingest.listeners.receiving import Receiving
 from ingest.listeners.sources import Identify
 
 _IPV4_MAPPED: Final = bytes(10) + b"\xff\xff"
@@ -96,22 +97,20 @@ def kernel_drops(udp: socket.socket) -> int:
     return int(_MEMINFO.unpack(answer)[_MEMINFO_DROPS]) if len(answer) == _MEMINFO.size else 0
 
 
-class UdpReceiver:
+class UdpReceiver(Receiving):
     """The receiving thread over all UDP sockets. Its totals only rise and are written by that thread alone."""
 
     def __init__(
         self, listeners: Sequence[Listener], queue: ChunkQueue, clock: Clock, identify: Identify = lambda source: source
     ) -> None:
+        super().__init__("nephrite-receive", identify)
         self._listeners = tuple(listeners)
         self._queue = queue
         self._clock = clock
-        self._identify = identify
         self._receiver: BulkReceiver = bulk_receiver()
         self._sources: dict[bytes, bytes | None] = {}
-        self._stopping = threading.Event()
         self._selector = selectors.DefaultSelector()
         self._drops_seen: dict[socket.socket, int] = {}
-        self._thread = threading.Thread(target=self._run, name="nephrite-receive", daemon=True)
         self.opened: list[Listener] = []
         self.addresses: tuple[tuple[str, int], ...] = ()
         self.received = 0
@@ -147,24 +146,9 @@ class UdpReceiver:
             self.close()
             raise ConfigError(faults)
 
-    @property
-    def alive(self) -> bool:
-        """Whether its thread runs."""
-        return self._thread.is_alive()
-
-    def start(self) -> None:
-        """Begin to receive."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Take what the sockets still hold, then close them."""
-        self._stopping.set()
-        self._thread.join()
-        self.close()
-
     def replace_identify(self, identify: Identify) -> None:
-        """Judge sources anew from now on."""
-        self._identify = identify
+        """Judge sources anew from now on, those that are known, too."""
+        super().replace_identify(identify)
         self._sources = {}
 
     def close(self) -> None:
@@ -176,12 +160,12 @@ class UdpReceiver:
     def _run(self) -> None:
         granted = min((udp.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) for udp in self._drops_seen), default=0)
         linger_s = min(_LINGER_S, granted / _FILL_BYTES_PER_S)
-        while not self._stopping.is_set():
+        while not self._stop_wanted.is_set():
             ready = [key.fileobj for key, _ in self._selector.select(_CHECK_S)]
             taken = sum(self._drain(udp) for udp in ready if isinstance(udp, socket.socket))
             self._count_kernel_drops()
             if 0 < taken < _BUSY:
-                self._stopping.wait(linger_s)
+                self._stop_wanted.wait(linger_s)
         for each in self._drops_seen:
             while self._drain(each):
                 pass
