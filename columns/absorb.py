@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from columns.arrays import Ints
+from columns.arrays import Ints, by_code
 from columns.combine import combine
 from columns.distinct import distinct_pairs
 from columns.kinds import opened, ranks, with_kinds
@@ -20,10 +20,14 @@ from columns.names import Names, Recoding, unify
 from columns.part import Part
 from columns.prune import Caps
 from columns.state import (
+    BY_EDGE,
+    BY_EXPORTER,
     CONVERSATIONS,
     EMPTY,
     KEY_BITS,
     ConversationCodes,
+    Groups,
+    LevelState,
     State,
     empty_level,
     group_bits,
@@ -81,11 +85,23 @@ def _absorb_step(state: State, parts: Sequence[Part], limits: Limits, young: boo
     state = _recoded(state, names, recodings[0], rows, limits)
     levels = {level: with_sampling(state.levels.get(level, empty_level(names)), sampled) for level in levels_of(limits)}
     for start in range(0, len(rows), CHUNK):
-        chunk = tabulate(rows.slice(start, start + CHUNK), names, state.conversations, limits)
+        some = rows.slice(start, start + CHUNK)
+        chunk = tabulate(some, names, state.conversations, limits)
+        chunk_at_edge = tabulate(some.at_edge(), names, state.conversations, limits) if limits.edge_only else chunk
         for level, old in levels.items():
             caps, kept = Caps.of(limits, young, level, names), ranks(level, limits.values)
-            levels[level] = absorb_level(level, old, chunk, group_bits(level, names), caps, kept)
+            levels[level] = absorb_level(
+                level, old, chunk_at_edge if level.at_edge else chunk, group_bits(level, names), caps, kept
+            )
+    if BY_EDGE in levels:
+        levels[BY_EDGE] = _judged_by(levels[BY_EDGE], levels[BY_EXPORTER].groups)
     return State(names, state.conversations, levels)
+
+
+def _judged_by(at_edge: LevelState, exporters: Groups) -> LevelState:
+    """What of an exporter counts is decided by all of its traffic."""
+    rows_in = by_code(exporters.code, exporters.rows_in, at_edge.groups.code)
+    return replace(at_edge, groups=replace(at_edge.groups, rows_in=rows_in))
 
 
 def _bound_interfaces(names: Names, known: Ints, limit: int) -> tuple[Names, Ints]:

@@ -17,7 +17,6 @@ from columns.merge import merge
 from columns.names import Recoding, unify
 from columns.prune import Caps, prune
 from columns.state import (
-    BY_EXPORTER,
     CONVERSATIONS,
     DSCP_BITS,
     KEY_BITS,
@@ -33,7 +32,7 @@ from columns.state import (
     with_counted,
     with_sampling,
 )
-from flowpb.groupings import Values
+from flowpb.groupings import Scope, Values
 
 
 def combine(bases: Sequence[bytes], limits: Limits, young: bool = False) -> bytes:
@@ -55,7 +54,7 @@ def merged(bases: Sequence[bytes], wanted: Collection[Level], values: Sequence[V
     for level in LEVELS:
         if level in wanted and any(level in state.levels for state in states):
             parts = [with_sampling(state.levels.get(level, empty_level(names)), sampled) for state in states]
-            if level == BY_EXPORTER:
+            if level.scope is Scope.EXPORTER:
                 parts = list(map(with_counted, parts))
             whole = reduce(partial(merge, group_bits=group_bits(level, names)), parts)
             fresh = replace(whole.groups, emitted_rows=np.zeros_like(whole.groups.rows))

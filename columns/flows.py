@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from columns.arrays import Floats, Ints, Mask, Octets, Words
 from columns.distinct import distinct_addresses, distinct_texts
+from columns.limits import Limits
 from columns.names import ValueNames
 from columns.packing import Numbers
 from columns.values import values_of
-from flowpb.groupings import Values
 from flowpb.schema import Direction
 
 _WANTED: Final = frozenset(
@@ -28,16 +28,21 @@ _WANTED: Final = frozenset(
 )
 
 
-def wanted_columns(values: Sequence[Values]) -> frozenset[str]:
-    """Columns that aggregation needs where these kinds are ranked."""
-    return _WANTED.union(*(kind.columns for kind in values))
+_SIDES: Final = ("in_if_side", "out_if_side")
+_EXTERNAL: Final = "external"
+
+
+def wanted_columns(limits: Limits) -> frozenset[str]:
+    """Columns that aggregation needs."""
+    return _WANTED.union(_SIDES if limits.edge_only else (), *(kind.columns for kind in limits.values))
 
 
 @dataclass(frozen=True, slots=True)
 class Flows:
     """One entry per flow. `protocol` is the number + 1, 0 for null; codes of dictionaries are 0 for null, else position + 1.
 
-    `interval` is None where no flow was sampled; NaN stands for null in it.
+    `interval` is None where no flow was sampled; NaN stands for null in it. `edges`, where asked for: whether input and output
+    interface are external ones.
     """
 
     delta_switched_ms: Ints
@@ -60,11 +65,12 @@ class Flows:
     source: Ints
     destination: Ints
     values: tuple[tuple[ValueNames, tuple[Numbers, ...]], ...]
+    edges: tuple[Mask, Mask] | None
 
 
-def read_flows(batches: Sequence[pa.RecordBatch], values: Sequence[Values] = ()) -> Flows:
-    """The flows of all batches, in order; at least one flow. `values` says which columns are ranked besides."""
-    batch = _combined(batches, wanted_columns(values))
+def read_flows(batches: Sequence[pa.RecordBatch], limits: Limits) -> Flows:
+    """The flows of all batches, in order; at least one flow."""
+    batch = _combined(batches, wanted_columns(limits))
     addresses, (exporter, source, destination) = _addresses(batch, ("exporter_addr", "src_addr", "dst_addr"))
     locations, location = _texts(batch, "location")
     applications, application = _texts(batch, "application")
@@ -89,7 +95,8 @@ def read_flows(batches: Sequence[pa.RecordBatch], values: Sequence[Values] = ())
         exporter=exporter,
         source=source,
         destination=destination,
-        values=tuple(values_of(batch, kind) for kind in values),
+        values=tuple(values_of(batch, kind) for kind in limits.values),
+        edges=(_is_external(batch, _SIDES[0]), _is_external(batch, _SIDES[1])) if limits.edge_only else None,
     )
 
 
@@ -118,6 +125,11 @@ def _has_null(chunk: Any) -> bool:
 def _encoded_again(column: Any) -> Any:
     """A dictionary column without nulls among its values, which Arrow cannot join: they become nulls of the column."""
     return column.cast(column.type.value_type).dictionary_encode() if pa.types.is_dictionary(column.type) else column
+
+
+def _is_external(batch: pa.RecordBatch, name: str) -> Mask:
+    texts, codes = _texts(batch, name)
+    return codes == texts.index(_EXTERNAL) + 1 if _EXTERNAL in texts else np.zeros(batch.num_rows, np.bool_)
 
 
 def _column(batch: pa.RecordBatch, name: str) -> Any:

@@ -20,7 +20,7 @@ from columns.judged import Changes, Judged, judged_flows
 from columns.limits import Limits
 from columns.names import Names, Used, restrict
 from columns.packing import Numbers
-from columns.part import CONGESTED, IN, LAST, MIRROR, NOT_ECT, OUT, Part
+from columns.part import CONGESTED, EDGE, IN, LAST, MIRROR, NOT_ECT, OUT, Part
 from columns.scale import saturate, scale
 from columns.spread import Shares, share_until, spread
 from flowpb.groupings import WINDOW_MS
@@ -67,7 +67,7 @@ def lay_out_many(batches: Sequence[tuple[pa.RecordBatch, int | Ints, int | Ints]
     sizes = [flows.num_rows for flows, _, _ in batches]
     if not sum(sizes):
         return LaidOut({}, np.empty(0, np.int64))
-    flows = read_flows([flows for flows, _, _ in batches if flows.num_rows], limits.values)
+    flows = read_flows([flows for flows, _, _ in batches if flows.num_rows], limits)
     marks, frontiers = (
         np.concatenate([np.broadcast_to(batch[i], size) for batch, size in zip(batches, sizes, strict=True)]) for i in (1, 2)
     )
@@ -163,6 +163,8 @@ def _parts(flows: Flows, shares: Shares, limits: Limits) -> tuple[dict[int, byte
     flow = shares.flow[share]
     once, twice = np.split(flow, [len(shares.flow)])
     side = np.concatenate([np.where(egress, np.uint8(OUT), np.uint8(IN))[once], np.full(len(twice), MIRROR, np.uint8)])
+    if flows.edges is not None:
+        side[: len(once)] += np.where(egress, flows.edges[1], flows.edges[0])[once] * np.uint8(EDGE)
     rows = _Rows(
         names,
         flow,

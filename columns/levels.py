@@ -15,9 +15,10 @@ from columns.arrays import Ints, Octets, by_code, run_ends, saturating_add
 from columns.merge import merge
 from columns.part import IN, MIRROR, SIDE_BITS
 from columns.prune import Caps, excess, prune, raise_floor
-from columns.state import BY_EXPORTER, CONGESTION_ENCOUNTERED, NON_ECT, Groups, Level, LevelState, Table, empty_table
+from columns.state import CONGESTION_ENCOUNTERED, NON_ECT, Groups, Level, LevelState, Table, empty_table
 from columns.sums import sum_runs
 from columns.tabulate import COUNT_BITS, OCTETS, TALLY, Shape, Sums, Tabulated
+from flowpb.groupings import Scope
 
 _SIDE: Final = (1 << SIDE_BITS) - 1
 _COUNT: Final = (1 << COUNT_BITS) - 1
@@ -54,7 +55,7 @@ def absorb_level(level: Level, old: LevelState, chunk: Tabulated, group_bits: in
 
 def _entries(level: Level, sums: Sums, shape: Shape, group_bits: int) -> _Entries:
     """The sums that count at the level, with its keys."""
-    if level == BY_EXPORTER:
+    if level.scope is Scope.EXPORTER:
         counting = np.flatnonzero((sums.keys & _SIDE) != MIRROR)
         if len(counting) < len(sums.keys):
             sums = Sums(sums.keys[counting], np.take(sums.measures, counting, axis=1))

@@ -18,8 +18,9 @@ _MAGIC: Final = b"NPRT"
 SIDE_BITS: Final = 2
 IN, OUT, MIRROR = range(3)
 """The side of a row: in, out, and out for the interface alone: the exporter has counted the flow already, by its in-row."""
-LAST, CONGESTED, NOT_ECT = 4, 8, 16
-"""Flags above the side in `tag`: the flow ends in this window, its ECN is 3, its ECN is 0 or not known."""
+LAST, CONGESTED, NOT_ECT, EDGE = 4, 8, 16, 32
+"""Flags above the side in `tag`: the flow ends in this window, its ECN is 3, its ECN is 0 or not known, the row's interface is an
+external one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,7 @@ class Level(NamedTuple):
 
     scope: Scope
     dscp: bool
+    at_edge: bool = False
 
 
 BY_PORT: Final = Level(Scope.INTERFACE, False)
@@ -71,13 +72,15 @@ BY_EXPORTER: Final = Level(Scope.EXPORTER, False)
 BY_DSCP: Final = Level(Scope.INTERFACE, True)
 BY_LOCATION: Final = Level(Scope.LOCATION, False)
 BY_SYSTEM: Final = Level(Scope.SYSTEM, False)
-LEVELS: Final = (BY_PORT, BY_EXPORTER, BY_DSCP, BY_LOCATION, BY_SYSTEM)
+BY_EDGE: Final = Level(Scope.EXPORTER, False, True)
+"""Exporters by the traffic at their external interfaces alone; its `rows_in` are those of BY_EXPORTER, which decide what counts."""
+LEVELS: Final = (BY_PORT, BY_EXPORTER, BY_DSCP, BY_LOCATION, BY_SYSTEM, BY_EDGE)
 WIDE_LEVELS: Final = (BY_LOCATION, BY_SYSTEM)
 
 
 def levels_of(limits: Limits) -> tuple[Level, ...]:
     """The levels that are aggregated in a lane."""
-    return LEVELS[:3] if limits.with_dscp else LEVELS[:2]
+    return (BY_PORT, BY_EXPORTER, *([BY_DSCP] if limits.with_dscp else []), *([BY_EDGE] if limits.edge_only else []))
 
 
 @dataclass(frozen=True, slots=True)

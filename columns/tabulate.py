@@ -14,9 +14,10 @@ import numpy as np
 from columns.arrays import Ints, Octets, bits_of, saturating_add
 from columns.limits import Limits
 from columns.names import Names
-from columns.part import SIDE_BITS
-from columns.state import BY_DSCP, BY_EXPORTER, BY_PORT, DSCP_BITS, ConversationCodes, Level
+from columns.part import EDGE, MIRROR, SIDE_BITS
+from columns.state import BY_DSCP, BY_PORT, DSCP_BITS, ConversationCodes, Level
 from columns.sums import sum_by_key
+from flowpb.groupings import Scope
 
 CHUNK: Final = 1 << 19
 """Rows that are tabulated at a time, so that the three counts of a tally fit in one integer."""
@@ -25,7 +26,7 @@ COUNT_BITS: Final = 21
 OCTETS, PACKETS, TALLY = range(3)
 """First measures of a table; a tally is three counts in one integer: flows, rows with ECN 3, rows without ECN."""
 _TALLIES: Final = np.array(
-    [tag >> 2 & 1 | (tag >> 3 & 1) << COUNT_BITS | (tag >> 4 & 1) << 2 * COUNT_BITS for tag in range(32)], np.int64
+    [tag >> 2 & 1 | (tag >> 3 & 1) << COUNT_BITS | (tag >> 4 & 1) << 2 * COUNT_BITS for tag in range(64)], np.int64
 )
 
 
@@ -54,6 +55,15 @@ class Rows:
         port, service, lower, upper = (column[part] for column in (self.port, self.service, self.lower, self.upper))
         values = tuple(tuple(column[part] for column in columns) for columns in self.values)
         return Rows(port, service, lower, upper, self.tag[part], self.dscp[part], values, self.measures[:, part])
+
+    def at_edge(self) -> "Rows":
+        """Rows of external interfaces that count above interface scope."""
+        chosen = np.flatnonzero((self.tag & EDGE > 0) & (self.tag & ((1 << SIDE_BITS) - 1) != MIRROR))
+        port, service, lower, upper = (column[chosen] for column in (self.port, self.service, self.lower, self.upper))
+        values = tuple(tuple(column[chosen] for column in columns) for columns in self.values)
+        return Rows(
+            port, service, lower, upper, self.tag[chosen], self.dscp[chosen], values, np.take(self.measures, chosen, axis=1)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +98,7 @@ class Shape:
     def group_of(self, level: Level, place: Ints) -> Ints:
         """The group of another level that each place belongs to; rises with the place."""
         port: Ints = place >> self.dscp_bits + SIDE_BITS
-        return self.exporter_of_port[port] if level == BY_EXPORTER else port
+        return self.exporter_of_port[port] if level.scope is Scope.EXPORTER else port
 
 
 @dataclass(frozen=True, slots=True)

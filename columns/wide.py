@@ -20,6 +20,7 @@ from columns.limits import Limits
 from columns.names import Names, distinct_services
 from columns.prune import Caps, prune
 from columns.state import (
+    BY_EDGE,
     BY_EXPORTER,
     BY_LOCATION,
     BY_SYSTEM,
@@ -45,7 +46,7 @@ from flowpb.groupings import WINDOW_MS, Values
 def contribution(base: bytes, limits: Limits) -> bytes:
     """What a lane's base gives to location and system scope, bounded by the caps of a young window. Raises InputError."""
     state = opened(base, limits.values)
-    exporters = _what_counts(state.levels.get(BY_EXPORTER, empty_level(state.names)))
+    exporters = _what_counts(state.levels.get(BY_EDGE if limits.edge_only else BY_EXPORTER, empty_level(state.names)))
     names, conversations, exporters = _with_located_services(state, exporters)
     levels = {}
     for level, of_exporter in ((BY_LOCATION, names.exporters[:, 0]), (BY_SYSTEM, np.zeros(len(names.exporters), np.int64))):

@@ -303,6 +303,9 @@ class Pipeline(_Section):
     top_k: int = Field(10, ge=1, le=1000, description="Items kept per group; the rest is Other.")
     with_dscp: bool = Field(False, description="Also aggregate per interface and DSCP.")
     groupings: Groupings = Groupings()
+    edge_only: bool = Field(
+        False, description="Location and system scope count at interfaces only whose side is external in enrichment.inventory."
+    )
     both_sides: bool = Field(False, description="Count an ingress flow as out-traffic of its output interface, too.")
     candidates_young: int = Field(256, ge=16, description="Items kept per group while a window is young.")
     candidates_old: int = Field(64, ge=16, description="Items kept per group later; at least 2 x top_k is kept.")
@@ -390,6 +393,12 @@ class Settings(_Section):
     enrichment: Enrichment = Enrichment()
     store: Store = Store()
     query: Query = Query()
+
+    @model_validator(mode="after")
+    def _edges_are_known(self) -> Self:
+        if self.pipeline.edge_only and not self.enrichment.inventory:
+            raise ValueError("pipeline.edge_only needs enrichment.inventory, which says which interfaces are external")
+        return self
 
 
 def _with_files(listener: Any, files: dict[str, Any]) -> Any:

@@ -76,6 +76,7 @@ def limits_of(settings: Pipeline) -> Limits:
         old_items=settings.items_old,
         with_dscp=settings.with_dscp,
         both_sides=settings.both_sides,
+        edge_only=settings.edge_only,
         values=settings.groupings.values(),
     )
 

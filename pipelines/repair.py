@@ -94,7 +94,7 @@ def plan_repair(manifest: Manifest, ready: Ready, passed: Iterable[Window] = ())
 
 def raw_flows(plan: Plan, limits: Limits) -> Iterator[Reread]:
     """The plan's flows from the raw store; raises StoreError."""
-    return reread(plan.raw, sorted(wanted_columns(limits.values)), sorted({entry.lane for entry in plan.entries}), plan.span)
+    return reread(plan.raw, sorted(wanted_columns(limits)), sorted({entry.lane for entry in plan.entries}), plan.span)
 
 
 def make_repair(plan: Plan, pending: Path, limits: Limits, enricher: Enricher, again: Flows = raw_flows) -> Repair:

@@ -72,6 +72,8 @@ def flows(
         packets=counters,
         sampling_interval=intervals,
         application=st.sampled_from(APPLICATIONS),
+        in_if_side=st.sampled_from([None, "internal", "external"]),
+        out_if_side=st.sampled_from([None, "internal", "external"]),
         src_as=st.sampled_from([None, 0, 9, 64_500, 2**32 - 1]),
         dst_as=st.sampled_from([None, 0, 10, 64_500]),
         src_country=st.sampled_from([None, "DE", "NZ"]),

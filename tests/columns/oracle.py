@@ -41,6 +41,8 @@ class Flow:
     packets: int | None = None
     sampling_interval: float | None = None
     application: str | None = None
+    in_if_side: str | None = None
+    out_if_side: str | None = None
     src_as: int | None = None
     dst_as: int | None = None
     src_country: str | None = None
@@ -232,7 +234,7 @@ def documents(rows: Iterable[Row], top_k: int, with_dscp: bool = False, values: 
     return result
 
 
-def wide_documents(rows: Iterable[Row], top_k: int, values: Sequence[Values] = ()) -> list[dict[str, Any]]:
+def wide_documents(rows: Iterable[Row], top_k: int, values: Sequence[Values] = (), edge_only: bool = False) -> list[dict[str, Any]]:
     """Location and system scope: of each exporter the rows of the side that counts for it add to the counters."""
     exporters: dict[Any, list[Row]] = defaultdict(list)
     groups: dict[tuple[str, Any], list[Row]] = defaultdict(list)
@@ -242,6 +244,8 @@ def wide_documents(rows: Iterable[Row], top_k: int, values: Sequence[Values] = (
     for (location, _), members in exporters.items():
         ingress = any(row.is_in for row in members)
         for row in members:
+            if edge_only and (row.flow.in_if_side if row.is_in else row.flow.out_if_side) != "external":
+                continue
             counted = row if row.is_in == ingress else row._replace(values=dict.fromkeys(MEASURES, 0))
             groups["LOCATION", (location, None, None, None)].append(counted)
             groups["SYSTEM", (None, None, None, None)].append(counted)

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from columns.flows import read_flows
+from columns.lane import Limits
 from tests.columns.flows import NOW, batch
 from tests.columns.oracle import Flow
 
@@ -14,7 +15,7 @@ FLOWS = [
 
 
 def test_batches_with_other_columns_and_dictionaries_are_joined() -> None:
-    flows = read_flows([batch(FLOWS[:1], True), batch([Flow(NOW, NOW)], True), batch(FLOWS, True)])
+    flows = read_flows([batch(FLOWS[:1], True), batch([Flow(NOW, NOW)], True), batch(FLOWS, True)], Limits())
     assert flows.applications == ("a", "b")
     assert flows.application.tolist() == [2, 0, 2, 0, 1]
     assert flows.protocol.tolist() == [1, 0, 1, 2, 3]
@@ -27,7 +28,7 @@ def test_batches_with_other_columns_and_dictionaries_are_joined() -> None:
 
 
 def test_slices_are_read_from_their_offset() -> None:
-    flows = read_flows([batch(FLOWS).slice(1), batch(FLOWS).slice(2, 1)])
+    flows = read_flows([batch(FLOWS).slice(1), batch(FLOWS).slice(2, 1)], Limits())
     assert flows.last_switched_ms.tolist() == [NOW + 1, NOW + 2, NOW + 2]
     assert [flows.applications[code - 1] if code else None for code in flows.application.tolist()] == [None, "a", "a"]
 
@@ -40,6 +41,6 @@ def test_nulls_among_the_values_of_a_dictionary_are_nulls() -> None:
     plain = batch([*FLOWS, FLOWS[0]]).drop_columns(["application", "src_addr"])
     joined = pa.RecordBatch.from_arrays([*plain.columns, *odd.columns], names=[*plain.schema.names, *odd.schema.names])
     for batches in ([joined], [joined, joined]):
-        flows = read_flows(batches)
+        flows = read_flows(batches, Limits())
         assert flows.application.tolist() == [1, 0, 0, 2] * len(batches)
         assert np.array_equal(flows.source > 0, np.array([True, False, False, True] * len(batches)))

@@ -1,6 +1,7 @@
 """Location and system scope: put together from lanes like the oracle, with bounds that hold, from exporters' sides that count."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -51,25 +52,31 @@ def truth_of(lanes: Sequence[Sequence[Flow]], limits: Limits) -> list[oracle.Row
 
 
 @fewer
-@given(LANES, st.builds(Limits, top_k=st.integers(1, 3), with_dscp=st.booleans(), both_sides=st.booleans(), values=KINDS))
+@given(
+    LANES,
+    st.builds(
+        Limits, top_k=st.integers(1, 3), with_dscp=st.booleans(), both_sides=st.booleans(), values=KINDS, edge_only=st.booleans()
+    ),
+)
 def test_documents_equal_the_oracle(portions: Sequence[Sequence[Flow]], limits: Limits) -> None:
     lanes = [lane_of_portion(portion, number) for number, portion in enumerate(portions)]
     contributions = [contribution(base, limits) for base in bases_of(lanes, limits)]
     table = emit_wide(contributions, NOW, 1, False, limits)
     assert sorted(plain(table), key=key) == sorted(
-        oracle.wide_documents(truth_of(lanes, limits), limits.top_k, limits.values), key=key
+        oracle.wide_documents(truth_of(lanes, limits), limits.top_k, limits.values, limits.edge_only), key=key
     )
     assert set(table.column("lane").to_pylist()) <= {None}
     assert table.schema == AGGREGATE_SCHEMA
 
 
 @fewer
-@given(CROWDS, TINY)
-def test_bounds_hold(portions: Sequence[Sequence[Flow]], limits: Limits) -> None:
+@given(CROWDS, TINY, st.booleans())
+def test_bounds_hold(portions: Sequence[Sequence[Flow]], limits: Limits, edge_only: bool) -> None:
+    limits = replace(limits, edge_only=edge_only)
     lanes = [lane_of_portion(portion, number_) for number_, portion in enumerate(portions)]
     contributions = [contribution(base, limits) for base in bases_of(lanes, limits)]
     found = by_group(plain(emit_wide(contributions, NOW, 1, False, limits)))
-    exact = by_group(oracle.wide_documents(truth_of(lanes, limits), 10**6, limits.values))
+    exact = by_group(oracle.wide_documents(truth_of(lanes, limits), 10**6, limits.values, limits.edge_only))
     assert set(found) == set(exact)
     for group, documents in found.items():
         if documents[0]["aggregation_type"] == "TOTAL":
@@ -80,13 +87,15 @@ def test_bounds_hold(portions: Sequence[Sequence[Flow]], limits: Limits) -> None
 
 
 @fewer
-@given(st.lists(st.lists(SPREAD, max_size=5), max_size=3))
-def test_a_longer_window_is_that_of_the_combined_base(portions: Sequence[Sequence[Flow]]) -> None:
-    limits = Limits(top_k=2, values=SHIPPED)
+@given(st.lists(st.lists(SPREAD, max_size=5), max_size=3), st.booleans())
+def test_a_longer_window_is_that_of_the_combined_base(portions: Sequence[Sequence[Flow]], edge_only: bool) -> None:
+    limits = Limits(top_k=2, values=SHIPPED, edge_only=edge_only)
     if bases := windows_of(portions, limits):
         windows = oracle.answer([(portion, NOW + 60_000, NOW) for portion in portions]).windows.values()
         minutes = [
-            {**one, "window_start_ms": n} for n, rows in enumerate(windows) for one in oracle.wide_documents(rows, 10**6, SHIPPED)
+            {**one, "window_start_ms": n}
+            for n, rows in enumerate(windows)
+            for one in oracle.wide_documents(rows, 10**6, SHIPPED, edge_only)
         ]
         table = emit_wide([contribution(combine(bases, limits), limits)], 0, 1, True, limits, HOUR)
         assert sorted(plain(table), key=key) == bare(added_up(minutes, HOUR, 2))
@@ -128,3 +137,20 @@ def test_contributions_name_no_exporter_and_nothing_is_made_of_nothing() -> None
     assert emit_wide([contribution(absorb(None, [], limits, True), limits)], NOW, 1, False, limits).num_rows == 0
     with pytest.raises(InputError):
         emit_wide([b"NBAS"], NOW, 1, False, limits)
+
+
+def test_the_edge_counts_where_traffic_enters() -> None:
+    limits = Limits(edge_only=True)
+    here = Flow(NOW + 10, NOW, location="A")
+    rows = [
+        replace(here, exporter_addr=EXPORTERS[0], direction=0, in_if_side="external", bytes=100),
+        replace(here, exporter_addr=EXPORTERS[0], direction=0, in_if_side="internal", out_if_side="external", bytes=7),
+        replace(here, exporter_addr=EXPORTERS[0], direction=1, out_if_side="external", bytes=50),
+        replace(here, exporter_addr=EXPORTERS[1], direction=1, out_if_side="external", bytes=3),
+        replace(here, exporter_addr=EXPORTERS[2], direction=0, bytes=1000),
+    ]
+    documents = emit_wide([contribution(base, limits) for base in bases_of([rows], limits)], NOW, 2, False, limits).to_pylist()
+    [total] = [d for d in documents if d["grouped_by"] == "SYSTEM"]
+    # The second exporter has no ingress flow at all; the egress flow at the first one's edge counts as a row, with nothing.
+    assert [total[f"bytes_{side}"] for side in ("ingress", "egress", "total")] == [100, 3, 103]
+    assert total["rows"] == 3

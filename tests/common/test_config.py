@@ -75,6 +75,12 @@ def test_own_groupings_say_every_fault_with_its_place(tmp_path: Path) -> None:
     assert problems_of(twice)[0].startswith(f"{twice}: pipeline.groupings.own: value error, a is there more than once")
 
 
+def test_the_edge_needs_an_inventory(tmp_path: Path) -> None:
+    (problem,) = problems_of(written(tmp_path, "pipeline: {edge_only: true}"))
+    assert "pipeline.edge_only needs enrichment.inventory" in problem
+    assert load_settings(written(tmp_path, "pipeline: {edge_only: true}\nenrichment: {inventory: i.arrow}"), {}).pipeline.edge_only
+
+
 def test_groupings_become_kinds_in_the_order_of_the_table(tmp_path: Path) -> None:
     text = "pipeline: {groupings: {kinds: [protocol, as], own: [{name: site, columns: [src_site, dst_site], scopes: [system]}]}}"
     values = load_settings(written(tmp_path, text), {}).pipeline.groupings.values()
