@@ -99,7 +99,7 @@ def test_a_longer_window_is_that_of_the_combined_base(portions: Sequence[Sequenc
         ]
         table = emit_wide([contribution(combine(bases, limits), limits)], 0, 1, True, limits, HOUR)
         assert sorted(plain(table), key=key) == bare(added_up(minutes, HOUR, 2))
-        assert set(table.column("window_end_ms").to_pylist()) == {HOUR}
+        assert set(table.column("window_end_ms").to_pylist()) == ({HOUR} if minutes else set())
 
 
 def test_each_exporter_gives_the_side_that_counts() -> None:
