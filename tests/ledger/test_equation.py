@@ -16,9 +16,11 @@ from bus.contract import Source
 from bus.memory import MemoryLog, MemorySource
 from flowpb.ledger import LEDGER
 from ingest.batcher import Batch
+from pipelines.direct import MicroBatches, Work
 from pipelines.sinks import WriteFiles, ledger_rows
 from pipelines.source import pack_element
 from pipelines.streaming import Streaming, build_streaming
+from stores.parquet.manifest import Manifest
 from tests.ledger.collected import (
     MINUTE,
     Collected,
@@ -149,3 +151,15 @@ def test_lost_batches_are_seen_by_the_holes_in_their_numbers(tmp_path: Path) -> 
     assert sums[None]["batches_missing"] == len(lost)
     assert received == sum(batch.flows for number, batch in enumerate(batches) if number not in lost)
     assert sums[None]["flows_lost_on_bus"] > 0
+
+
+def test_the_end_of_a_bounded_range_writes_what_is_left(tmp_path: Path) -> None:
+    batches = lossy().batches[:-LANES]  # without what would close the minutes
+    with Manifest.open(tmp_path, writer=True) as manifest:
+        driver = MicroBatches(MemorySource(bus_of(batches)), manifest, Work(ENRICHER, EXACT, LANES))
+        driver.drain()
+        assert sum(counts["flows_received"] for counts in sums_of(ledger_of(tmp_path)).values()) == 0
+        driver.finish()
+        assert manifest.load().ledgers == ()
+    received = sum(counts["flows_received"] for counts in sums_of(ledger_of(tmp_path)).values())
+    assert received == sum(lossy().arrived.values())
