@@ -16,7 +16,7 @@ from bus.open import parse_url
 from common.config import Settings
 from common.errors import BusError, ConfigError
 from common.logs import Limited
-from ingest.flow_documents import documents_of
+from flowpb.document_out import documents_of
 
 _WAITING_FLOWS: Final = 500_000
 _RETRY_S: Final = 5.0
