@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from bench.columns import CASES, traffic
 from columns.documents import ids_of, to_json
@@ -60,6 +61,7 @@ class Batch:
     mark_ms: int
     frontier_ms: int
     flows: pa.RecordBatch
+    numbers: NDArray[np.int64] | None = None
 
 
 def batches(flows: int, seed: int = 1) -> Iterator[Batch]:

@@ -18,6 +18,7 @@ from ingest.loadgen.batches import BusEntry
 from ingest.loadgen.builtin import BUILTIN
 from ingest.loadgen.run import Player
 from ingest.replay import entries_of_capture
+from pipelines.aggregate import Outputs
 from pipelines.direct import MicroBatches, Work
 from pipelines.embedded import work_of
 from stores.parquet.manifest import Manifest
@@ -87,7 +88,7 @@ def run(due: Iterable[Entries], settings: Settings, raw: bool) -> Figures:
     log = MemoryLog(LANES)
     producer = MemoryProducer(log)
     base = work_of(settings)
-    work = Work(base.enricher, base.limits, LANES, raw=raw)
+    work = Work(base.enricher, base.limits, LANES, outputs=Outputs(raw=raw))
     with tempfile.TemporaryDirectory(prefix="nephrite-bench-") as folder, Manifest.open(Path(folder), writer=True) as manifest:
         driver = MicroBatches(MemorySource(log), manifest, work)
         flows, cpu, wall = 0, 0.0, 0.0

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from columns.classify import NOTHING_KNOWN, Classifier, Exporters, default_classifier
 from columns.client import client_column
@@ -18,7 +19,7 @@ from columns.inventory import Inventory, inventory_columns, process_inventory
 from columns.locality import PRIVATE_NETWORKS, locality_columns
 from columns.rules.live import process_rules
 from common.config import Enrichment
-from flowpb.schema import BY_NAME
+from flowpb.schema import BY_NAME, Stage
 
 
 class Hostnames(Protocol):
@@ -75,8 +76,11 @@ class Enricher:
         """The inventory in force in this process; raises ConfigError if there never was one that could be used."""
         return process_inventory(self.inventory).current() if self.inventory else None
 
-    def enrich(self, flows: pa.RecordBatch) -> pa.RecordBatch:
-        """The flows with application and localities, and with what else is configured; columns of these names are replaced."""
+    def enrich(self, flows: pa.RecordBatch, keep: bool = False) -> pa.RecordBatch:
+        """The flows with application and localities, and with what else is configured.
+
+        What flows bring of these columns is replaced, or with `keep` only completed.
+        """
         inventory = self.snapshot()
         added = self._applications(flows, NOTHING_KNOWN if inventory is None else inventory)
         added |= locality_columns(flows, self.private_networks)
@@ -88,7 +92,7 @@ class Enricher:
             added["client"] = client_column(flows)
         if self.hostnames is not None:
             added |= self.hostnames.columns(flows)
-        return _with_columns(flows, added)
+        return _with_columns(flows, _completed(flows, added) if keep else added)
 
     def take_counts(self) -> dict[str, int]:
         """Counters of this process that grew since the last call, under their full names."""
@@ -102,6 +106,17 @@ class Enricher:
             return applications
         version = pa.array([self.rules_version()], pa.string())
         return applications | {"rules_version": pa.DictionaryArray.from_arrays(np.zeros(flows.num_rows, np.int32), version)}
+
+
+def _completed(flows: pa.RecordBatch, added: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+    """The columns, where the flows have them already: their values, and ours for what they lack."""
+    brought = {name for name in added if name in flows.schema.names and BY_NAME[name].stage is Stage.PIPELINE}
+    return {name: _first_of(flows.column(name), column) if name in brought else column for name, column in added.items()}
+
+
+def _first_of(theirs: pa.Array, ours: pa.Array) -> pa.Array:
+    plain = [each.dictionary_decode() if pa.types.is_dictionary(each.type) else each for each in (theirs, ours)]
+    return pc.coalesce(*plain).dictionary_encode() if pa.types.is_dictionary(ours.type) else pc.coalesce(*plain)
 
 
 def _with_columns(flows: pa.RecordBatch, added: Mapping[str, pa.Array]) -> pa.RecordBatch:

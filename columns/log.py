@@ -96,6 +96,16 @@ def _missing(last: Position | None, header: Header) -> int:
     return header.seq if header.epoch > last.epoch else header.seq - last.seq - 1
 
 
+def idle(log: LaneLog, collector: str, mark_ms: int) -> LaneLog:
+    """The log where a known collector, of which nothing is left to read, has a mark by the reader's clock; never falls."""
+    known = log.collectors.get(collector)
+    if known is None or log.frontier_ms is None or known.mark_ms >= mark_ms:
+        return log
+    marks = [position.mark_ms for name, position in log.collectors.items() if name != collector]
+    frontier_ms = max(log.frontier_ms, _least_live_mark([*marks, mark_ms]))
+    return LaneLog({**log.collectors, collector: Position(known.epoch, known.seq, mark_ms, frontier_ms)}, frontier_ms)
+
+
 def _least_live_mark(marks: Sequence[int]) -> int:
     lease_ends_ms = max(marks) - LEASE_MS
     return min(mark for mark in marks if mark > lease_ends_ms)

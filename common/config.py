@@ -293,6 +293,13 @@ class Groupings(_Section):
 class Pipeline(_Section):
     """Windows, aggregates and raw documents."""
 
+    flow_documents_in: str = Field(
+        "",
+        description="kafka://host:9092/topic of one OpenNMS FlowDocument per message, read instead of the bus.",
+    )
+    flow_documents_out: str = Field(
+        "", description="kafka://host:9092/topic that gets every enriched flow as one OpenNMS FlowDocument; empty writes none."
+    )
     start: str = Field(
         "earliest",
         description="Where a pipeline begins that has read nothing yet: earliest, latest, committed (the group's offsets), a time "

@@ -82,6 +82,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("pipeline_documents_total", "aggregate documents written", ()),
     Metric("pipeline_raw_documents_total", "raw documents written", ()),
     Metric("pipeline_ledger_rows_total", "rows of the ledger written", ()),
+    Metric("pipeline_flow_documents_total", "flows written as FlowDocuments of OpenNMS", ()),
     Metric("pipeline_hostnames_total", "addresses whose names were wanted, by how far reverse DNS came with them", ("result",)),
     Metric("pipeline_runs_total", "micro-batch runs committed", ()),
     Metric("pipeline_frontier_seconds", "receive time up to which a lane was read, as a Unix time", ("lane",), "gauge"),

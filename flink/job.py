@@ -19,7 +19,7 @@ from common.start import parse_start
 from flink.submit import PipelineBuilder
 from flink.subtasks import salt_into, spread_group
 from pipelines.elasticsearch_sinks import WriteAggregateDocuments, WriteLate, WriteLedgerDocuments, WriteRawDocuments
-from pipelines.embedded import enricher_of, limits_of
+from pipelines.embedded import document_target, enricher_of, limits_of, open_reading
 from pipelines.ranges import bounds_of, first_offset
 from pipelines.sinks import WriteFiles, WriteTopic, ledger_rows
 from pipelines.source import FOREVER, pack_element
@@ -73,9 +73,9 @@ def job_builder(settings: Settings, documents: Documents, span: tuple[int, int] 
     Raises BusError when it cannot be reached, ConfigError for a bus that is not Kafka: a spool forgets what was read, and a job
     that goes back to its last checkpoint reads again.
     """
-    if not settings.bus.url.startswith("kafka:"):
+    if not settings.bus.url.startswith("kafka:") and not settings.pipeline.flow_documents_in:
         raise ConfigError([f"bus.url {settings.bus.url}: a job on Flink reads from kafka://host:9092/topic"])
-    opener = functools.partial(open_bus, settings.bus, settings.data_dir)
+    opener = functools.partial(open_reading, settings)
     source = opener()
     try:
         elements = tuple(_elements(source, settings, span))
@@ -89,7 +89,10 @@ def builder_over(
 ) -> PipelineBuilder:
     """The job over these elements of the source that `opener` opens in whichever process asks."""
     enricher, limits = enricher_of(settings.enrichment), limits_of(settings.pipeline)
-    job = Streaming(settings.bus.url, opener, elements, settings.bus.lanes, enricher, limits)
+    documents_in = settings.pipeline.flow_documents_in
+    documents_out = document_target(settings, "flow_documents_out")
+    name = documents_in or settings.bus.url
+    job = Streaming(name, opener, elements, settings.bus.lanes, enricher, limits, bool(documents_in), documents_out)
     raw = documents.raw_sink() if settings.pipeline.raw else None
     return functools.partial(
         build_streaming, job=job, sink=documents.sink(), raw=raw, ledger=documents.ledger_sink(), late=documents.late_sink()

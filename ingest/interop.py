@@ -8,7 +8,7 @@ import logging
 import threading
 from collections import Counter, deque
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 
@@ -16,11 +16,9 @@ from bus.open import parse_url
 from common.config import Settings
 from common.errors import BusError, ConfigError
 from common.logs import Limited
-from flowpb.document_out import documents_of
 
 _WAITING_FLOWS: Final = 500_000
 _RETRY_S: Final = 5.0
-_FLUSH_S: Final = 10.0
 _log = Limited(logging.getLogger(__name__))
 
 
@@ -28,13 +26,13 @@ class FlowDocumentSender:
     """Call it with flows. `totals` (sent, skipped, failed) only rise. Raises ConfigError for a URL that is not Kafka's."""
 
     def __init__(self, settings: Settings) -> None:
+        from bus.document_topic import DocumentTopic
         from bus.kafka_client import KafkaTarget
 
         target = parse_url(settings.ingest.flow_documents, Path(settings.data_dir))
         if not isinstance(target, KafkaTarget):
             raise ConfigError(["ingest.flow_documents: it must be kafka://host:9092/topic"])
-        self._target = target
-        self._client: Any = None
+        self._topic = DocumentTopic(target)
         self._waiting: deque[pa.RecordBatch] = deque()
         self._waiting_flows = 0
         self._changed = threading.Condition()
@@ -71,8 +69,7 @@ class FlowDocumentSender:
                 self.totals["failed"] += flows.num_rows
                 _log.warning("interop", f"flow documents are not sent: {error}")
                 self._stopping.wait(_RETRY_S)
-        if self._client is not None:
-            self._client.close(timeout=0)
+        self._topic.close()
 
     def _next(self) -> pa.RecordBatch | None:
         with self._changed:
@@ -84,22 +81,5 @@ class FlowDocumentSender:
             return flows
 
     def _send(self, flows: pa.RecordBatch) -> None:
-        from bus.kafka_client import located
-
-        client = self._connected()
-        exporters = flows.column("exporter_addr").to_pylist()
-        with located(self._target, "does not take flow documents"):
-            for exporter, document in zip(exporters, documents_of(flows), strict=True):
-                client.send(self._target.topic, value=document, key=exporter)
-            client.flush(timeout=_FLUSH_S)
+        self._topic.send(flows)
         self.totals["sent"] += flows.num_rows
-
-    def _connected(self) -> Any:
-        if self._client is None:
-            from kafka.producer import KafkaProducer
-
-            from bus.kafka_client import connect, ensure_topic
-
-            ensure_topic(self._target)
-            self._client = connect(KafkaProducer, self._target, {"linger_ms": 20, "batch_size": 1 << 18}, {"acks": "all"})
-        return self._client

@@ -8,7 +8,9 @@ lanes -> accepted batches -> enriched flows -> raw files
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import apache_beam as beam
 import pyarrow as pa
@@ -23,6 +25,9 @@ from transforms.carried_state import AbsorbRun, Stepped
 from transforms.flows import AcceptedBatch, Enrich, laying_out
 from transforms.keys import pack_key, unpack_lane
 from transforms.ledger import TakeReports
+
+if TYPE_CHECKING:
+    from bus.kafka_client import KafkaTarget
 
 
 class WriteRaw(beam.DoFn):
@@ -105,12 +110,25 @@ def due_keys(token: str) -> Iterator[tuple[bytes, bytes]]:
     return ((pack_key(lane, window_start_ms), b"") for lane, window_start_ms in take(token).due)
 
 
-def build_run(pipeline: beam.Pipeline, token: str, folder: Path, enricher: Enricher, limits: Limits, raw: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What a run writes beside aggregates. `keep` keeps what flows bring of the pipeline's own columns."""
+
+    raw: bool = True
+    flow_documents: "KafkaTarget | None" = None
+    keep: bool = False
+
+
+def build_run(pipeline: beam.Pipeline, token: str, folder: Path, enricher: Enricher, limits: Limits, outputs: Outputs) -> None:
     """Adds the transforms of a driver's runs to `pipeline`; files go to `folder`, data comes and goes under `token`."""
     batches = pipeline | "Run" >> beam.Impulse() | "Read" >> beam.FlatMap(lambda _: accepted_batches(token))
-    flows = batches | "Enrich" >> beam.ParDo(Enrich(enricher))
+    flows = batches | "Enrich" >> beam.ParDo(Enrich(enricher, outputs.keep))
     flows | "Late" >> beam.ParDo(NoteLate(token))
-    if raw:
+    if outputs.flow_documents:
+        from pipelines.document_sink import WriteFlowDocuments  # where no Kafka is named, no client of it is imported
+
+        flows | "Flow documents" >> beam.ParDo(WriteFlowDocuments(outputs.flow_documents))
+    if outputs.raw:
         flows | "Raw documents" >> beam.ParDo(WriteRaw(token, folder))
     parts, judged = flows | "Lay out" >> laying_out(limits)
     reports = batches | "Reports" >> beam.ParDo(TakeReports()).with_output_types(tuple[bytes, bytes])

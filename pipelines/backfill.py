@@ -6,10 +6,9 @@ something already: its lanes know batches and frontiers, by which most of the ra
 
 from pathlib import Path
 
-from bus.open import open_source
 from common.config import Settings
 from common.errors import UsageError
-from pipelines.embedded import open_embedded
+from pipelines.embedded import open_embedded, open_reading
 from pipelines.ranges import RangeSource, bounds_of
 from stores.parquet.layout import manifest_path
 from stores.parquet.manifest import Manifest
@@ -22,7 +21,7 @@ def back_fill(settings: Settings, from_ms: int, to_ms: int) -> int:
         with Manifest.open(data_dir, writer=False) as manifest:
             if manifest.status().run:
                 raise UsageError(f"{data_dir}: a pipeline has worked in this folder already; give another one with --data-dir")
-    source = open_source(settings.bus, data_dir)
+    source = open_reading(settings)
     try:
         reading = RangeSource(source, bounds_of(source, from_ms, to_ms))
         with open_embedded(settings, reading) as embedded:

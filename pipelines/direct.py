@@ -9,7 +9,7 @@ gives anything. The program is built once and run many times: building it costs 
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event
 from typing import Final
 
@@ -19,16 +19,18 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import EmbeddedPythonEnvironment
 
-from bus.contract import Source
+from bus.contract import Entry, Source
 from columns.enrich import Enricher
 from columns.lane import Limits, due, mark_times
 from columns.log import LaneLog
+from common.clock import wall_clock
 from common.errors import BusError, NephriteError
 from common.logs import Limited
 from common.metrics import Counters
 from common.start import EARLIEST, Start
 from flowpb.groupings import FINAL_DELAY_MS, HORIZON_MS, LEASE_MS, WINDOW_MS
-from pipelines.aggregate import build_run
+from pipelines.aggregate import Outputs, build_run
+from pipelines.document_intake import DocumentIntake
 from pipelines.handover import Run, Window, handed_over, new_token
 from pipelines.intake import Intake, frontiers, read_on
 from pipelines.ranges import first_offset
@@ -47,6 +49,8 @@ _COUNTED_FILES: Final = (
     ("raw", "pipeline_raw_documents_total"),
     ("ledger", "pipeline_ledger_rows_total"),
 )
+_IDLE_MS: Final = 10_000
+_ABREAST_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,9 @@ class Work:
     limits: Limits
     lanes: int
     run_bytes: int = 64 << 20
-    raw: bool = True
+    outputs: Outputs = field(default_factory=Outputs)
+    documents: bool = False
+    """Whether the source has FlowDocuments instead of batches."""
 
 
 class Program:
@@ -113,7 +119,7 @@ class MicroBatches:
         self._source, self._manifest, self._work = source, manifest, work
         token = self._token = new_token()
         self._program = Program(
-            lambda pipeline: build_run(pipeline, token, manifest.pending_dir, work.enricher, work.limits, work.raw)
+            lambda pipeline: build_run(pipeline, token, manifest.pending_dir, work.enricher, work.limits, work.outputs)
         )
         self._start = start
         self._read_ms: dict[int, int] = {}
@@ -129,12 +135,13 @@ class MicroBatches:
 
     def run_once(self, wait_s: float = 0.0) -> RunReport:
         """Takes what the bus has (waiting up to `wait_s` when it has nothing), runs it, commits it."""
-        intake = Intake(dict(self._logs), self._work.lanes)
+        intake = self._intake()
         positions, octets = self._take(intake, wait_s)
-        if not positions:
-            return RunReport(committed=False)
         now = frontiers(intake.logs)
-        run = Run(intake.accepted, self._windows, now, list(self._due(now)))
+        due_now = list(self._due(now)) if positions or self._work.documents else []
+        if not positions and not due_now:
+            return RunReport(committed=False)
+        run = Run(intake.accepted, self._windows, now, due_now)
         with handed_over(self._token, run):
             counted = {**self._program.run(), **self._bus_counters.as_map(), "pipeline_bus_errors_total": self._failed_runs}
         ledgers = self._step_ledgers(run)
@@ -219,7 +226,7 @@ class MicroBatches:
 
     def _take(self, intake: Intake, wait_s: float) -> tuple[dict[int, int], int]:
         positions: dict[int, int] = {}
-        octets = 0
+        found: dict[int, Sequence[Entry]] = {}
         partitions = self._source.partitions
         share = max(1, self._work.run_bytes // partitions)
         for partition in range(partitions):
@@ -228,10 +235,37 @@ class MicroBatches:
             wait_here_s = 0.0 if positions else wait_s / partitions
             entries, reached = read_on(self._source, partition, offset, share, wait_here_s, intake.counters)
             if reached != offset:
-                intake.take(entries)
+                found[partition] = entries
                 positions[partition] = reached
-                octets += sum(len(entry.value) for entry in entries)
-        return positions, octets
+        if self._work.documents:
+            self._keep_abreast(found, positions, share)
+        for entries in found.values():
+            intake.take(entries)
+        if isinstance(intake, DocumentIntake):
+            idle_ms = wall_clock() - _IDLE_MS
+            for partition in range(partitions):
+                at = positions.get(partition, self._positions.get(partition))
+                if at is not None and self._source.end(partition) <= at:
+                    intake.idle(partition, idle_ms)
+        return positions, sum(len(entry.value) for entries in found.values() for entry in entries)
+
+    def _keep_abreast(self, found: dict[int, Sequence[Entry]], positions: dict[int, int], share: int) -> None:
+        """Leaves to the next run what is far ahead of a partition that has more: a lane's flows come from all partitions."""
+        ends = [es[-1].append_ms for es in found.values() if es and sum(len(e.value) for e in es) >= share]
+        until_ms = min(ends, default=1 << 62) + _ABREAST_MS
+        for partition, entries in list(found.items()):
+            kept = [entry for entry in entries if entry.append_ms <= until_ms]
+            if len(kept) == len(entries):
+                continue
+            found[partition] = kept
+            if kept:
+                positions[partition] = kept[-1].offset + 1
+            else:
+                del found[partition], positions[partition]
+
+    def _intake(self) -> Intake:
+        kind = DocumentIntake if self._work.documents else Intake
+        return kind(dict(self._logs), self._work.lanes)
 
     def _is_there(self, partition: int, offset: int) -> bool:
         """Whether a bus that is still the same could have given `offset`; one that was replaced is read from its beginning."""

@@ -5,23 +5,28 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from bus.contract import Source
-from bus.open import open_source
+from bus.open import open_source, parse_url
 from columns.enrich import Enricher
 from columns.lane import Limits
 from common.clock import wall_clock
 from common.config import Enrichment, Pipeline, Settings
+from common.errors import ConfigError
 from common.metrics import Counters
 from common.start import EARLIEST, parse_start
 from inventory.dns import ReverseDns
+from pipelines.aggregate import Outputs
 from pipelines.bus_again import flows_again
 from pipelines.direct import MicroBatches, Work
 from pipelines.repair import Flows, Ready, Repairs, raw_flows
 from pipelines.rolling import Rolling
 from stores.parquet.manifest import Manifest
 from stores.parquet.upkeep import Maintenance
+
+if TYPE_CHECKING:
+    from bus.kafka_client import KafkaTarget
 
 _UPKEEP_MS: Final = 10_000
 
@@ -101,7 +106,33 @@ def flows_of_bus(settings: Settings, enricher: Enricher) -> Flows | None:
 def work_of(settings: Settings) -> Work:
     """What every run does, as configured."""
     pipeline = settings.pipeline
-    return Work(enricher_of(settings.enrichment), limits_of(pipeline), settings.bus.lanes, pipeline.run_bytes, pipeline.raw)
+    documents = bool(pipeline.flow_documents_in)
+    outputs = Outputs(pipeline.raw, document_target(settings, "flow_documents_out"), documents)
+    enricher, limits = enricher_of(settings.enrichment), limits_of(pipeline)
+    return Work(enricher, limits, settings.bus.lanes, pipeline.run_bytes, outputs, documents)
+
+
+def document_target(settings: Settings, name: Literal["flow_documents_in", "flow_documents_out"]) -> "KafkaTarget | None":
+    """The topic of FlowDocuments that a setting names; raises ConfigError for what is no Kafka."""
+    from bus.kafka_client import KafkaTarget
+
+    url: str = getattr(settings.pipeline, name)
+    if not url:
+        return None
+    target = parse_url(url, Path(settings.data_dir))
+    if not isinstance(target, KafkaTarget):
+        raise ConfigError([f"pipeline.{name}: it must be kafka://host:9092/topic"])
+    return target
+
+
+def open_reading(settings: Settings, counters: Counters | None = None) -> Source:
+    """What the pipeline reads: the bus, or a topic of FlowDocuments; raises BusError, ConfigError."""
+    target = document_target(settings, "flow_documents_in")
+    if target is None:
+        return open_source(settings.bus, Path(settings.data_dir), counters)
+    from bus.kafka_source import KafkaSource
+
+    return KafkaSource(target, counters, append_times=False)
 
 
 @contextmanager
@@ -113,7 +144,7 @@ def open_embedded(settings: Settings, source: Source | None = None) -> Iterator[
     data_dir = Path(settings.data_dir)
     with Manifest.open(data_dir, writer=True) as manifest:
         counters = Counters()
-        reading = source or open_source(settings.bus, data_dir, counters)
+        reading = source or open_reading(settings, counters)
         try:
             start = parse_start(settings.pipeline.start, wall_clock()) if source is None else EARLIEST
             work = work_of(settings)

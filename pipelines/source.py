@@ -31,6 +31,7 @@ from bus.contract import Source
 from columns.log import LaneLog
 from common.metrics import Counters
 from flowpb.groupings import FINAL_DELAY_MS
+from pipelines.document_intake import DocumentIntake
 from pipelines.intake import Intake, frontiers, read_on
 from pipelines.standing import gauges_of, lag_of
 from transforms.flows import NAMESPACE
@@ -180,10 +181,22 @@ _OPEN: dict[bytes, Source] = {}
 
 
 class ReadBus(beam.DoFn):
-    """Packed elements -> AcceptedBatches. `opener` makes the Source; one is kept per process and `name`."""
+    """Packed elements -> AcceptedBatches. `opener` makes the Source; one is kept per process and `name`.
 
-    def __init__(self, name: str, opener: Callable[[], Source], lanes: int, max_s: float = 0.6, max_bytes: int = 16 << 20) -> None:
+    With `documents` the source has FlowDocuments instead of batches.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        opener: Callable[[], Source],
+        lanes: int,
+        max_s: float = 0.6,
+        max_bytes: int = 16 << 20,
+        documents: bool = False,
+    ) -> None:
         self._name, self._opener, self._lanes = name, opener, lanes
+        self._kind = DocumentIntake if documents else Intake
         self._max_s, self._max_bytes = max_s, max_bytes
 
     @beam.DoFn.unbounded_per_element()
@@ -203,13 +216,16 @@ class ReadBus(beam.DoFn):
             return
         reported = estimator.current_watermark()
         least_frontier_ms = 0 if reported is None else max(0, reported.micros // 1000 - FINAL_DELAY_MS)
-        intake = Intake({lane: LaneLog.unpack(log) for lane, log in todo.logs}, self._lanes, least_frontier_ms)
+        intake = self._kind({lane: LaneLog.unpack(log) for lane, log in todo.logs}, self._lanes, least_frontier_ms)
         offset = self._read(source, partition, todo, intake)
         added = range(partition + stride, source.partitions, stride) if stride else range(0)
         grown = tuple(self._read_added(source, each, todo.grown[n : n + 1], intake) for n, each in enumerate(added))
         reached = {partition: offset, **dict(zip(added, grown, strict=True))}
         lags = [lag_of(source, each, at, intake.read_ms.get(each)) for each, at in reached.items()]
         at_end = all(lag.records == 0 for lag in lags)
+        if at_end and isinstance(intake, DocumentIntake):
+            for each in reached:
+                intake.idle(each, time.time_ns() // 1_000_000 - _IDLE_DELAY_MS)
         logs = tuple((lane, log.pack()) for lane, log in sorted(intake.logs.items()))
         if not tracker.try_claim(Claim(offset, logs, grown=grown or todo.grown)):
             return

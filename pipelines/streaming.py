@@ -14,8 +14,10 @@ from dataclasses import dataclass
 import apache_beam as beam
 
 from bus.contract import Source
+from bus.kafka_client import KafkaTarget
 from columns.enrich import Enricher
 from columns.lane import Limits
+from pipelines.document_sink import WriteFlowDocuments
 from pipelines.source import ReadBus
 from transforms.flows import AcceptedBatch, Enrich, laying_out
 from transforms.lane_state import LaneState
@@ -32,6 +34,10 @@ class Streaming:
     lanes: int
     enricher: Enricher
     limits: Limits
+    documents: bool = False
+    """Whether the source has FlowDocuments instead of batches."""
+    flow_documents: KafkaTarget | None = None
+    """The topic that gets every enriched flow."""
 
 
 def build_streaming(
@@ -46,9 +52,11 @@ def build_streaming(
     batches = (
         pipeline
         | "Partitions" >> beam.Create(list(job.elements), reshuffle=False).with_output_types(bytes)
-        | "Read" >> beam.ParDo(ReadBus(job.name, job.opener, job.lanes)).with_output_types(AcceptedBatch)
+        | "Read" >> beam.ParDo(ReadBus(job.name, job.opener, job.lanes, documents=job.documents)).with_output_types(AcceptedBatch)
     )
-    flows = batches | "Enrich" >> beam.ParDo(Enrich(job.enricher))
+    flows = batches | "Enrich" >> beam.ParDo(Enrich(job.enricher, job.documents))
+    if job.flow_documents:
+        flows | "Flow documents" >> beam.ParDo(WriteFlowDocuments(job.flow_documents))
     if raw:
         flows | "Raw documents" >> beam.ParDo(raw)
     if late:

@@ -5,7 +5,9 @@ The pipeline's own batch fits it; no store imports the pipeline.
 
 from typing import Protocol
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 
 class JudgedBatch(Protocol):
@@ -37,6 +39,10 @@ class JudgedBatch(Protocol):
     @property
     def frontier_ms(self) -> int:
         """Frontier of the lane, raised by this batch."""
+
+    @property
+    def numbers(self) -> NDArray[np.int64] | None:
+        """Numbers of its flows in their identity; None: 0, 1, 2 ..."""
 
     @property
     def flows(self) -> pa.RecordBatch:

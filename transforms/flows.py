@@ -15,6 +15,7 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.timestamp import Timestamp
 
+from columns.arrays import Ints
 from columns.enrich import Enricher
 from columns.lane import LaidOut, Limits, lay_out_many
 from columns.ledger import part_of_judged
@@ -45,20 +46,22 @@ class AcceptedBatch:
     """Where the bus has it."""
     reports: tuple[ExporterReport, ...] = ()
     missing: int = 0
+    numbers: Ints | None = None
+    """Numbers of the flows in the identity (collector, epoch, lane, seq, number); None: 0, 1, 2 ..."""
 
 
 class Enrich(beam.DoFn):
     """AcceptedBatch -> the same with the pipeline's columns; a batch without flows (a heartbeat) ends here."""
 
-    def __init__(self, enricher: Enricher) -> None:
-        self._enricher = enricher
+    def __init__(self, enricher: Enricher, keep: bool = False) -> None:
+        self._enricher, self._keep = enricher, keep
         self._flows = Metrics.counter(NAMESPACE, "pipeline_flows_total")
 
     def process(self, batch: AcceptedBatch) -> Iterator[AcceptedBatch]:
         """At most one output."""
         if batch.flows.num_rows:
             self._flows.inc(batch.flows.num_rows)
-            yield replace(batch, flows=self._enricher.enrich(batch.flows))
+            yield replace(batch, flows=self._enricher.enrich(batch.flows, self._keep))
 
     def finish_bundle(self) -> None:
         """Counts what enrichment did beside the flows."""

@@ -136,7 +136,7 @@ def _action(batches: Sequence[JudgedBatch], sizes: Sequence[int]) -> list[Any]:
     """Everything up to the first value of the document."""
     names = (json.dumps(f"{b.collector}-{b.epoch}-{b.lane}-{b.seq}-", ensure_ascii=False)[:-1] for b in batches)
     heads = pa.array([f'{{"create":{{"_id":{name}' for name in names])
-    rows = np.concatenate([np.arange(size) for size in sizes])
+    rows = np.concatenate([np.arange(n) if b.numbers is None else b.numbers for n, b in zip(sizes, batches, strict=True)])
     batch = pa.array(np.repeat(np.arange(len(sizes)), sizes))
     return [heads.take(batch), pa.array(rows).cast(pa.string()), pa.scalar('"}}\n{"@timestamp":')]
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from common.addresses import pack_address
 from flowpb.documents import AGGREGATE_SCHEMA
@@ -90,6 +92,7 @@ class Batch:
     seq: int = 1
     mark_ms: int = LATE
     frontier_ms: int = LATE
+    numbers: NDArray[np.int64] | None = None
 
 
 def batch_of(rows: Sequence[dict[str, object]], seq: int = 1, mark_ms: int = LATE, frontier_ms: int = LATE) -> Batch:
