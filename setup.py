@@ -9,6 +9,7 @@ ROOMS = ("common", "bus", "ingest", "columns", "transforms", "stores", "pipeline
 
 RUNTIME = [
     "apache-beam==2.77.0",
+    "cramjam==2.14.0",  # snappy, for remote write
     "crc32c==2.9.post0",  # without it kafka-python computes checksums in Python: 9 us a flow
     "dnspython==2.9.2",
     "dpkt==1.9.8",

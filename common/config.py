@@ -363,6 +363,20 @@ class Enrichment(_Section):
         return networks
 
 
+class Series(_Section):
+    """Time series of interfaces for others: totals and top applications, a point per minute once it is final."""
+
+    graphite: str = Field("", pattern=r"^$|^.+:\d{1,5}$", description="HOST:PORT of Graphite's plaintext protocol over TCP.")
+    prometheus: str = Field("", pattern=r"^$|^https?://", description="URL of a Prometheus remote-write receiver.")
+    prometheus_token: SecretStr = Field(SecretStr(""), description="Bearer token for it; user and password may be in the URL.")
+    prefix: str = Field("nephrite", pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", description="What names of series begin with.")
+    when_away: Literal["wait", "drop"] = Field(
+        "drop", description="While a receiver is away: the pipeline waits for it, or points wait and the oldest are dropped."
+    )
+    buffer_points: int = Field(100_000, ge=1, description="Points that wait for a receiver at most.")
+    most_series: int = Field(100_000, ge=1, description="Series that a process writes at most; those that come later are left out.")
+
+
 class Store(_Section):
     """Where documents are kept."""
 
@@ -398,6 +412,7 @@ class Settings(_Section):
     bus: Bus = Bus()
     pipeline: Pipeline = Pipeline()
     enrichment: Enrichment = Enrichment()
+    series: Series = Series()
     store: Store = Store()
     query: Query = Query()
 

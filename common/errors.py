@@ -9,6 +9,7 @@
     │   ├── BusReplacedError  another log under the same name
     │   └── BatchTooLargeError    a batch that the bus will never take
     └── StoreError            Elasticsearch, Parquet, the manifest
+        └── OutletError       a receiver of time series is away
 
 Each message is one line that names the place and, where there is one, the remedy.
 """
@@ -60,3 +61,7 @@ class BatchTooLargeError(BusError):
 
 class StoreError(NephriteError):
     """The store does not take or give documents."""
+
+
+class OutletError(StoreError):
+    """A receiver of time series does not take points now; the same points may be sent again."""

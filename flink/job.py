@@ -21,6 +21,7 @@ from flink.subtasks import salt_into, spread_group
 from pipelines.elasticsearch_sinks import WriteAggregateDocuments, WriteLate, WriteLedgerDocuments, WriteRawDocuments
 from pipelines.embedded import document_target, enricher_of, limits_of, open_reading
 from pipelines.ranges import bounds_of, first_offset
+from pipelines.series_sink import receivers_of
 from pipelines.sinks import WriteFiles, WriteTopic, ledger_rows
 from pipelines.source import FOREVER, pack_element
 from pipelines.streaming import Streaming, build_streaming
@@ -92,7 +93,9 @@ def builder_over(
     documents_in = settings.pipeline.flow_documents_in
     documents_out = document_target(settings, "flow_documents_out")
     name = documents_in or settings.bus.url
-    job = Streaming(name, opener, elements, settings.bus.lanes, enricher, limits, bool(documents_in), documents_out)
+    receivers = receivers_of(settings.series)
+    documents_read = bool(documents_in)
+    job = Streaming(name, opener, elements, settings.bus.lanes, enricher, limits, documents_read, documents_out, receivers)
     raw = documents.raw_sink() if settings.pipeline.raw else None
     return functools.partial(
         build_streaming, job=job, sink=documents.sink(), raw=raw, ledger=documents.ledger_sink(), late=documents.late_sink()

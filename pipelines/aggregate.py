@@ -28,6 +28,7 @@ from transforms.ledger import TakeReports
 
 if TYPE_CHECKING:
     from bus.kafka_client import KafkaTarget
+    from pipelines.series_sink import Receiver
 
 
 class WriteRaw(beam.DoFn):
@@ -117,6 +118,7 @@ class Outputs:
     raw: bool = True
     flow_documents: "KafkaTarget | None" = None
     keep: bool = False
+    series: tuple["Receiver", ...] = ()
 
 
 def build_run(pipeline: beam.Pipeline, token: str, folder: Path, enricher: Enricher, limits: Limits, outputs: Outputs) -> None:
@@ -138,10 +140,14 @@ def build_run(pipeline: beam.Pipeline, token: str, folder: Path, enricher: Enric
         | "Marks" >> beam.Impulse()
         | "Due" >> beam.FlatMap(lambda _: due_keys(token)).with_output_types(tuple[bytes, bytes])
     )
-    (
+    stepped = (
         (parts, due)
         | beam.Flatten()
         | "By lane and window" >> beam.GroupByKey()
         | "Lane state" >> beam.ParDo(AbsorbRun(look, token, limits, enricher))
-        | "Documents" >> beam.ParDo(WriteAggregates(token, folder))
     )
+    stepped | "Documents" >> beam.ParDo(WriteAggregates(token, folder))
+    for receiver in outputs.series:
+        from pipelines.series_sink import WriteSeries
+
+        stepped | f"Series to {receiver.protocol}" >> beam.ParDo(WriteSeries(receiver))

@@ -9,6 +9,7 @@ gives anything. The program is built once and run many times: building it costs 
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Final
@@ -24,7 +25,7 @@ from columns.enrich import Enricher
 from columns.lane import Limits, due, mark_times
 from columns.log import LaneLog
 from common.clock import wall_clock
-from common.errors import BusError, NephriteError
+from common.errors import BusError, NephriteError, OutletError
 from common.logs import Limited
 from common.metrics import Counters
 from common.start import EARLIEST, Start
@@ -142,7 +143,7 @@ class MicroBatches:
         if not positions and not due_now:
             return RunReport(committed=False)
         run = Run(intake.accepted, self._windows, now, due_now)
-        with handed_over(self._token, run):
+        with handed_over(self._token, run), self._left_clean(run):
             counted = {**self._program.run(), **self._bus_counters.as_map(), "pipeline_bus_errors_total": self._failed_runs}
         ledgers = self._step_ledgers(run)
         self._manifest.commit(_commit_of(intake, positions, run, counted, ledgers))
@@ -168,9 +169,9 @@ class MicroBatches:
             try:
                 octets = self.run_once(interval_s).octets
                 self.look_around()
-            except BusError as error:
+            except (BusError, OutletError) as error:
                 self._failed_runs += 1
-                self._told.warning("bus", f"{error}; trying again in {delay_s:g} s")
+                self._told.warning(type(error).__name__, f"{error}; trying again in {delay_s:g} s")
                 between()
                 stopped.wait(delay_s)
                 delay_s = min(delay_s * 2, _RETRY_S[1])
@@ -262,6 +263,16 @@ class MicroBatches:
                 positions[partition] = kept[-1].offset + 1
             else:
                 del found[partition], positions[partition]
+
+    @contextmanager
+    def _left_clean(self, run: Run) -> Iterator[None]:
+        """A run that fails leaves no files behind: it may be tried again for hours."""
+        try:
+            yield
+        except BaseException:
+            for file in run.files:
+                (self._manifest.pending_dir / file.name).unlink(missing_ok=True)
+            raise
 
     def _intake(self) -> Intake:
         kind = DocumentIntake if self._work.documents else Intake

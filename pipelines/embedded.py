@@ -22,6 +22,7 @@ from pipelines.bus_again import flows_again
 from pipelines.direct import MicroBatches, Work
 from pipelines.repair import Flows, Ready, Repairs, raw_flows
 from pipelines.rolling import Rolling
+from pipelines.series_sink import receivers_of
 from stores.parquet.manifest import Manifest
 from stores.parquet.upkeep import Maintenance
 
@@ -107,7 +108,7 @@ def work_of(settings: Settings) -> Work:
     """What every run does, as configured."""
     pipeline = settings.pipeline
     documents = bool(pipeline.flow_documents_in)
-    outputs = Outputs(pipeline.raw, document_target(settings, "flow_documents_out"), documents)
+    outputs = Outputs(pipeline.raw, document_target(settings, "flow_documents_out"), documents, receivers_of(settings.series))
     enricher, limits = enricher_of(settings.enrichment), limits_of(pipeline)
     return Work(enricher, limits, settings.bus.lanes, pipeline.run_bytes, outputs, documents)
 

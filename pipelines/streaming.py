@@ -18,6 +18,7 @@ from bus.kafka_client import KafkaTarget
 from columns.enrich import Enricher
 from columns.lane import Limits
 from pipelines.document_sink import WriteFlowDocuments
+from pipelines.series_sink import Receiver, WriteSeries
 from pipelines.source import ReadBus
 from transforms.flows import AcceptedBatch, Enrich, laying_out
 from transforms.lane_state import LaneState
@@ -38,6 +39,7 @@ class Streaming:
     """Whether the source has FlowDocuments instead of batches."""
     flow_documents: KafkaTarget | None = None
     """The topic that gets every enriched flow."""
+    series: tuple[Receiver, ...] = ()
 
 
 def build_streaming(
@@ -62,11 +64,10 @@ def build_streaming(
     if late:
         flows | "Late" >> beam.ParDo(late)
     parts, judged = flows | "Lay out" >> laying_out(job.limits)
-    (
-        parts
-        | "Lane state" >> beam.ParDo(LaneState(job.limits, job.enricher)).with_output_types(bytes)
-        | "Documents" >> beam.ParDo(sink)
-    )
+    written = parts | "Lane state" >> beam.ParDo(LaneState(job.limits, job.enricher)).with_output_types(bytes)
+    written | "Documents" >> beam.ParDo(sink)
+    for receiver in job.series:
+        written | f"Series to {receiver.protocol}" >> beam.ParDo(WriteSeries(receiver))
     if ledger:
         reports = batches | "Reports" >> beam.ParDo(TakeReports()).with_output_types(tuple[bytes, bytes])
         (
