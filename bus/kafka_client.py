@@ -118,6 +118,14 @@ def ensure_topic(target: KafkaTarget) -> TopicFacts:
         return _facts(admin, target.topic)
 
 
+def topic_facts(target: KafkaTarget) -> TopicFacts | None:
+    """What the topic is like; None where there is none. Makes nothing; raises BusError."""
+    with closing(connect(KafkaAdminClient, target)) as admin, located(target, f"topic {target.topic} is not to be seen"):
+        if admin.describe_topics([target.topic])[0]["error_code"] == errors.UnknownTopicOrPartitionError.errno:
+            return None
+        return _facts(admin, target.topic)
+
+
 def require_append_times(target: KafkaTarget, facts: TopicFacts) -> None:
     """Raises BusError for a topic whose records carry their sender's clock: marks of a fast collector would bound themselves."""
     if facts.append_times is False:

@@ -1,5 +1,6 @@
 """`nephrite config`: check, dump and document the configuration."""
 
+import importlib
 import json
 from typing import Annotated, TypeGuard, get_args
 
@@ -20,9 +21,22 @@ def app_commands(app: typer.Typer) -> None:
 
 
 @config_app.command()
-def check(config: ConfigFile = None, data_dir: DataDir = None) -> None:
+def check(
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Also try what it names: bus, topics, rules, inventory, data folder, receivers.")
+    ] = False,
+) -> None:
     """Read the configuration and say whether it can be used; all faults at once."""
-    settings_of(config, data_dir)
+    settings = settings_of(config, data_dir)
+    if connect:
+        # The pipeline's room knows all parts; this one may not know it, except by name, as the table of commands does.
+        findings = list(importlib.import_module("pipelines.reachable").try_out(settings))
+        for finding in findings:
+            typer.echo(f"{'FAULT' if finding.wrong else 'ok   '} {finding.what}: {finding.found}")
+        if any(finding.wrong for finding in findings):
+            raise typer.Exit(1)
     typer.echo("configuration is usable")
 
 

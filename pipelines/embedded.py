@@ -66,7 +66,7 @@ class Embedded:
     def repairs(self, settle_s: int | None = None) -> Repairs | None:
         """Repairs of windows that got no late flows for `settle_s`, by default as configured; None where that says never."""
         after_s = self.settings.pipeline.repair_after_s if settle_s is None else settle_s
-        again = raw_flows if self.work.raw else flows_of_bus(self.settings, self.work.enricher)
+        again = raw_flows if self.work.outputs.raw else flows_of_bus(self.settings, self.work.enricher)
         if after_s is None or again is None:
             return None
         return Repairs(self.manifest, self.work.limits, self.work.enricher, Ready(after_s * 1000), again)
