@@ -77,7 +77,9 @@ def test_graphite_connects_again_when_the_receiver_has_closed() -> None:
             connection, _ = server.accept()
             with connection, connection.makefile("rb") as stream:
                 assert stream.readline().split()[1] == b"%d" % value
-        eventually(lambda: graphite._is_closed(graphite._connected()), "the end of the connection")
+            known = graphite._socket
+            assert known is not None
+            eventually(lambda known=known: graphite._is_closed(known), "the end of the connection")  # type: ignore[misc]
     graphite.close()
     with pytest.raises(OutletError, match=r"^graphite 127\.0\.0\.1:\d+ cannot be reached: Connection refused$"):
         graphite.send([point()])
