@@ -21,6 +21,7 @@ from ingest.loadgen.builtin import BUILTIN
 from ingest.loadgen.expected import Oracle
 from ingest.loadgen.run import Player
 from ingest.loadgen.scenario import Collector
+from pipelines.aggregate import Outputs
 from pipelines.bus_again import flows_again
 from pipelines.direct import MicroBatches, Work
 from pipelines.repair import Ready, Repairs, make_repair, plan_repair, repair_all
@@ -253,7 +254,7 @@ def test_the_bus_serves_where_raw_flows_are_not_kept(
         return Lasting(log)
 
     with Manifest.open(tmp_path, writer=True) as manifest:
-        MicroBatches(Lasting(log), manifest, Work(ENRICHER, EXACT, LANES, raw=False)).drain()
+        MicroBatches(Lasting(log), manifest, Work(ENRICHER, EXACT, LANES, outputs=Outputs(raw=False))).drain()
         assert [done for done, _ in repair_all(manifest, EXACT, ENRICHER, NOW) if done] == []
         again = Ready(0, again=True)
         list(repair_all(manifest, EXACT, ENRICHER, again, lambda p, _: flows_again(opened, LANES, ENRICHER, p.entries, p.span)))
@@ -264,7 +265,7 @@ def test_the_bus_serves_where_raw_flows_are_not_kept(
 def test_what_the_bus_has_let_go_is_not_repaired(entries: list[BusEntry], tmp_path: Path) -> None:
     log = timed(entries)
     with Manifest.open(tmp_path, writer=True) as manifest:
-        MicroBatches(Lasting(log), manifest, Work(ENRICHER, EXACT, LANES, raw=False)).drain()
+        MicroBatches(Lasting(log), manifest, Work(ENRICHER, EXACT, LANES, outputs=Outputs(raw=False))).drain()
         before, waiting = stored_documents(tmp_path), manifest.queue()
         for partition in range(LANES):
             log.drop(partition, min((entry.late.offset for entry in waiting if entry.lane == partition), default=0))
