@@ -1,6 +1,7 @@
 """A real single-node Elasticsearch."""
 
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.servers.ports import free_block
-from tests.servers.registry import require
+from tests.servers.registry import ServerUnavailableError, require
 from tests.servers.script import ScriptedServer
 
 VERSION: Final = "8.19.8"
@@ -23,17 +24,21 @@ class ElasticsearchServer(ScriptedServer):
     has one of its own, removed by `wipe`. `secure` turns on HTTPS (`certificate`) and the password of `elastic`.
     """
 
-    def __init__(self, *, secure: bool = False, modules: bool = False, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, *, secure: bool = False, modules: bool = False, settings: Mapping[str, str] | None = None, version: str = VERSION
+    ) -> None:
         require("java", "javac", "mvn", "curl", "python3", *(["setpriv"] if os.getuid() == 0 else []))
         self.folder = Path(tempfile.mkdtemp(prefix="nephrite-elasticsearch-"))
         self.folder.chmod(0o755)
         self.port = free_block(2)
         self.secure = secure
+        self.version = version
         env = {
             "ES_RUN": str(self.folder / "run"),
             "ES_PORT": str(self.port),
             "ES_TRANSPORT_PORT": str(self.port + 1),
-            "ES_VERSION": VERSION,
+            "ES_VERSION": version,
+            **({"JAVA_HOME": str(newer_java())} if version.startswith("9.") else {}),
             "ES_SECURE": "1" if secure else "0",
             "ES_PASSWORD": PASSWORD,
             "ES_MODULES": "1" if modules else "",
@@ -61,4 +66,14 @@ class ElasticsearchServer(ScriptedServer):
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __str__(self) -> str:
-        return f"elasticsearch {VERSION}"
+        return f"elasticsearch {self.version}"
+
+
+def newer_java() -> Path:
+    """A Java of version 21 or later, which Elasticsearch 9 needs; raises ServerUnavailableError."""
+    for home in sorted(Path("/usr/lib/jvm").glob("*"), reverse=True):
+        said = home / "release"
+        found = re.search(r'JAVA_VERSION="(\d+)', said.read_text(encoding="utf-8")) if said.is_file() else None
+        if found and int(found[1]) >= 21:
+            return home
+    raise ServerUnavailableError("no Java 21 or later in /usr/lib/jvm, which Elasticsearch 9 needs")

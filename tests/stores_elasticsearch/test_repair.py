@@ -12,17 +12,17 @@ import pytest
 from bus.memory import MemoryLog
 from columns.documents import ids_of, to_json
 from columns.lane import Limits
-from columns.late import missing
 from ingest.loadgen.batches import BusEntry
 from pipelines.bus_again import flows_again
 from pipelines.direct import MicroBatches, Work
+from pipelines.elasticsearch_sinks import WriteLate
 from pipelines.ranges import read_range
 from pipelines.repair_elasticsearch import Step, ready, repair
 from stores.elasticsearch.aggregates import aggregate_documents
 from stores.elasticsearch.bulk import Bulk
 from stores.elasticsearch.client import Client
 from stores.elasticsearch.layout import AGGREGATES, REPAIRS
-from stores.elasticsearch.repairs import read_queue, repair_documents
+from stores.elasticsearch.repairs import read_queue
 from stores.elasticsearch.setup import install
 from stores.parquet.layout import find_file
 from stores.parquet.manifest import Manifest
@@ -69,15 +69,17 @@ def client(elasticsearch: ElasticsearchServer, log: MemoryLog, documents: pa.Tab
 
 
 def fill(client: Client, documents: pa.Table, log: MemoryLog) -> None:
-    bulk = Bulk(client, refuse)
-    late = [(batch, missing(batch.flows, batch.mark_ms, batch.frontier_ms)) for batch in read_range(Lasting(log), LANES, 0, LATER)]
-    for each in (
-        *aggregate_documents(client.target.prefix, documents, ids_of(documents), to_json(documents)),
-        *repair_documents(client.target.prefix, [(batch, lacking) for batch, lacking in late if lacking]),
-    ):
+    bulk, sink = Bulk(client, refuse), WriteLate(client.target)
+    for each in aggregate_documents(client.target.prefix, documents, ids_of(documents), to_json(documents)):
         bulk.add(each)
     bulk.flush()
     bulk.close()
+    sink.setup()
+    sink.start_bundle()
+    for batch in read_range(Lasting(log), LANES, 0, LATER):
+        sink.process(batch)
+    sink.finish_bundle()
+    sink.teardown()
 
 
 def repaired(client: Client, log: MemoryLog, limits: Limits = EXACT, again: bool = False) -> list[Step]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import pytest
 import typer
@@ -72,6 +73,33 @@ def secure() -> Iterator[ElasticsearchServer]:
         pytest.skip(str(error))
     yield server
     server.wipe()
+
+
+ROLE: Final = {
+    "cluster": ["monitor", "manage_index_templates"],
+    "indices": [
+        {"names": ["netflow*", "nephrite*"], "privileges": ["create_index", "index", "read", "maintenance", "view_index_metadata"]}
+    ],
+}
+
+
+def test_a_key_with_the_least_privileges_sets_up_and_writes(secure: ElasticsearchServer, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text(PASSWORD)
+    options = Target((f"localhost:{secure.port}",), tls=True, ca_file=str(secure.certificate))
+    admin = Client.open(replace(options, user="elastic", password_file=str(tmp_path / "password")))
+    made = admin.ask("POST", "/_security/api_key", {"name": "nephrite", "role_descriptors": {"nephrite": ROLE}})
+    (tmp_path / "key").write_text(made["encoded"])
+    client = Client.open(replace(options, api_key_file=str(tmp_path / "key")))
+    list(install(client, DAYS))
+    require_templates(client)
+    line = b'{"create":{"_id":"1"}}\n{"@timestamp":1}\n'
+    assert client.send("POST", "/netflow-2026-01-02/_bulk", line, NDJSON).content["errors"] is False
+    denied = client.send("POST", "/other/_bulk", line, NDJSON).content
+    assert denied["items"][0]["create"]["status"] == 403
+    admin.ask("DELETE", "/_security/api_key", {"ids": [made["id"]]})
+    with pytest.raises(StoreError, match="status 401") as refused:
+        client.ask("GET", "/")
+    assert made["encoded"] not in str(refused.value)
 
 
 def test_password_and_certificate(secure: ElasticsearchServer, tmp_path: Path) -> None:
