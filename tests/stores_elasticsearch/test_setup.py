@@ -83,7 +83,21 @@ ROLE: Final = {
 }
 
 
-def test_a_key_with_the_least_privileges_sets_up_and_writes(secure: ElasticsearchServer, tmp_path: Path) -> None:
+@pytest.fixture
+def secure_with_keys() -> Iterator[ElasticsearchServer]:
+    """Keys are kept in an index that the smallest server cannot make."""
+    try:
+        server = ElasticsearchServer(secure=True, modules=True)
+        server.start()
+    except ServerUnavailableError as error:
+        pytest.skip(str(error))
+    yield server
+    server.wipe()
+
+
+@pytest.mark.campaign
+def test_a_key_with_the_least_privileges_sets_up_and_writes(secure_with_keys: ElasticsearchServer, tmp_path: Path) -> None:
+    secure = secure_with_keys
     (tmp_path / "password").write_text(PASSWORD)
     options = Target((f"localhost:{secure.port}",), tls=True, ca_file=str(secure.certificate))
     admin = Client.open(replace(options, user="elastic", password_file=str(tmp_path / "password")))
