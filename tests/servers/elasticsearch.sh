@@ -8,6 +8,8 @@
 # ES_SECURE=1: HTTPS with certificates of our own and a password for `elastic` (ES_PASSWORD, default changeme).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+PATIENCE=200
+source "$here/process.sh"
 VERSION=${ES_VERSION:-8.19.8}
 CACHE=${NEPHRITE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/nephrite}
 RUN=${ES_RUN:?names the folder of this node}
@@ -118,9 +120,6 @@ EOF
   if [[ ${#as[@]} -gt 0 ]]; then chown -R "$RUN_AS" "$RUN"; fi
 }
 
-alive() {   # a zombie is not alive
-  local p; p=$(cat "$RUN/pid" 2>/dev/null) && kill -0 "$p" 2>/dev/null && ! grep -qs '^State:.Z' "/proc/$p/status"
-}
 env_es() { env -u ES_HEAP ES_PATH_CONF="$RUN/config" ES_TMPDIR="$RUN/tmp" ES_JAVA_HOME="${ES_JAVA_HOME:-${JAVA_HOME:-$(dirname "$(dirname "$(readlink -f "$(command -v java)")")")}}" \
   HOME="$RUN" "${as[@]}" "$@"; }
 
@@ -144,17 +143,4 @@ start() {
   tail -40 "$RUN/logs/nephrite-tests.log" >&2; echo "elasticsearch did not become ready" >&2; exit 1
 }
 
-stop() {
-  alive || { rm -f "$RUN/pid"; return 0; }
-  local p; p=$(cat "$RUN/pid"); kill "$p"
-  for _ in $(seq 200); do alive || { rm -f "$RUN/pid"; return 0; }; sleep 0.1; done
-  kill -9 "$p"; rm -f "$RUN/pid"
-}
-
-case ${1:-} in
-  install|start|stop) "$1" ;;
-  kill) kill -9 "$(cat "$RUN/pid")"; while alive; do sleep 0.05; done ;;
-  status) alive && echo "running, pid $(cat "$RUN/pid")" ;;
-  wipe) stop; rm -rf "$RUN" ;;
-  *) echo "usage: $0 install|start|stop|kill|status|wipe" >&2; exit 2 ;;
-esac
+dispatch "$@"

@@ -7,6 +7,8 @@
 # Certificates: $KAFKA_RUN/certs/{ca,server,client}.{pem,key}; user alice / alice-secret.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+PATIENCE=100
+source "$here/process.sh"
 VERSION=${KAFKA_VERSION:-4.3.1}
 CACHE=${NEPHRITE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/nephrite}
 RUN=${KAFKA_RUN:?names the folder of this broker}
@@ -102,10 +104,6 @@ rootLogger.appenderRef.c.ref=C
 EOF
 }
 
-alive() {   # a zombie is not alive
-  local p; p=$(cat "$RUN/pid" 2>/dev/null) && kill -0 "$p" 2>/dev/null && ! grep -qs '^State:.Z' "/proc/$p/status"
-}
-
 start() {
   alive && { echo "kafka already runs, pid $(cat "$RUN/pid")"; return; }
   install; mkdir -p "$RUN"; RUN=$(cd "$RUN" && pwd); config
@@ -129,17 +127,4 @@ start() {
   tail -40 "$RUN/kafka.log" >&2; echo "kafka did not start" >&2; exit 1
 }
 
-stop() {
-  alive || { rm -f "$RUN/pid"; return 0; }
-  local p; p=$(cat "$RUN/pid"); kill "$p"
-  for _ in $(seq 100); do alive || { rm -f "$RUN/pid"; return 0; }; sleep 0.1; done
-  kill -9 "$p"; rm -f "$RUN/pid"
-}
-
-case ${1:-} in
-  install|start|stop) "$1" ;;
-  kill) kill -9 "$(cat "$RUN/pid")"; while alive; do sleep 0.05; done ;;
-  status) alive && echo "running, pid $(cat "$RUN/pid")" ;;
-  wipe) stop; rm -rf "$RUN" ;;
-  *) echo "usage: $0 install|start|stop|kill|status|wipe" >&2; exit 2 ;;
-esac
+dispatch "$@"
