@@ -11,19 +11,18 @@ from typing import Final
 import numpy as np
 
 from columns.arrays import MAX, Ints, Mask, Words
-from columns.packing import Numbers, pack_arrays, unpack_arrays
+from columns.packing import Numbers, pack_arrays, pack_texts, unpack_arrays, unpack_texts
 from columns.sums import sum_runs
-from common.errors import InputError
 from flowpb.ledger import LASTS, SUMS
 
 COLUMNS: Final = (*SUMS, *LASTS, "since_ms", "until_ms")
 AT: Final[Mapping[str, int]] = {name: place for place, name in enumerate(COLUMNS)}
 NOBODY: Final = (2**64 - 1, 2**64 - 1)
 """The exporter of a lane's own row, and of exporters beyond the bound, as two halves of an address that nobody can have."""
-_MAGIC: Final = b"NLR1"
+_MAGIC: Final = b"NLR2"
 _SUM: Final = slice(0, len(SUMS))
 _LAST: Final = slice(len(SUMS), len(SUMS) + len(LASTS))
-_ROOMS: Final = 4 + len(COLUMNS)
+_NAMES: Final = pack_texts(COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +49,22 @@ class Rows:
         return Rows(self.booked[rows], self.minute[rows], self.exporter[rows], self.values[:, rows])
 
     def pack(self) -> bytes:
-        """Bytes that `unpack` reads."""
-        return pack_arrays(_MAGIC, [self.booked, self.minute, self.exporter[:, 0], self.exporter[:, 1], *self.values])
+        """Bytes that `unpack` reads, also that of a version with other columns."""
+        keys = [self.booked, self.minute, self.exporter[:, 0], self.exporter[:, 1]]
+        return pack_arrays(_MAGIC, [*_NAMES, *keys, *self.values])
 
     @staticmethod
     def unpack(data: bytes) -> "Rows":
-        """The packed rows; raises InputError for bytes of something else or of another version."""
-        arrays = unpack_arrays(_MAGIC, data)
-        if len(arrays) != _ROOMS:
-            raise InputError(f"ledger: {len(arrays)} columns in the state, this program has {_ROOMS}")
-        booked, minute, high, low, *values = arrays
+        """The packed rows; raises InputError for bytes of something else.
+
+        Columns that the program which packed them did not have are 0; those that this one does not have are left out.
+        """
+        octets, lengths, booked, minute, high, low, *values = unpack_arrays(_MAGIC, data)
         exporter = np.stack([high, low], axis=1).astype(np.uint64)
-        return Rows(booked.astype(np.int64), minute.astype(np.int64), exporter, _stacked(values))
+        named = dict(zip(unpack_texts(octets, lengths), values, strict=True))
+        nothing = np.zeros(len(booked), np.int64)
+        columns = [named.get(name, nothing) for name in COLUMNS]
+        return Rows(booked.astype(np.int64), minute.astype(np.int64), exporter, _stacked(columns))
 
 
 def empty_rows(count: int, booked: Ints, minute: Ints, exporter: Words) -> Rows:

@@ -20,7 +20,7 @@ def ledger_table(settled: Sequence[str], open_: Sequence[str], query: LedgerQuer
     )
     parts = ["SELECT * FROM no_ledger"]
     if settled:
-        parts.append(f"SELECT * FROM read_parquet({listed(settled)}) WHERE {conditions}")
+        parts.append(f"SELECT * FROM read_parquet({listed(settled)}, union_by_name = true) WHERE {conditions}")
     if open_:
         parts.append(f"SELECT * FROM ({latest_ledger(open_, conditions)})")
     text = f"CREATE OR REPLACE TEMP TABLE ledger AS {' UNION ALL BY NAME '.join(parts)}"

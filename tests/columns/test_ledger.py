@@ -18,6 +18,7 @@ from columns.ledger import BatchReports, absorb_ledger, emit_ledger, next_mark_m
 from columns.ledger_entries import minutes_of
 from columns.ledger_rows import COLUMNS, Rows, pack_offset, unpack_offsets
 from columns.ledger_table import ledger_ids, ledger_json
+from columns.packing import pack_texts
 from common.addresses import pack_address
 from common.errors import InputError
 from flowpb.flow_batch_pb2 import AwaitedTemplate, ExporterReport, SequenceReport
@@ -290,7 +291,7 @@ def test_documents_leave_out_what_is_nothing() -> None:
 
 def test_state_of_another_version_is_refused() -> None:
     packed = of(report())
-    with pytest.raises(InputError, match="NLR1"):
+    with pytest.raises(InputError, match="NLR2"):
         absorb_ledger(None, [b"XXXX" + packed[4:]])
     with pytest.raises(InputError, match="NLB1"):
         emit_ledger(packed, 3, NOW)
@@ -402,3 +403,12 @@ def test_the_newest_version_of_each_row_is_all_of_it(told: list[Told], cuts: lis
 def test_rows_come_back_from_bytes(told: list[Told]) -> None:
     packed = part(told)
     assert Rows.unpack(packed).pack() == packed
+
+
+def test_state_of_a_version_with_other_columns_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"of_another_version_{name}" if name == "socket_drops" else name for name in COLUMNS]
+    with monkeypatch.context() as patch:
+        patch.setattr("columns.ledger_rows._NAMES", pack_texts(names))
+        older = of(report(datagrams=7, socket_drops=3))
+    row = only(older, of(report(datagrams=1, socket_drops=2)))
+    assert (row["datagrams"], row["socket_drops"]) == (8, 2)

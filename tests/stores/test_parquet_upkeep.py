@@ -245,3 +245,21 @@ def test_the_ledger_expires_by_its_own_age(tmp_path: Path) -> None:
     with Manifest.open(tmp_path, writer=True) as manifest:
         assert maintain(manifest, Store(ledger_days=20), now_ms, merges=0).expired_files == 0
         assert maintain(manifest, Store(ledger_days=9), now_ms, merges=0).expired_files == len(TABLES)
+
+
+def test_files_of_a_version_with_fewer_columns_are_read_and_merged(tmp_path: Path) -> None:
+    older, newer = table(row(0, datagrams=5)), table(row(0, version=2, datagrams=9), row(1, socket_drops=3))
+    fill(tmp_path, ledger=[older, newer])
+    with Manifest.open(tmp_path, writer=True) as manifest:
+        for file in manifest.files("ledger", "ledger", *EVER):
+            path = find_file(tmp_path, file)
+            assert path is not None
+            if file.rows == older.num_rows:
+                pq.write_table(pq.read_table(path).drop_columns(["socket_drops"]), path)
+        asked = LedgerQuery(LEDGER_HOUR)
+        with ParquetStore.open(tmp_path) as store:
+            before = store.ledger(asked)
+        assert compact(manifest, LEDGER_HOUR.to_ms + 3 * 3_600_000, most=5) >= 1
+        with ParquetStore.open(tmp_path) as store:
+            assert store.ledger(asked) == before
+    assert (before.rows["datagrams"].to_pylist(), before.rows["socket_drops"].to_pylist()) == ([9], [3])
