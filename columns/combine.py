@@ -47,7 +47,7 @@ def combine(bases: Sequence[bytes], limits: Limits, young: bool = False) -> byte
 
 def merged(bases: Sequence[bytes], wanted: Collection[Level], values: Sequence[Values]) -> State:
     """The sum of at least one base, of those of the wanted levels that any has; nothing is pruned. Raises InputError."""
-    states = _under_common_names([opened(base, values) for base in bases])
+    states = under_common_names(bases, values)
     names, conversations = states[0].names, states[0].conversations
     sampled = any(state.sampled for state in states)
     levels: dict[Level, LevelState] = {}
@@ -62,7 +62,9 @@ def merged(bases: Sequence[bytes], wanted: Collection[Level], values: Sequence[V
     return State(names, conversations, levels)
 
 
-def _under_common_names(states: Sequence[State]) -> list[State]:
+def under_common_names(bases: Sequence[bytes], values: Sequence[Values]) -> list[State]:
+    """The states of bases, in which equal codes stand for the same; raises InputError."""
+    states = [opened(base, values) for base in bases]
     names, recodings = unify([state.names for state in states])
     plain = ConversationCodes.of(names)
     common = [state.recoded(names, to, plain) for state, to in zip(states, recodings, strict=True)]

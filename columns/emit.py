@@ -4,7 +4,7 @@ In: the packed state of a (lane, window) and which mark it is. Out: the state as
 know when marks are due.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -35,21 +35,23 @@ def emit(
     return State(state.names, state.conversations, kept).pack(), table
 
 
-def changed_documents(state: State, levels: Collection[Level], limits: Limits, occasion: Occasion) -> pa.Table:
-    """Documents of the groups of these levels that gained rows since they were emitted."""
+def changed_documents(
+    state: State, levels: Collection[Level], limits: Limits, occasion: Occasion, errors: Mapping[Level, Ints] | None = None
+) -> pa.Table:
+    """Documents of the groups of these levels that gained rows since they were emitted; `errors` are those of totals."""
     sections = [
-        Section(grouping, level, state.levels[level].groups, _ranking(state, grouping, level, limits))
+        Section(grouping, level, state.levels[level].groups, _ranking(state, grouping, level, limits, errors))
         for grouping in groupings_of(limits.values)
         if (level := Level(grouping.scope, grouping.dscp)) in levels
     ]
     return documents(state, sections, occasion)
 
 
-def _ranking(state: State, grouping: Grouping, level: Level, limits: Limits) -> Ranking:
+def _ranking(state: State, grouping: Grouping, level: Level, limits: Limits, errors: Mapping[Level, Ints] | None) -> Ranking:
     content = state.levels[level]
     changed = content.groups.rows > content.groups.emitted_rows
     if grouping.kind is Kind.TOTAL:
-        return rank_totals(level, content.groups, changed)
+        return rank_totals(level, content.groups, changed, None if errors is None else errors[level])
     kind = position(grouping.kind, limits.values)
     ties = _ties(state, kind, content.tables[kind].item)
     return rank_items(level, content, kind, ties, changed, limits.top_k, grouping.multiplicity)

@@ -16,7 +16,8 @@ class Limits:
     A table (one kind of one lane, window and level) with room below `young_items` or `old_items` shares it out evenly: where groups
     are few, each keeps more. `interfaces` bounds the interfaces per exporter and window; `with_dscp` adds the groupings by DSCP;
     `values` are the kinds that are ranked besides the fixed ones; `both_sides` also counts an ingress flow as out-traffic of its
-    output interface; with `edge_only` location and system scope count at external interfaces alone.
+    output interface; with `edge_only` location and system scope count at external interfaces alone,
+    with `deduplicate` each conversation of a location once.
     """
 
     top_k: int = TOP_K
@@ -27,6 +28,7 @@ class Limits:
     with_dscp: bool = False
     both_sides: bool = False
     edge_only: bool = False
+    deduplicate: bool = False
     interfaces: int = 4096
     values: tuple[Values, ...] = ()
 

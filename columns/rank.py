@@ -47,12 +47,14 @@ class Ranking:
     floor: Ints
 
 
-def rank_totals(level: Level, groups: Groups, wanted: Mask) -> Ranking:
-    """The TOTAL documents of the wanted groups."""
+def rank_totals(level: Level, groups: Groups, wanted: Mask, error: Ints | None = None) -> Ranking:
+    """The TOTAL documents of the wanted groups, exact unless `error` (by group) says otherwise."""
     group = np.flatnonzero(wanted)
     none = np.zeros(len(group), np.int64)
     counters = _counters(level, np.take(groups.sums, group, axis=1), groups.rows_in[group] > 0)
-    return Ranking(group, none, none + Entry.TOTAL, none - 1, counters, groups.flags[group], none, none)
+    return Ranking(
+        group, none, none + Entry.TOTAL, none - 1, counters, groups.flags[group], none if error is None else error[group], none
+    )
 
 
 def rank_items(level: Level, state: LevelState, kind: int, ties: Ints, wanted: Mask, top_k: int, multiplicity: int) -> Ranking:

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from columns.arrays import MAX, Ints, run_ends, sort_keys
+from columns.arrays import MAX, Ints, Octets, run_ends, sort_keys
 
 _LOW_BITS: Final = 32
 _LOW: Final = 2**_LOW_BITS - 1
@@ -23,6 +23,16 @@ def sum_by_key(keys: Ints, key_bits: int, measures: Ints) -> tuple[Ints, Ints]:
     order, ordered = sort_keys(keys, key_bits)
     ends = run_ends(ordered)
     return ordered[ends], sum_runs(np.take(measures, order, axis=1), ends)
+
+
+def sum_with_flags(keys: Ints, key_bits: int, measures: Ints, flags: Octets) -> tuple[Ints, tuple[Ints, Octets]]:
+    """Distinct keys in order, sums of the measures and the union of the flags of each."""
+    order, ordered = sort_keys(keys, key_bits)
+    ends = run_ends(ordered)
+    if not len(ends):
+        return ordered, (measures, flags)
+    starts = np.concatenate([np.zeros(1, np.int64), ends[:-1] + 1])
+    return ordered[ends], (sum_runs(np.take(measures, order, axis=1), ends), np.bitwise_or.reduceat(flags[order], starts))
 
 
 def sum_runs(measures: Ints, ends: Ints) -> Ints:

@@ -11,8 +11,9 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from columns.arrays import MAX, Ints, Mask, Octets, bits_of, by_code, run_ends, saturating_add, sort_keys
-from columns.combine import merged
+from columns.arrays import MAX, Ints, Mask, bits_of, by_code, saturating_add
+from columns.combine import merged, under_common_names
+from columns.deduplicate import derived, joined, largest, location_state, rankable, with_protocols
 from columns.documents import Occasion
 from columns.emit import changed_documents
 from columns.kinds import opened, ranks
@@ -38,7 +39,7 @@ from columns.state import (
     empty_table,
     group_bits,
 )
-from columns.sums import sum_runs
+from columns.sums import sum_with_flags
 from flowpb.documents import AGGREGATE_SCHEMA
 from flowpb.groupings import WINDOW_MS, Values
 
@@ -48,6 +49,8 @@ def contribution(base: bytes, limits: Limits) -> bytes:
     state = opened(base, limits.values)
     exporters = _what_counts(state.levels.get(BY_EDGE if limits.edge_only else BY_EXPORTER, empty_level(state.names)))
     names, conversations, exporters = _with_located_services(state, exporters)
+    if limits.deduplicate:
+        return _once(names, conversations, exporters, limits).pack()
     levels = {}
     for level, of_exporter in ((BY_LOCATION, names.exporters[:, 0]), (BY_SYSTEM, np.zeros(len(names.exporters), np.int64))):
         ranked = _of_level(exporters, level, limits.values)
@@ -65,8 +68,45 @@ def emit_wide(
     """
     if not contributions:
         return AGGREGATE_SCHEMA.empty_table()
+    occasion = Occasion(None, window_start_ms, mark, final, window_ms)
+    if limits.deduplicate:
+        limits = replace(limits, values=rankable(limits.values))
+        state = _each_once(contributions, limits)
+        errors = {level: content.groups.floors[CONVERSATIONS] for level, content in state.levels.items()}
+        return changed_documents(state, state.levels.keys(), limits, occasion, errors)
     state = merged(contributions, WIDE_LEVELS, limits.values)
-    return changed_documents(state, state.levels.keys(), limits, Occasion(None, window_start_ms, mark, final, window_ms))
+    return changed_documents(state, state.levels.keys(), limits, occasion)
+
+
+def _once(names: Names, conversations: ConversationCodes, exporters: LevelState, limits: Limits) -> State:
+    """A contribution in which each conversation of a location is there once."""
+    bits = group_bits(BY_LOCATION, names)
+    groups = _projected(exporters, names.exporters[:, 0], bits).groups
+    level = location_state(exporters, names.exporters[:, 0], groups, Caps.of(limits, True, BY_LOCATION, names))
+    return State(names, conversations, {BY_LOCATION: level})
+
+
+def _each_once(contributions: Sequence[bytes], limits: Limits) -> State:
+    """Both wide levels from the largest of each conversation in any lane."""
+    state = merged(contributions, [BY_LOCATION], ())
+    if BY_LOCATION not in state.levels:
+        return state
+    rows = largest(joined([each.levels[BY_LOCATION].tables[CONVERSATIONS] for each in under_common_names(contributions, ())]))
+    names = with_protocols(state.names, limits.values)
+    level = state.levels[BY_LOCATION]
+    tables = list(level.tables)
+    tables[CONVERSATIONS] = rows
+    level = replace(level, tables=tuple(tables))
+    whole = _projected(level, np.zeros(len(names.locations) + 1, np.int64), 0)
+    systems = replace(level, groups=whole.groups)
+    return State(
+        names,
+        state.conversations,
+        {
+            BY_LOCATION: derived(level, rows.group, names, state.conversations, group_bits(BY_LOCATION, names)),
+            BY_SYSTEM: derived(systems, np.zeros_like(rows.group), names, state.conversations, 0),
+        },
+    )
 
 
 def _what_counts(level: LevelState) -> LevelState:
@@ -117,7 +157,7 @@ def _of_level(exporters: LevelState, level: Level, values: Sequence[Values]) -> 
 def _projected(level: LevelState, of_exporter: Ints, bits: int) -> LevelState:
     """The level with the exporters' groups added up to the groups `of_exporter` (by exporter code), codes below 2^bits."""
     groups = level.groups
-    code, (measures, flags) = _sums(
+    code, (measures, flags) = sum_with_flags(
         of_exporter[groups.code],
         bits,
         np.concatenate([groups.sums, groups.rows[None], groups.rows_in[None], groups.floors]),
@@ -137,7 +177,7 @@ def _projected_table(table: Table, floor: Ints, of_exporter: Ints, bits: int, wh
 
     `floor` is that of each row's exporter; `whole` the codes of the new groups and the sums of their exporters' floors.
     """
-    keys, (measures, flags) = _sums(
+    keys, (measures, flags) = sum_with_flags(
         table.item << bits | of_exporter[table.group],
         KEY_BITS,
         np.concatenate([table.sums, table.error[None], floor[None]]),
@@ -147,13 +187,3 @@ def _projected_table(table: Table, floor: Ints, of_exporter: Ints, bits: int, wh
     everything = by_code(*whole, group)
     elsewhere = np.where(everything == MAX, MAX, everything - measures[-1])
     return Table(group, keys >> bits, measures[:-2], flags, saturating_add(measures[-2], elsewhere))
-
-
-def _sums(keys: Ints, key_bits: int, measures: Ints, flags: Octets) -> tuple[Ints, tuple[Ints, Octets]]:
-    """Distinct keys in order, sums of the measures and the union of the flags of each."""
-    order, ordered = sort_keys(keys, key_bits)
-    ends = run_ends(ordered)
-    if not len(ends):
-        return ordered, (measures, flags)
-    starts = np.concatenate([np.zeros(1, np.int64), ends[:-1] + 1])
-    return ordered[ends], (sum_runs(np.take(measures, order, axis=1), ends), np.bitwise_or.reduceat(flags[order], starts))

@@ -310,6 +310,9 @@ class Pipeline(_Section):
     top_k: int = Field(10, ge=1, le=1000, description="Items kept per group; the rest is Other.")
     with_dscp: bool = Field(False, description="Also aggregate per interface and DSCP.")
     groupings: Groupings = Groupings()
+    deduplicate: bool = Field(
+        False, description="Location and system scope count a conversation of a location once, by the exporter that has most of it."
+    )
     edge_only: bool = Field(
         False, description="Location and system scope count at interfaces only whose side is external in enrichment.inventory."
     )

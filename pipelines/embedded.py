@@ -83,6 +83,7 @@ def limits_of(settings: Pipeline) -> Limits:
         with_dscp=settings.with_dscp,
         both_sides=settings.both_sides,
         edge_only=settings.edge_only,
+        deduplicate=settings.deduplicate,
         values=settings.groupings.values(),
     )
 

@@ -234,7 +234,9 @@ def documents(rows: Iterable[Row], top_k: int, with_dscp: bool = False, values: 
     return result
 
 
-def wide_documents(rows: Iterable[Row], top_k: int, values: Sequence[Values] = (), edge_only: bool = False) -> list[dict[str, Any]]:
+def wide_documents(
+    rows: Iterable[Row], top_k: int, values: Sequence[Values] = (), edge_only: bool = False, once: bool = False
+) -> list[dict[str, Any]]:
     """Location and system scope: of each exporter the rows of the side that counts for it add to the counters."""
     exporters: dict[Any, list[Row]] = defaultdict(list)
     groups: dict[tuple[str, Any], list[Row]] = defaultdict(list)
@@ -248,13 +250,35 @@ def wide_documents(rows: Iterable[Row], top_k: int, values: Sequence[Values] = (
                 continue
             counted = row if row.is_in == ingress else row._replace(values=dict.fromkeys(MEASURES, 0))
             groups["LOCATION", (location, None, None, None)].append(counted)
-            groups["SYSTEM", (None, None, None, None)].append(counted)
+    if once:
+        groups = {name: counted_once(members) for name, members in groups.items()}
+    everything = [row for members in groups.values() for row in members]
+    groups |= {("SYSTEM", (None, None, None, None)): everything} if everything else {}
     return [
         document
         for (name, group), members in groups.items()
         for kind in (*KINDS, *(each for each in values if name in each.scopes))
         for document in group_documents(name, group, kind, members, (True, False), top_k)
     ]
+
+
+def counted_once(rows: Iterable[Row]) -> list[Row]:
+    """Of each conversation only the exporter with the largest sums keeps its counters."""
+    sums: dict[Any, dict[bytes, Tally]] = defaultdict(lambda: defaultdict(Tally))
+    for row in rows:
+        sums[items(row.flow, "CONVERSATION")[0][0]][row.flow.exporter_addr].add(row)
+    best = {key: max(each, key=lambda exporter: size_of(each[exporter])) for key, each in sums.items()}
+    nothing = dict.fromkeys(MEASURES, 0)
+    return [
+        row if best[items(row.flow, "CONVERSATION")[0][0]] == row.flow.exporter_addr else row._replace(values=nothing)
+        for row in rows
+    ]
+
+
+def size_of(tally: Tally) -> tuple[int, ...]:
+    """Octets, then the sums in the order of the core."""
+    sides = [tally.sums[side][name] for name in MEASURES for side in (True, False)]
+    return (sides[0] + sides[1], *sides)
 
 
 def group_documents(

@@ -11,7 +11,7 @@ from columns.lane import Limits, absorb, combine, contribution, emit_wide, lay_o
 from columns.state import State
 from common.errors import InputError
 from flowpb.documents import AGGREGATE_SCHEMA
-from flowpb.groupings import SHIPPED
+from flowpb.groupings import PROTOCOL, SHIPPED
 from tests.columns import oracle
 from tests.columns.flows import ADDRESSES, EXPORTERS, KINDS, NOW, batch, fewer, flows, key, plain
 from tests.columns.oracle import Flow
@@ -154,3 +154,37 @@ def test_the_edge_counts_where_traffic_enters() -> None:
     # The second exporter has no ingress flow at all; the egress flow at the first one's edge counts as a row, with nothing.
     assert [total[f"bytes_{side}"] for side in ("ingress", "egress", "total")] == [100, 3, 103]
     assert total["rows"] == 3
+
+
+ONCE = st.lists(
+    st.lists(flows(counters=st.integers(0, 2**20), times=HERE, intervals=st.none()), min_size=1, max_size=12),
+    min_size=1,
+    max_size=3,
+)
+
+
+@fewer
+@given(ONCE, st.booleans())
+def test_each_conversation_counts_once_like_the_oracle(portions: Sequence[Sequence[Flow]], edge_only: bool) -> None:
+    limits = Limits(top_k=3, deduplicate=True, edge_only=edge_only, values=SHIPPED)
+    lanes = [lane_of_portion(portion, number_) for number_, portion in enumerate(portions)]
+    table = emit_wide([contribution(base, limits) for base in bases_of(lanes, limits)], NOW, 1, False, limits)
+    expected = oracle.wide_documents(truth_of(lanes, limits), 3, (PROTOCOL,), edge_only, True)
+    assert sorted(plain(table), key=key) == sorted(expected, key=key)
+
+
+@fewer
+@given(ONCE, st.integers(1, 2))
+def test_bounds_hold_where_conversations_were_pruned(portions: Sequence[Sequence[Flow]], top_k: int) -> None:
+    limits = Limits(top_k=top_k, young=3, old=3, deduplicate=True)
+    lanes = [lane_of_portion(portion, number_) for number_, portion in enumerate(portions)]
+    contributions = [contribution(base, limits) for base in bases_of(lanes, limits)]
+    found = by_group(plain(emit_wide(contributions, NOW, 1, False, limits)))
+    exact = by_group(oracle.wide_documents(truth_of(lanes, limits), 10**6, (), False, True))
+    assert set(found) == set(exact)
+    for group, documents in found.items():
+        if documents[0]["aggregation_type"] == "TOTAL":
+            value, true = (number(each[0], "bytes_total") for each in (documents, exact[group]))
+            assert value <= true <= value + number(documents[0], "error")
+        else:
+            check_group(documents, exact[group])
