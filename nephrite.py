@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stores.parquet.manifest import Manifest
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
-    "up": ("pipelines.commands", "Run everything on this machine: ingest and pipeline on the embedded default."),
+    "up": ("pipelines.commands", "Run everything on this machine: ingest, pipeline and HTTP service."),
     "ingest": ("ingest.commands", "Receive NetFlow, IPFIX and sFlow, decode it, and put batches on the bus."),
     "pipeline": ("pipelines.commands", "Run the embedded pipeline: bus -> windows, aggregates and raw flows -> Parquet."),
     "serve": ("query.commands", "Answer over HTTP."),
@@ -37,7 +37,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "bus": ("ingest.commands", "Look at the bus."),
     "dead-letters": ("ingest.commands", "Undecodable datagrams: list, show, decode again."),
     "rollup": ("pipelines.commands", "Make hours of minutes and days of hours; `nephrite up` does this by itself."),
-    "retention": ("query.commands", "Delete what is older or larger than configured, and merge small files."),
+    "retention": ("query.commands", "Delete what is older or larger than configured, level by level."),
     "repair": ("pipelines.repair_commands", "Recompute windows from what came too late for them."),
     "setup": ("stores.commands", "Install index templates and lifecycle policies in Elasticsearch."),
     "flink": ("flink.commands", "Run a Flink cluster on this machine, and jobs on it."),

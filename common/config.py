@@ -308,6 +308,7 @@ class Pipeline(_Section):
     run_interval_ms: int = Field(1000, ge=50, le=60_000, description="The embedded pipeline starts a run this often.")
     run_bytes: int = Field(64 << 20, ge=1 << 20, description="One run takes about this many octets of batches.")
     top_k: int = Field(10, ge=1, le=1000, description="Items kept per group; the rest is Other.")
+    wide: bool = Field(True, description="Also aggregate per location, and over everything.")
     with_dscp: bool = Field(False, description="Also aggregate per interface and DSCP.")
     groupings: Groupings = Groupings()
     deduplicate: bool = Field(
@@ -384,9 +385,20 @@ class Store(_Section):
     """Where documents are kept."""
 
     raw_days: float = Field(7, gt=0, description="Raw flow records are kept this many days.")
-    aggregate_days: float = Field(365, gt=0, description="Aggregates are kept this many days.")
+    aggregate_days: float = Field(365, gt=0, description="Minute aggregates are kept this many days.")
+    hour_days: float = Field(1825, gt=0, description="Aggregates of hours are kept this many days.")
+    day_days: float = Field(3650, gt=0, description="Aggregates of days are kept this many days.")
     ledger_days: float = Field(90, gt=0, description="The ledger, what came and what was lost per minute, is kept this many days.")
-    max_bytes: int = Field(50 << 30, ge=1 << 20, description="Oldest raw files go first when the store is larger.")
+    raw_bytes: int = Field(0, ge=0, description="Oldest raw flow records go when all are larger; 0 leaves it to max_bytes.")
+    aggregate_bytes: int = Field(0, ge=0, description="The same for minute aggregates.")
+    hour_bytes: int = Field(0, ge=0, description="The same for hours.")
+    day_bytes: int = Field(0, ge=0, description="The same for days.")
+    ledger_bytes: int = Field(0, ge=0, description="The same for the ledger.")
+    max_bytes: int = Field(
+        50 << 30,
+        ge=1 << 20,
+        description="When all is larger, the oldest go: raw flow records first, then the ledger, minutes, hours, days.",
+    )
 
 
 class Query(_Section):
@@ -394,6 +406,7 @@ class Query(_Section):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8980, ge=0, le=65535, description="Port; 0 takes a free one.")
+    with_up: bool = Field(True, description="`nephrite up` serves, too, where the port is free.")
     token: SecretStr = Field(
         SecretStr(""), description="Asked of every request, as bearer or as password of any user; empty asks for none."
     )

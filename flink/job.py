@@ -18,7 +18,13 @@ from common.errors import ConfigError
 from common.start import parse_start
 from flink.submit import PipelineBuilder
 from flink.subtasks import salt_into, spread_group
-from pipelines.elasticsearch_sinks import WriteAggregateDocuments, WriteLate, WriteLedgerDocuments, WriteRawDocuments
+from pipelines.elasticsearch_sinks import (
+    WriteAggregateDocuments,
+    WriteLate,
+    WriteLedgerDocuments,
+    WritePartials,
+    WriteRawDocuments,
+)
 from pipelines.embedded import document_target, enricher_of, limits_of, open_reading
 from pipelines.ranges import bounds_of, first_offset
 from pipelines.series_sink import receivers_of
@@ -67,6 +73,10 @@ class Documents:
         """The sink of what came too late, where the target has a queue of repairs; raises ConfigError."""
         return WriteLate(Target.parse(self.target)) if self.target.startswith(SCHEME) else None
 
+    def partials_sink(self) -> beam.DoFn | None:
+        """The sink of partials, where the target keeps them; raises ConfigError."""
+        return WritePartials(Target.parse(self.target)) if self.target.startswith(SCHEME) else None
+
 
 def job_builder(settings: Settings, documents: Documents, span: tuple[int, int] | None = None) -> PipelineBuilder:
     """The job over all partitions, those that are added later too, from `pipeline.start` on; or over a range of time that ends.
@@ -94,12 +104,11 @@ def builder_over(
     documents_out = document_target(settings, "flow_documents_out")
     name = documents_in or settings.bus.url
     receivers = receivers_of(settings.series)
-    documents_read = bool(documents_in)
-    job = Streaming(name, opener, elements, settings.bus.lanes, enricher, limits, documents_read, documents_out, receivers)
+    lanes, read, wide = settings.bus.lanes, bool(documents_in), settings.pipeline.wide
+    job = Streaming(name, opener, elements, lanes, enricher, limits, read, documents_out, receivers, wide)
     raw = documents.raw_sink() if settings.pipeline.raw else None
-    return functools.partial(
-        build_streaming, job=job, sink=documents.sink(), raw=raw, ledger=documents.ledger_sink(), late=documents.late_sink()
-    )
+    sinks = {"ledger": documents.ledger_sink(), "late": documents.late_sink(), "partials": documents.partials_sink()}
+    return functools.partial(build_streaming, job=job, sink=documents.sink(), raw=raw, **sinks)
 
 
 def _elements(source: Source, settings: Settings, span: tuple[int, int] | None) -> Iterator[bytes]:

@@ -18,12 +18,13 @@ import pyarrow as pa
 from columns.enrich import Enricher
 from columns.lane import Limits
 from columns.late import missing
-from pipelines.handover import look, take
+from pipelines.handover import look, look_wide, take
 from stores.parquet.writer import write_aggregates, write_raw
 from stores.queued import Late
 from transforms.carried_state import AbsorbRun, Stepped
+from transforms.carried_wide import SteppedWide, WideRun
 from transforms.flows import AcceptedBatch, Enrich, laying_out
-from transforms.keys import pack_key, unpack_lane
+from transforms.keys import pack_key, pack_window, unpack_lane
 from transforms.ledger import TakeReports
 
 if TYPE_CHECKING:
@@ -100,6 +101,28 @@ class NoteLedger(beam.DoFn):
         take(self._token).ledger.setdefault(unpack_lane(keyed[0]), []).append(keyed[1])
 
 
+class WriteWide(beam.DoFn):
+    """SteppedWide -> the run's list of steps, and one Parquet file of all their documents."""
+
+    def __init__(self, token: str, folder: Path) -> None:
+        self._token, self._folder = token, folder
+        self._tables: list[pa.Table] = []
+
+    def start_bundle(self) -> None:
+        """A bundle starts empty, also when the last one failed."""
+        self._tables = []
+
+    def process(self, stepped: SteppedWide) -> None:
+        """Notes the step and keeps its documents until the bundle ends."""
+        take(self._token).stepped_wide.append(stepped)
+        self._tables.extend(stepped.documents)
+
+    def finish_bundle(self) -> None:
+        """Writes them."""
+        if self._tables:
+            take(self._token).files.extend(write_aggregates(self._folder, pa.concat_tables(self._tables)))
+
+
 def accepted_batches(token: str) -> Iterator[AcceptedBatch]:
     """The batches that the driver accepted for this run, in the order of each lane's log."""
     accepted = take(token).accepted
@@ -113,12 +136,27 @@ def due_keys(token: str) -> Iterator[tuple[bytes, bytes]]:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What a run writes beside aggregates. `keep` keeps what flows bring of the pipeline's own columns."""
+    """What a run writes beside aggregates. `keep` keeps what flows bring of the pipeline's own columns.
+
+    With `wide` location and system scope are put together behind lane state.
+    """
 
     raw: bool = True
     flow_documents: "KafkaTarget | None" = None
     keep: bool = False
     series: tuple["Receiver", ...] = ()
+    wide: bool = True
+
+
+def contributed(stepped: Stepped) -> Iterator[tuple[bytes, bytes]]:
+    """What a lane contributes to a window at a mark."""
+    if stepped.contribution:
+        yield pack_window(stepped.window_start_ms), stepped.contribution
+
+
+def due_windows(token: str) -> Iterator[tuple[bytes, bytes]]:
+    """Keys of windows that all lanes have passed a mark of, with an empty contribution."""
+    return ((pack_window(window_start_ms), b"") for window_start_ms in take(token).wide_due)
 
 
 def build_run(pipeline: beam.Pipeline, token: str, folder: Path, enricher: Enricher, limits: Limits, outputs: Outputs) -> None:
@@ -144,10 +182,31 @@ def build_run(pipeline: beam.Pipeline, token: str, folder: Path, enricher: Enric
         (parts, due)
         | beam.Flatten()
         | "By lane and window" >> beam.GroupByKey()
-        | "Lane state" >> beam.ParDo(AbsorbRun(look, token, limits, enricher))
+        | "Lane state" >> beam.ParDo(AbsorbRun(look, token, limits, enricher, outputs.wide))
     )
     stepped | "Documents" >> beam.ParDo(WriteAggregates(token, folder))
     for receiver in outputs.series:
         from pipelines.series_sink import WriteSeries
 
         stepped | f"Series to {receiver.protocol}" >> beam.ParDo(WriteSeries(receiver))
+    if outputs.wide:
+        _put_together(pipeline, stepped, token, folder, enricher, limits)
+
+
+def _put_together(
+    pipeline: beam.Pipeline, stepped: beam.PCollection, token: str, folder: Path, enricher: Enricher, limits: Limits
+) -> None:
+    """Adds the second stage: location and system scope."""
+    contributions = stepped | "Contributions" >> beam.FlatMap(contributed).with_output_types(tuple[bytes, bytes])
+    passed = (
+        pipeline
+        | "Wide marks" >> beam.Impulse()
+        | "Passed" >> beam.FlatMap(lambda _: due_windows(token)).with_output_types(tuple[bytes, bytes])
+    )
+    (
+        (contributions, passed)
+        | "Wide" >> beam.Flatten()
+        | "By window" >> beam.GroupByKey()
+        | "Wide state" >> beam.ParDo(WideRun(look_wide, token, limits, enricher))
+        | "Wide documents" >> beam.ParDo(WriteWide(token, folder))
+    )

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from common.clock import wall_clock
-from common.config import Settings
+from common.config import Query, Settings
 from common.errors import ConfigError, StoreError, UsageError
 from common.logs import set_up_logs
 from common.options import ConfigFile, DataDir, listener_of, settings_of
@@ -101,14 +102,15 @@ def rollup(
 ) -> None:
     """Make hours of minutes and days of hours, as far as they are complete and not made yet; twice changes nothing."""
     from pipelines.embedded import enricher_of, limits_of
-    from pipelines.rollup import roll_up
+    from pipelines.rollup import Rules, roll_up
 
     settings = settings_of(config, data_dir)
-    limits, enricher, stopped = limits_of(settings.pipeline), enricher_of(settings.enrichment), stop_event()
+    rules = Rules(limits_of(settings.pipeline), enricher_of(settings.enrichment), settings.pipeline.wide)
+    stopped = stop_event()
     with cascade_of(target, settings) as store:
         while not stopped.is_set():
             count = 0
-            for due in roll_up(store, limits, enricher, stopped):
+            for due in roll_up(store, rules, stopped):
                 count += 1
                 start = datetime.fromtimestamp(due.window_start_ms // 1000, UTC)
                 typer.echo(f"{due.level} {start:%Y-%m-%dT%H:%MZ}: {len(due.lanes)} lanes")
@@ -122,7 +124,14 @@ def rollup(
 def cascade_of(target: str, settings: Settings) -> Iterator["Cascade"]:
     """The store that a target names: of the data folder, where there is none. Raises StoreError, ConfigError."""
     if target:
-        raise UsageError(f"{target}: not a store")
+        from pipelines.elasticsearch_sinks import spelled
+        from stores.elasticsearch.cascade import ElasticsearchCascade
+        from stores.elasticsearch.client import Client
+        from stores.elasticsearch.target import Target
+
+        with ElasticsearchCascade(Client.open(Target.parse(target)), spelled) as cascade:
+            yield cascade
+        return
     from stores.parquet.cascade import ParquetCascade
     from stores.parquet.manifest import Manifest
 
@@ -137,7 +146,7 @@ def up(
     data_dir: DataDir = None,
     listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Listen here instead of as configured.")] = "",
 ) -> None:
-    """Run everything on this machine: ingest and pipeline on the embedded default."""
+    """Run everything on this machine: ingest, pipeline and HTTP service on the embedded default."""
     settings = settings_of(config, data_dir)
     if listen:
         listener_of(listen)  # told here once, not by the service again and again
@@ -146,7 +155,7 @@ def up(
     arguments = [*(["--config", str(config)] if config else []), "--data-dir", settings.data_dir]
     children: list[Child] = []
     try:
-        for name in _SERVICES:
+        for name in (*_SERVICES, *(["serve"] if serves(settings.query) else [])):
             children.append(Child([name, *arguments, *(["--listen", listen] if listen and name == "ingest" else [])], held))
         while not stopped.wait(0.2):
             for child in children:
@@ -155,6 +164,19 @@ def up(
         for child in reversed(children):
             child.stop()
         os.close(held)
+
+
+def serves(settings: Query) -> bool:
+    """Whether `up` answers over HTTP: it does without where another program has the port."""
+    if not settings.with_up:
+        return False
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        socket.create_server((settings.host, settings.port), family=family).close()
+    except OSError as error:
+        typer.echo(f"serve: {settings.host} port {settings.port}: {error.strerror or error}; going on without HTTP", err=True)
+        return False
+    return True
 
 
 def _hold(data_dir: Path, stopped: threading.Event) -> int:

@@ -38,8 +38,10 @@ from pipelines.ranges import first_offset
 from pipelines.standing import gauges_of, lag_of
 from stores.parquet.ledger_state import LedgerState
 from stores.parquet.manifest import Commit, Manifest, WindowState
+from stores.parquet.wide import WideWindow
 from stores.parquet.writer import write_ledger
 from transforms.carried_state import CarriedWindow, Stepped
+from transforms.carried_wide import CarriedWide
 from transforms.flows import NAMESPACE
 from transforms.ledger import NO_LEDGER, CarriedLedger, SteppedLedger, remembered, step_ledger
 
@@ -133,6 +135,7 @@ class MicroBatches:
         self._logs = {lane: LaneLog.unpack(data) for lane, data in carried.lanes.items()}
         self._ledgers = {kept.lane: CarriedLedger(kept.next_mark_ms, kept.base, kept.parts) for kept in carried.ledgers}
         self._windows = {(w.lane, w.window_start_ms): CarriedWindow(w.next_mark, w.base, w.parts) for w in carried.windows}
+        self._wide = {w.window_start_ms: CarriedWide(w.next_mark, w.fresh, dict(w.contributions)) for w in carried.wide}
 
     def run_once(self, wait_s: float = 0.0) -> RunReport:
         """Takes what the bus has (waiting up to `wait_s` when it has nothing), runs it, commits it."""
@@ -142,7 +145,7 @@ class MicroBatches:
         due_now = list(self._due(now)) if positions or self._work.documents else []
         if not positions and not due_now:
             return RunReport(committed=False)
-        run = Run(intake.accepted, self._windows, now, due_now)
+        run = Run(intake.accepted, self._windows, now, due_now, wide=self._wide, wide_due=list(self._wide_due(now)))
         with handed_over(self._token, run), self._left_clean(run):
             counted = {**self._program.run(), **self._bus_counters.as_map(), "pipeline_bus_errors_total": self._failed_runs}
         ledgers = self._step_ledgers(run)
@@ -155,7 +158,7 @@ class MicroBatches:
         self._remember_all(run, ledgers)
         for partition, offset in positions.items():
             self._source.release(partition, offset)
-        documents = sum(table.num_rows for stepped in run.stepped for table in stepped.documents)
+        documents = sum(file.rows for file in run.files if file.kind == "aggregate")
         return RunReport(True, octets, counted.get("pipeline_flows_total", 0), documents)
 
     def run_until(self, stopped: Event, interval_s: float, between: Callable[[], None]) -> None:
@@ -206,12 +209,13 @@ class MicroBatches:
     def finish(self) -> None:
         """Gives every open window its last mark, as the end of a bounded range does: nothing more will come."""
         ledgers = {lane for lane, kept in self._ledgers.items() if kept.base is not None or kept.parts}
-        if not (self._windows or ledgers):
+        if not (self._windows or self._wide or ledgers):
             return
         behind_ms = max(frontiers(self._logs).values(), default=0) + LEASE_MS + HORIZON_MS + WINDOW_MS + FINAL_DELAY_MS
-        last_ms = max([behind_ms, *(mark_times(window_start_ms)[-1] for _, window_start_ms in self._windows)])
-        now = dict.fromkeys(ledgers.union(lane for lane, _ in self._windows), last_ms)
-        run = Run({}, self._windows, now, list(self._windows))
+        open_windows = {*(window_start_ms for _, window_start_ms in self._windows), *self._wide}
+        last_ms = max([behind_ms, *(mark_times(window_start_ms)[-1] for window_start_ms in open_windows)])
+        now = dict.fromkeys({*ledgers, *(lane for lane, _ in self._windows)} or set(self._logs), last_ms)
+        run = Run({}, self._windows, now, list(self._windows), wide=self._wide, wide_due=list(self._wide))
         with handed_over(self._token, run):
             counted = self._program.run()
         stepped = self._step_ledgers(run)
@@ -302,11 +306,21 @@ class MicroBatches:
             if due(window_start_ms, carried.next_mark + 1, now.get(lane)):
                 yield lane, window_start_ms
 
+    def _wide_due(self, now: Mapping[int, int]) -> Iterator[int]:
+        for window_start_ms, carried in self._wide.items():
+            if due(window_start_ms, carried.next_mark + 1, min(now.values(), default=None)):
+                yield window_start_ms
+
     def _remember_all(self, run: Run, ledgers: Sequence[SteppedLedger]) -> None:
         for stepped in run.stepped:
             self._remember(stepped)
         for step in ledgers:
             self._ledgers[step.lane] = remembered(self._ledgers.get(step.lane, NO_LEDGER), step)
+        for wide in run.stepped_wide:
+            old = self._wide.pop(wide.window_start_ms, CarriedWide())
+            if not wide.closed:
+                contributions = {**old.contributions, **wide.contributions}
+                self._wide[wide.window_start_ms] = CarriedWide(wide.next_mark, wide.fresh, contributions)
 
     def _remember(self, stepped: Stepped) -> None:
         key = (stepped.lane, stepped.window_start_ms)
@@ -350,4 +364,5 @@ def _commit_of(
             LedgerState(s.lane, s.rewritten.next_mark_ms, s.rewritten.base, s.rewritten.parts) for s in ledgers if s.rewritten
         ],
         ledgers_appended=[(s.lane, part) for s in ledgers for part in s.appended],
+        wide=[WideWindow(s.window_start_ms, s.next_mark, s.fresh, s.contributions, s.closed) for s in run.stepped_wide],
     )

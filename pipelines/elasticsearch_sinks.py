@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 import apache_beam as beam
+import pyarrow as pa
 from apache_beam.metrics import Metrics
 
 from columns.documents import ids_of, to_json
@@ -22,6 +23,7 @@ from stores.elasticsearch.client import Client
 from stores.elasticsearch.dead_letters import burial
 from stores.elasticsearch.documents import Documents
 from stores.elasticsearch.ledger import ledger_documents
+from stores.elasticsearch.partials import partial_documents
 from stores.elasticsearch.raw import CHUNK, raw_documents
 from stores.elasticsearch.repairs import repair_documents
 from stores.elasticsearch.setup import require_templates
@@ -159,3 +161,16 @@ class WriteLedgerDocuments(_Write):
         """Sends the rows of a lane's minutes."""
         table = rows_of(stream)
         self._send(ledger_documents(self._target.prefix, table, ledger_ids(table), ledger_json(table)))
+
+
+def spelled(documents: pa.Table, level: str) -> tuple[list[str], list[bytes]]:
+    """Ids and JSON of aggregates of a level."""
+    return ids_of(documents, level), to_json(documents)
+
+
+class WritePartials(_Write):
+    """Arrow IPC streams of flowpb.partials -> documents of partials, which `nephrite rollup` makes hours of."""
+
+    def process(self, stream: bytes) -> None:
+        """Sends the partial of a window."""
+        self._send(partial_documents(self._target.prefix, rows_of(stream)))

@@ -22,6 +22,7 @@ from pipelines.bus_again import flows_again
 from pipelines.direct import MicroBatches, Work
 from pipelines.repair import Flows, Ready, Repairs, raw_flows
 from pipelines.rolling import Rolling
+from pipelines.rollup import Rules
 from pipelines.series_sink import receivers_of
 from stores.parquet.manifest import Manifest
 from stores.parquet.upkeep import Maintenance
@@ -43,10 +44,10 @@ class Embedded:
 
     def run_until(self, stopped: Event) -> None:
         """Runs, and every ten seconds the store's upkeep, longer windows and repairs between two of them, until `stopped`."""
-        limits, enricher = self.work.limits, self.work.enricher
+        rules = Rules(self.work.limits, self.work.enricher, self.work.outputs.wide)
         with ExitStack() as open_:
             maintenance = open_.enter_context(Maintenance(self.manifest, self.settings.store))
-            rolling = open_.enter_context(Rolling(self.manifest, limits, enricher))
+            rolling = open_.enter_context(Rolling(self.manifest, rules))
             repairs = self.repairs()
             if repairs:
                 open_.enter_context(repairs)
@@ -109,7 +110,9 @@ def work_of(settings: Settings) -> Work:
     """What every run does, as configured."""
     pipeline = settings.pipeline
     documents = bool(pipeline.flow_documents_in)
-    outputs = Outputs(pipeline.raw, document_target(settings, "flow_documents_out"), documents, receivers_of(settings.series))
+    outputs = Outputs(
+        pipeline.raw, document_target(settings, "flow_documents_out"), documents, receivers_of(settings.series), pipeline.wide
+    )
     enricher, limits = enricher_of(settings.enrichment), limits_of(pipeline)
     return Work(enricher, limits, settings.bus.lanes, pipeline.run_bytes, outputs, documents)
 

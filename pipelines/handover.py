@@ -13,10 +13,12 @@ from typing import Final
 from stores.parquet.manifest import PendingFile
 from stores.queued import Late
 from transforms.carried_state import CarriedWindow, Look, Stepped
+from transforms.carried_wide import CarriedWide, LookWide, SteppedWide
 from transforms.flows import AcceptedBatch
 
 Window = tuple[int, int]
 _NEVER: Final = CarriedWindow()
+_NEVER_WIDE: Final = CarriedWide()
 
 
 @dataclass(slots=True)
@@ -31,6 +33,9 @@ class Run:
     files: list[PendingFile] = field(default_factory=list)
     late: dict[Window, Late] = field(default_factory=dict)
     ledger: dict[int, list[bytes]] = field(default_factory=dict)
+    wide: Mapping[int, CarriedWide] = field(default_factory=dict)
+    wide_due: Sequence[int] = ()
+    stepped_wide: list[SteppedWide] = field(default_factory=list)
 
 
 _RUNS: dict[str, Run] = {}
@@ -61,3 +66,10 @@ def look(token: str) -> Look:
     """Carried state and frontier of the run's windows, as transforms.carried_state wants them."""
     run = _RUNS[token]
     return lambda lane, window_start_ms: (run.windows.get((lane, window_start_ms), _NEVER), run.frontiers[lane])
+
+
+def look_wide(token: str) -> LookWide:
+    """What lanes have contributed to the run's windows and the least frontier, as transforms.carried_wide wants them."""
+    run = _RUNS[token]
+    frontier_ms = min(run.frontiers.values(), default=None)
+    return lambda window_start_ms: (run.wide.get(window_start_ms, _NEVER_WIDE), frontier_ms)

@@ -20,7 +20,8 @@ import pyarrow.compute as pc
 from columns.arrays import Ints
 from columns.enrich import Enricher
 from columns.flows import wanted_columns
-from columns.lane import Limits
+from columns.lane import Limits, contribution, emit_wide
+from columns.marks import REPAIR
 from columns.naming import named
 from columns.partials import partial_of
 from common.errors import NephriteError
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 WINDOWS_AT_ONCE: Final = 4
 """Windows of all lanes that one repair goes over; their candidates are in memory together."""
 _EXPORTER: Final = Grouping(Scope.EXPORTER, Kind.TOTAL).grouped_by
+_SYSTEM: Final = Grouping(Scope.SYSTEM, Kind.TOTAL).grouped_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +119,27 @@ def make_repair(plan: Plan, pending: Path, limits: Limits, enricher: Enricher, a
             tables += [named(gained(rebuilt.documents, own), enricher)] if rebuilt.documents is not None else []
             if rebuilt.base is not None and rebuilt.window_start_ms >= plan.partials_from_ms:
                 partials.append(partial_of(rebuilt.base, rebuilt.lane, rebuilt.window_start_ms, limits))
+    tables += [named(table, enricher) for table in _wide_documents(plan, pending.parent, stored, partials, limits)]
     documents = pa.concat_tables(tables) if tables else None
     files = write_aggregates(pending, documents) if documents is not None and documents.num_rows else []
     return Repair(files, done, failed, _counted(done, failed, documents).as_map(), partials)
+
+
+def _wide_documents(
+    plan: Plan, data_dir: Path, stored: pa.Table, partials: Sequence[pa.Table], limits: Limits
+) -> Iterator[pa.Table]:
+    """Documents of location and system scope of repaired windows that have some, from the partials of all lanes."""
+    wide = stored.filter(pc.equal(stored["grouped_by"], _SYSTEM))["window_start_ms"].to_pylist()
+    repaired = {(row["window_start_ms"], row["lane"]): row["state"] for partial in partials for row in partial.to_pylist()}
+    with Manifest.open(data_dir, writer=False) as manifest, manifest.partials() as kept:
+        lanes = sorted({(one.window_start_ms, one.lane) for one in kept.kept(LEVEL_MINUTE)} | repaired.keys()) if repaired else []
+        for start_ms in sorted({start_ms for start_ms, _ in repaired} & set(wide)):
+            states = [
+                repaired.get((start_ms, lane)) or kept.states(LEVEL_MINUTE, start_ms, start_ms + WINDOW_MS, lane)[0]
+                for found_ms, lane in lanes
+                if found_ms == start_ms
+            ]
+            yield emit_wide([contribution(state, limits) for state in states], start_ms, REPAIR, True, limits)
 
 
 def what_is_missing(rebuilt: Rebuilt, late: Late, stored: pa.Table) -> str:

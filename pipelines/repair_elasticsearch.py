@@ -23,7 +23,7 @@ from stores.elasticsearch.aggregates import aggregate_documents
 from stores.elasticsearch.bulk import Bulk
 from stores.elasticsearch.client import Client
 from stores.elasticsearch.dead_letters import burial
-from stores.elasticsearch.layout import AGGREGATES, day_index
+from stores.elasticsearch.layout import AGGREGATES, index_at
 from stores.elasticsearch.questions import QUIET
 from stores.elasticsearch.repairs import Queue, delete_documents, stored_documents, take_out
 from stores.questions import Span
@@ -111,4 +111,4 @@ def _write(client: Client, bulk: Bulk, rebuilt: Rebuilt, stored: pa.Table, enric
 
 
 def _index(client: Client, window_start_ms: int) -> str:
-    return day_index(client.target.prefix, AGGREGATES, window_start_ms)
+    return index_at(client.target.prefix, AGGREGATES, window_start_ms)

@@ -10,12 +10,10 @@ from pathlib import Path
 from threading import Event
 from typing import Final, Self
 
-from columns.enrich import Enricher
-from columns.lane import Limits
 from common.clock import wall_clock
 from common.errors import InputError, StoreError
 from common.metrics import Counters
-from pipelines.rollup import Due, Made, forget, make, next_due, put
+from pipelines.rollup import Due, Made, Rules, forget, make, next_due, put
 from stores.parquet.cascade import ParquetCascade
 from stores.parquet.manifest import Manifest
 
@@ -26,8 +24,8 @@ _LOOK_MS: Final = 60_000
 class Rolling:
     """Call `step` between runs. A window that cannot be made is logged, counted and left alone until the next start."""
 
-    def __init__(self, manifest: Manifest, limits: Limits, enricher: Enricher) -> None:
-        self._manifest, self._limits, self._enricher = manifest, limits, enricher
+    def __init__(self, manifest: Manifest, rules: Rules) -> None:
+        self._manifest, self._rules = manifest, rules
         self._cascade = ParquetCascade(manifest)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="rollup")
         self._making: tuple[Due, Future[Made]] | None = None
@@ -62,7 +60,7 @@ class Rolling:
     def _start(self, counters: Counters) -> None:
         due = next_due(self._cascade, self._given_up)
         if due:
-            self._making = due, self._pool.submit(_make, self._manifest.data_dir, due, self._limits, self._stopped)
+            self._making = due, self._pool.submit(_make, self._manifest.data_dir, due, self._rules, self._stopped)
         else:
             counters.add("rollup_forgotten_total", forget(self._cascade))
 
@@ -78,11 +76,11 @@ class Rolling:
             self._look_ms = 0
             counters.add("rollup_windows_total", level=due.level, result="given_up")
             return None
-        put(self._cascade, made, self._enricher)
+        put(self._cascade, made, self._rules)
         counters.add("rollup_windows_total", level=due.level, result="made")
         return due
 
 
-def _make(data_dir: Path, due: Due, limits: Limits, stopped: Event) -> Made:
+def _make(data_dir: Path, due: Due, rules: Rules, stopped: Event) -> Made:
     with Manifest.open(data_dir, writer=False) as manifest:
-        return make(ParquetCascade(manifest), due, limits, stopped)
+        return make(ParquetCascade(manifest), due, rules, stopped)

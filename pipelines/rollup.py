@@ -18,12 +18,13 @@ from typing import Final
 import pyarrow as pa
 
 from columns.enrich import Enricher
-from columns.lane import MARKS, Limits, combine, emit
+from columns.lane import MARKS, Limits, combine, contribution, emit, emit_wide
 from columns.naming import named
 from columns.partials import partial_of, rows_of
 from common.errors import StoreError
 from flowpb.documents import LEVEL_DAY, LEVEL_HOUR, LEVEL_MINUTE
-from flowpb.partials import LEVEL_MS, partial_row
+from flowpb.groupings import LEVEL_MS
+from flowpb.partials import partial_row
 from stores.cascade import CASCADE, SHORTER, Cascade, Kept
 
 KEEP_MS: Final = 26 * 3_600_000
@@ -41,6 +42,15 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """How windows are made: bounds, names, and whether of location and system scope, too."""
+
+    limits: Limits
+    enricher: Enricher
+    wide: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Made:
     """A longer window: partials of all lanes, and documents without names."""
 
@@ -49,10 +59,10 @@ class Made:
     documents: pa.Table
 
 
-def roll_up(store: Cascade, limits: Limits, enricher: Enricher, stopped: Event | None = None) -> Iterator[Due]:
+def roll_up(store: Cascade, rules: Rules, stopped: Event | None = None) -> Iterator[Due]:
     """Makes everything that is due, and tells each window after it is kept; then forgets what is no longer needed."""
     while found := next_due(store):
-        put(store, make(store, found, limits, stopped), enricher)
+        put(store, make(store, found, rules, stopped), rules)
         yield found
     forget(store)
 
@@ -94,30 +104,33 @@ def kept_from(level: str, final_through_ms: int) -> int:
     return (final_through_ms - KEEP_MS) // LEVEL_MS[level] * LEVEL_MS[level]
 
 
-def make(store: Cascade, due: Due, limits: Limits, stopped: Event | None = None) -> Made:
+def make(store: Cascade, due: Due, rules: Rules, stopped: Event | None = None) -> Made:
     """Reads the states of one lane after the other; holds those of one.
 
     Raises StoreError, also between two lanes when `stopped` is set, and InputError for damaged states.
     """
-    level, start_ms = due.level, due.window_start_ms
+    level, start_ms, limits = due.level, due.window_start_ms, rules.limits
     end_ms = start_ms + LEVEL_MS[level]
-    partials, documents = [], []
+    partials, documents, contributions = [], [], []
     for lane, made_of in due.lanes.items():
         if stopped and stopped.is_set():
             raise StoreError("stopped")
         base = _sum_of(store.states(SHORTER[level], start_ms, end_ms, lane), limits)
         base, table = emit(base, lane, start_ms, MARKS, True, limits, LEVEL_MS[level])
         documents.append(table)
+        if rules.wide:
+            contributions.append(contribution(base, limits))
         if level == LEVEL_DAY:  # nothing longer is made of it: only what it was made of has to be known
             partials.append(partial_row(lane, start_ms, rows_of(base), b"", level, made_of))
         else:
             partials.append(partial_of(base, lane, start_ms, limits, level, made_of))
+    documents.append(emit_wide(contributions, start_ms, MARKS, True, limits, LEVEL_MS[level]))
     return Made(due, pa.concat_tables(partials), pa.concat_tables(documents))
 
 
-def put(store: Cascade, made: Made, enricher: Enricher) -> None:
+def put(store: Cascade, made: Made, rules: Rules) -> None:
     """Names and keeps a window that was made."""
-    store.put(made.due.level, made.due.window_start_ms, made.partials, named(made.documents, enricher))
+    store.put(made.due.level, made.due.window_start_ms, made.partials, named(made.documents, rules.enricher))
 
 
 def forget(store: Cascade) -> int:

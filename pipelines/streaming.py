@@ -1,6 +1,7 @@
 """The pipeline as a diagram, endless, for Flink and other streaming runners.
 
-    partitions -> accepted batches -> enriched flows -> parts -> by (lane, window) -> lane state -> documents
+    partitions -> accepted batches -> enriched flows -> parts -> by (lane, window) -> lane state -> documents, partials
+                                   |                |                                     \\-> by window -> wide state -> documents
                                    |                |\\-> raw documents, in the same stage
                                    |                \\-> what became of flows -> by lane -> ledger -> its rows
                                    \\-> reports, the same way
@@ -21,8 +22,9 @@ from pipelines.document_sink import WriteFlowDocuments
 from pipelines.series_sink import Receiver, WriteSeries
 from pipelines.source import ReadBus
 from transforms.flows import AcceptedBatch, Enrich, laying_out
-from transforms.lane_state import LaneState
+from transforms.lane_state import CONTRIBUTIONS, DOCUMENTS, PARTIALS, LaneState
 from transforms.ledger import KeepLedger, TakeReports
+from transforms.wide_state import WideState
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Streaming:
     flow_documents: KafkaTarget | None = None
     """The topic that gets every enriched flow."""
     series: tuple[Receiver, ...] = ()
+    wide: bool = True
 
 
 def build_streaming(
@@ -49,8 +52,12 @@ def build_streaming(
     raw: beam.DoFn | None = None,
     ledger: beam.DoFn | None = None,
     late: beam.DoFn | None = None,
+    partials: beam.DoFn | None = None,
 ) -> None:
-    """Adds the job's transforms; `sink` takes the documents of lane state, `raw` and `late` enriched flows, `ledger` its rows."""
+    """Adds the job's transforms.
+
+    `sink` takes the documents of lane state, `raw` and `late` enriched flows, `ledger` its rows, `partials` what hours are made of.
+    """
     batches = (
         pipeline
         | "Partitions" >> beam.Create(list(job.elements), reshuffle=False).with_output_types(bytes)
@@ -64,10 +71,13 @@ def build_streaming(
     if late:
         flows | "Late" >> beam.ParDo(late)
     parts, judged = flows | "Lay out" >> laying_out(job.limits)
-    written = parts | "Lane state" >> beam.ParDo(LaneState(job.limits, job.enricher)).with_output_types(bytes)
-    written | "Documents" >> beam.ParDo(sink)
+    wanted = [*([CONTRIBUTIONS] if job.wide else []), *([PARTIALS] if partials else [])]
+    state = parts | "Lane state" >> beam.ParDo(LaneState(job.limits, job.enricher, wanted)).with_outputs(*wanted, main=DOCUMENTS)
+    state[DOCUMENTS] | "Documents" >> beam.ParDo(sink)
     for receiver in job.series:
-        written | f"Series to {receiver.protocol}" >> beam.ParDo(WriteSeries(receiver))
+        state[DOCUMENTS] | f"Series to {receiver.protocol}" >> beam.ParDo(WriteSeries(receiver))
+    if partials:
+        state[PARTIALS] | "Partials" >> beam.ParDo(partials)
     if ledger:
         reports = batches | "Reports" >> beam.ParDo(TakeReports()).with_output_types(tuple[bytes, bytes])
         (
@@ -76,3 +86,16 @@ def build_streaming(
             | "Ledger" >> beam.ParDo(KeepLedger()).with_output_types(bytes)
             | "Rows of the ledger" >> beam.ParDo(ledger)
         )
+    if job.wide:
+        (
+            state[CONTRIBUTIONS]
+            | "Contributions" >> beam.Map(pair).with_output_types(tuple[bytes, bytes])
+            | "Apart" >> beam.Reshuffle()  # two stateful stages in one would lose timers on the in-process runner
+            | "Wide state" >> beam.ParDo(WideState(job.limits, job.enricher)).with_output_types(bytes)
+            | "Wide documents" >> beam.ParDo(sink)
+        )
+
+
+def pair(contribution: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """The same, for its type: tagged outputs have none."""
+    return contribution

@@ -19,17 +19,19 @@ from common.errors import StoreError, UsageError
 from common.options import ConfigFile, DataDir, settings_of
 from common.process import stop_event
 from query.output import Format, Sheet, show_bytes, write
-from query.planner import DAY_MS, Asked, Plan, plan, plan_flows, receive_range, step_for
+from query.planner import DAY_MS, Asked, Plan, plan, plan_flows, receive_range, usual_step
 from query.ranked import SHIPPED, ranked_of
 from query.times import parse_duration, parse_time, show_span
 from stores.questions import NO_APPLICATION, Filters, FlowsQuery, Items, LedgerQuery, Order, SeriesQuery, Span, TopQuery
 
 if TYPE_CHECKING:
+    from common.config import Store as StoreSettings
     from stores.contract import Provenance
     from stores.parquet.reader import ParquetStore
 
 _NONE: Final = "none"
 _RANKED: Final = ", ".join([*(items.value for items in Items), *SHIPPED, "or a grouping of yours"])
+_TARGET: Final = "elasticsearch://HOST:PORT as for `nephrite setup`; without it the data folder, where `nephrite up` does it."
 _TIMES: Final = "ISO 8601 (UTC), epoch seconds or ms, -15m, -4h, -7d or now"
 From = Annotated[str | None, typer.Option("--from", metavar="TIME", help=f"Begin of the range: {_TIMES}.")]
 To = Annotated[str | None, typer.Option("--to", metavar="TIME", help="End of the range, exclusive; now by default.")]
@@ -39,6 +41,8 @@ Application = Annotated[
     str | None, typer.Option("--application", "-a", metavar="NAME", help=f"Only this application; `{_NONE}` for flows without one.")
 ]
 Host = Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Only flows from or to this address.")]
+Location = Annotated[str | None, typer.Option("--location", metavar="NAME", help="Only exporters of this location.")]
+Exact = Annotated[bool, typer.Option("--exact", help="Begin and end to the millisecond, from raw flows; else whole minutes.")]
 Form = Annotated[Format, typer.Option("--format", "-f", help="How the answer is written.")]
 Count = Annotated[int, typer.Option("-n", "--count", min=1, max=10_000, help="How many items.")]
 
@@ -77,8 +81,10 @@ def top(
     interface: Interface = None,
     application: Application = None,
     host: Host = None,
+    location: Location = None,
     since: From = None,
     until: To = None,
+    exact: Exact = False,
     count: Count = 10,
     form: Form = Format.TABLE,
     config: ConfigFile = None,
@@ -87,11 +93,12 @@ def top(
     """Show the largest applications, hosts, conversations, interfaces, exporters and so on of the last hour, or of a range."""
     from query.sheets import top_sheet
 
-    filters = filters_of(exporter, interface, application, host)
+    filters = filters_of(exporter, interface, application, host, location)
     ranked = ranked_of(items, settings_of(config, data_dir).pipeline.groupings)
     with opened(config, data_dir) as at:
-        chosen = plan(at.store, asked_of(since, until, at.now_ms), at.now_ms, ranked, filters)
-        answer = at.store.top(TopQuery(ranked, chosen.span, filters, chosen.source, count))
+        asked = asked_of(since, until, at.now_ms, exact)
+        chosen = plan(at.store, asked, at.now_ms, ranked, filters)
+        answer = at.store.top(TopQuery(ranked, chosen.span, filters, chosen.source, count, chosen.pieces))
         packets = [answer.total.packets_total, *(item.measures.packets_total for item in answer.items)]
         sheet = at.honest(top_sheet(answer, ranked, filters, chosen), chosen, filters, packets)
         show(sheet, form, answer.provenance, chosen)
@@ -106,6 +113,7 @@ def series(
     interface: Interface = None,
     application: Application = None,
     host: Host = None,
+    location: Location = None,
     since: From = None,
     until: To = None,
     count: Count = 5,
@@ -116,13 +124,14 @@ def series(
     """Show traffic over time: all of it, or the largest items and the rest."""
     from query.sheets import series_sheet
 
-    filters = filters_of(exporter, interface, application, host)
+    filters = filters_of(exporter, interface, application, host, location)
     wanted_ms = None if step is None else _step_ms(step)
     ranked = None if items is None else ranked_of(items, settings_of(config, data_dir).pipeline.groupings)
     with opened(config, data_dir) as at:
-        chosen = plan(at.store, asked_of(since, until, at.now_ms), at.now_ms, ranked, filters)
-        step_ms = wanted_ms or step_for(chosen.span)
-        answer = at.store.series(SeriesQuery(ranked, chosen.span, filters, chosen.source, step_ms, count))
+        asked = asked_of(since, until, at.now_ms)
+        step_ms = wanted_ms or usual_step(at.store, asked, at.now_ms, ranked, filters)
+        chosen = plan(at.store, asked, at.now_ms, ranked, filters, step_ms=step_ms)
+        answer = at.store.series(SeriesQuery(ranked, chosen.span, filters, chosen.source, step_ms, count, chosen.pieces))
         packets = [sum(answer.points["packets_total"].to_pylist())]
         sheet = at.honest(series_sheet(answer, ranked, filters, step_ms, chosen), chosen, filters, packets)
         show(sheet, form, answer.provenance, chosen)
@@ -133,6 +142,7 @@ def flows(
     interface: Interface = None,
     application: Application = None,
     host: Host = None,
+    location: Location = None,
     since: From = None,
     until: To = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000_000, help="No more flows than these.")] = 50,
@@ -144,7 +154,7 @@ def flows(
     """List raw flows of the last hour, or of a range, as they were exported."""
     from query.sheets import flows_sheet
 
-    filters = filters_of(exporter, interface, application, host)
+    filters = filters_of(exporter, interface, application, host, location)
     with opened(config, data_dir) as at:
         chosen = plan_flows(at.store, asked_of(since, until, at.now_ms), at.now_ms)
         answer = at.store.flows(FlowsQuery(chosen.span, filters, limit, order))
@@ -165,7 +175,7 @@ def exporters(
 
     with opened(config, data_dir) as at:
         chosen = plan(at.store, asked_of(since, until, at.now_ms), at.now_ms, Items.EXPORTERS, Filters(), DAY_MS)
-        answer = at.store.exporters(chosen.span, chosen.source)
+        answer = at.store.exporters(chosen.span, chosen.source, chosen.pieces)
         losses = losses_by_exporter(at.store.ledger(LedgerQuery(at.receive_span(chosen.span))))
         sheet = at.honest(exporters_sheet(answer, chosen, losses), chosen, Filters())
         show(sheet, form, answer.provenance, chosen)
@@ -195,8 +205,15 @@ def ledger(
         write(ledger_sheet(answer, query), form)
 
 
-def retention(config: ConfigFile = None, data_dir: DataDir = None) -> None:
-    """Delete what is older or larger than configured, and merge small files; `nephrite up` does this by itself."""
+def retention(
+    target: Annotated[str, typer.Argument(metavar="[TARGET]", help=_TARGET)] = "",
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Delete what is older or larger than configured, level by level, and merge small files."""
+    if target:
+        _expire_indices(target, settings_of(config, data_dir).store)
+        return
     from stores.parquet.manifest import Manifest
     from stores.parquet.upkeep import maintain
 
@@ -209,6 +226,18 @@ def retention(config: ConfigFile = None, data_dir: DataDir = None) -> None:
         f"expired files: {done.expired_files} ({show_bytes(done.expired_bytes)}), merges: {done.merges},"
         f" deleted files: {done.deleted}; what was replaced now is deleted by the next call after a minute"
     )
+
+
+def _expire_indices(target: str, limits: "StoreSettings") -> None:
+    from stores.elasticsearch import setup
+    from stores.elasticsearch.client import Client
+    from stores.elasticsearch.target import Target
+
+    client = Client.open(Target.parse(target))
+    names = [*setup.expire(client, setup.days_of(limits), wall_clock() / 1000), *setup.shrink(client, limits)]
+    for name in names:
+        typer.echo(f"deleted {name}")
+    typer.echo(f"{len(names)} indices deleted")
 
 
 def serve(config: ConfigFile = None, data_dir: DataDir = None) -> None:
@@ -233,15 +262,18 @@ def opened(config: Path | None, data_dir: Path | None) -> Iterator[Opened]:
         yield Opened(store, settings, wall_clock())
 
 
-def filters_of(exporter: str | None, interface: int | None, application: str | None, host: str | None) -> Filters:
+def filters_of(
+    exporter: str | None, interface: int | None, application: str | None, host: str | None, location: str | None = None
+) -> Filters:
     """Options as filters; raises UsageError for an address that is none."""
     chosen = NO_APPLICATION if application == _NONE else application
-    return Filters(_address(exporter, "--exporter"), interface, chosen, _address(host, "--host"))
+    return Filters(_address(exporter, "--exporter"), interface, chosen, _address(host, "--host"), location)
 
 
-def asked_of(since: str | None, until: str | None, now_ms: int) -> Asked:
+def asked_of(since: str | None, until: str | None, now_ms: int, exact: bool = False) -> Asked:
     """Options as a range; raises UsageError."""
-    return Asked(None if since is None else parse_time(since, now_ms), None if until is None else parse_time(until, now_ms))
+    first, last = (None if text is None else parse_time(text, now_ms) for text in (since, until))
+    return Asked(first, last, exact)
 
 
 def show(sheet: Sheet, form: Format, provenance: "Provenance", chosen: Plan) -> None:

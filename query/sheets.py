@@ -42,6 +42,7 @@ _NO_KEY: Final[Key] = (None,) * 5
 _LOST: Final = tuple(column for column, _ in REASONS.values() if column != "flows_lost_on_bus")
 
 _BOTH_ENDS: Final = "a flow counts at both of its hosts, so their total is twice the traffic"
+_EACH_EXPORTER: Final = "a flow that several exporters saw counts for each of them; --exporter asks one alone"
 _ONE_SIDE: Final = "an exporter that meters both directions is shown by its ingress side, so that nothing counts twice"
 
 
@@ -64,12 +65,18 @@ def top_sheet(answer: Top, items: Ranked, filters: Filters, plan: Plan) -> Sheet
     ]
     about = {
         "items": word_of(items),
-        **_about(answer.provenance, filters),
+        **_about(answer.provenance, filters, plan),
+        **_counted(items, filters),
         "multiplicity": answer.multiplicity,
         "total": _named(answer.total),
         "accuracy": {"error": max(errors, default=0), "floor": answer.floor},
     }
-    notes = [*([plan.note] if plan.note else []), *_accuracy(answer), *([_BOTH_ENDS] if answer.multiplicity > 1 else [])]
+    notes = [
+        *([plan.note] if plan.note else []),
+        *_accuracy(answer),
+        *([_BOTH_ENDS] if answer.multiplicity > 1 else []),
+        *_several(items, filters),
+    ]
     columns = ["rank", "aggregation_type", *keys_of(items), *MEASURES, "error"]
     return Sheet(rows, columns, table, about, _caption(f"Top {word_of(items)}", answer.provenance, filters), notes)
 
@@ -97,10 +104,16 @@ def series_sheet(answer: Series, items: Ranked | None, filters: Filters, step_ms
     else:
         measures = [Measures(*(cells[start, 0][name] for name in MEASURES)) for start in starts]
         table.extend(_measured(measures, None, step_ms))
-    about = {"items": items and word_of(items), **_about(answer.provenance, filters), "step_ms": step_ms}
+    about = {
+        "items": items and word_of(items),
+        **_about(answer.provenance, filters, plan),
+        **_counted(items, filters),
+        "step_ms": step_ms,
+    }
     caption = _caption(f"{word_of(items).capitalize()} over time" if items else "Traffic over time", answer.provenance, filters)
     key = ["aggregation_type", *keys_of(items)] if items else []
-    return Sheet(rows, ["start_ms", *key, *MEASURES, "error"], table, about, caption, [plan.note] if plan.note else [])
+    notes = [*([plan.note] if plan.note else []), *_several(items, filters)]
+    return Sheet(rows, ["start_ms", *key, *MEASURES, "error"], table, about, caption, notes)
 
 
 def flows_sheet(answer: Flows, filters: Filters, order: str, plan: Plan) -> Sheet:
@@ -121,7 +134,7 @@ def flows_sheet(answer: Flows, filters: Filters, order: str, plan: Plan) -> Shee
         *([Shown("Sampled 1 in", [f"{row['sampling_interval'] or 1:g}" for row in rows], right=True)] if sampled else []),
         Shown("Application", [row["application"] or "" for row in rows]),
     ]
-    about = {**_about(answer.provenance, filters), "matched": answer.matched, "order": order}
+    about = {**_about(answer.provenance, filters, plan), "matched": answer.matched, "order": order}
     caption = f"{_caption('Flows', answer.provenance, filters)}\n{len(rows):,} of {answer.matched:,} flows, {order} first"
     return Sheet(rows, FLOWS_SCHEMA.names, table, about, caption, [plan.note] if plan.note else [])
 
@@ -157,7 +170,7 @@ def exporters_sheet(answer: Exporters, plan: Plan, losses: Mapping[str, dict[str
     columns = ["exporter", "location", "protocols", "interfaces", *MEASURES, "first_ms", "last_ms", *_LOST]
     both = any(row.measures.flows_ingress and row.measures.flows_egress for row in answer.rows)
     notes = [*([plan.note] if plan.note else []), *([_ONE_SIDE] if both else [])]
-    about = _about(answer.provenance, Filters())
+    about = _about(answer.provenance, Filters(), plan)
     return Sheet(rows, columns, table, about, _caption("Exporters", answer.provenance, Filters()), notes)
 
 
@@ -224,10 +237,12 @@ def _named(measures: Measures) -> dict[str, Value]:
     return {name: getattr(measures, name) for name in MEASURES}
 
 
-def _about(provenance: Provenance, filters: Filters) -> Mapping[str, object]:
+def _about(provenance: Provenance, filters: Filters, plan: Plan) -> Mapping[str, object]:
     data = provenance.data
+    pieces = [{"source": one.source, "from_ms": one.span.from_ms, "to_ms": one.span.to_ms} for one in plan.pieces]
     return {
         "source": provenance.source,
+        **({"pieces": pieces} if pieces else {}),
         "from_ms": provenance.span.from_ms,
         "to_ms": provenance.span.to_ms,
         "data_from_ms": data and data.from_ms,
@@ -239,8 +254,18 @@ def _about(provenance: Provenance, filters: Filters) -> Mapping[str, object]:
 
 def _caption(title: str, provenance: Provenance, filters: Filters) -> str:
     chosen = [f"{name} {getattr(filters, name) or 'none'}" for name in Filters.__slots__ if getattr(filters, name) is not None]
-    source = "raw flows" if provenance.source == "raw" else f"{provenance.source} aggregates"
+    source = {"raw": "raw flows", "mixed": "mixed sources"}.get(provenance.source, f"{provenance.source} aggregates")
     return f"{', '.join([title, *chosen])}: {show_span(provenance.span)} (from {source})"
+
+
+def _counted(items: Ranked | None, filters: Filters) -> Mapping[str, object]:
+    """For programs, the same as `_several`."""
+    return {"counted": "by each exporter"} if _several(items, filters) else {}
+
+
+def _several(items: Ranked | None, filters: Filters) -> list[str]:
+    """What is true where several exporters are added up."""
+    return [] if filters.exporter or items in (Items.INTERFACES, Items.EXPORTERS) else [_EACH_EXPORTER]
 
 
 def _accuracy(answer: Top) -> list[str]:

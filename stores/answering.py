@@ -1,6 +1,7 @@
 """Questions to answers, over the two tables that every source is brought to (stores/parquet/answers.py).
 
-In: questions. Out: answers. Refuses to know where the rows of the tables come from: that is what a store adds to this class.
+In: questions. Out: answers. Refuses to know where the rows of the tables come from: that is what a store adds to this class. A
+question that several sources answer, each a piece of its range, has the tables of all pieces added up.
 """
 
 from abc import ABC, abstractmethod
@@ -10,10 +11,22 @@ from typing import Any, TypeVar
 import duckdb
 import pyarrow as pa
 
-from flowpb.documents import LEVEL_MINUTE
 from stores.contract import ExporterRow, Exporters, Measures, Provenance, Series, Top, TopItem, Totals
-from stores.parquet import answers
-from stores.questions import Filters, Items, Key, Ranked, SeriesQuery, Source, Span, TopQuery, TotalsQuery, multiplicity_of
+from stores.parquet import answers, pieces
+from stores.questions import (
+    Filters,
+    Items,
+    Key,
+    Piece,
+    Ranked,
+    SeriesQuery,
+    Source,
+    Span,
+    TopQuery,
+    TotalsQuery,
+    multiplicity_of,
+    pieces_of,
+)
 
 Answer = TypeVar("Answer")
 
@@ -25,8 +38,8 @@ class Answering(ABC):
         self._connection = connection
 
     @abstractmethod
-    def _prepare(self, items: Ranked | None, span: Span, filters: Filters, source: Source, step_ms: int | None) -> None:
-        """Make the tables `items` and `groups`."""
+    def _prepare(self, items: Ranked | None, piece: Piece, filters: Filters, step_ms: int | None) -> None:
+        """Make the tables `items` and `groups` of a piece."""
 
     @abstractmethod
     def _protocols(self, span: Span) -> Mapping[Key, Sequence[int]]:
@@ -44,7 +57,7 @@ class Answering(ABC):
         """All traffic of a selection; with an error where only top-K documents know it."""
 
         def ask() -> Totals:
-            self._prepare(None, query.span, query.filters, query.source, None)
+            self._prepare_all(None, query, None)
             measures, error = answers.selected_total(self._connection) if _partial(query) else (answers.total(self._connection), 0)
             return Totals(measures, error, self._provenance(query.source, query.span))
 
@@ -54,7 +67,7 @@ class Answering(ABC):
         """The largest items of a selection, ties by key as text."""
 
         def ask() -> Top:
-            self._prepare(query.items, query.span, query.filters, query.source, None)
+            self._prepare_all(query.items, query, None)
             items, floor = answers.rank(self._connection, query.items, query.n)
             total, times = answers.total(self._connection), multiplicity_of(query.items)
             other = total.times(times).minus(_sum(items))
@@ -66,19 +79,20 @@ class Answering(ABC):
         """How a selection went over time, in steps of whole minutes."""
 
         def ask() -> Series:
-            self._prepare(query.items, query.span, query.filters, query.source, query.step_ms)
+            self._prepare_all(query.items, query, query.step_ms)
             keys, points = self._points(query)
             return Series(points, tuple(item.key for item in keys), self._provenance(query.source, query.span))
 
         return self._attempt(ask)
 
-    def exporters(self, span: Span, source: Source) -> Exporters:
+    def exporters(self, span: Span, source: Source, parts: Sequence[Piece] = ()) -> Exporters:
         """Who exported: traffic from `source`, protocols from raw flows where there are any."""
+        query = TotalsQuery(span, Filters(), source, tuple(parts))
 
         def ask() -> Exporters:
-            self._prepare(Items.INTERFACES, span, Filters(), source, None)
+            self._prepare_all(Items.INTERFACES, query, None)
             interfaces = self._by_exporter("count(DISTINCT interface)")
-            self._prepare(Items.EXPORTERS, span, Filters(), source, None)
+            self._prepare_all(Items.EXPORTERS, query, None)
             seen = self._by_exporter("min(first_ms), max(last_ms)")
             provenance = self._provenance(source, span)
             ranked = answers.rank(self._connection, Items.EXPORTERS, 1 << 31)[0]
@@ -87,6 +101,16 @@ class Answering(ABC):
             return Exporters(tuple(sorted(rows, key=lambda row: row.exporter)), provenance)
 
         return self._attempt(ask)
+
+    def _prepare_all(self, items: Ranked | None, query: TotalsQuery | TopQuery | SeriesQuery, step_ms: int | None) -> None:
+        """The tables of the whole question."""
+        parts = pieces_of(query)
+        for number, piece in enumerate(parts):
+            self._prepare(items, piece, query.filters, step_ms)
+            if len(parts) > 1:
+                pieces.add(self._connection, items, number == 0, None if step_ms else query.span.from_ms)
+        if len(parts) > 1:
+            pieces.put_together(self._connection)
 
     def _points(self, query: SeriesQuery) -> tuple[Sequence[TopItem], pa.Table]:
         if query.items:
@@ -109,8 +133,10 @@ def _exporter(item: TopItem, interfaces: tuple[Any, ...], seen: tuple[Any, ...],
 
 
 def _partial(query: TotalsQuery | SeriesQuery) -> bool:
+    """Whether what is asked for may be missing among the largest of some window."""
     filters = query.filters
-    return query.source == LEVEL_MINUTE and (filters.application is not None or filters.host is not None)
+    aggregates = any(piece.source != "raw" for piece in pieces_of(query))
+    return aggregates and (filters.application is not None or filters.host is not None)
 
 
 def _sum(items: Sequence[TopItem]) -> Measures:

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import pyarrow as pa
 
 from flowpb.documents import LEVEL_DAY, LEVEL_HOUR, LEVEL_MINUTE
-from flowpb.partials import LEVEL_MS
+from flowpb.groupings import LEVEL_MS
 
 _SIZE: Final = struct.Struct(">I")
 

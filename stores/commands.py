@@ -25,17 +25,15 @@ def setup(
     config: ConfigFile = None,
     expire: Annotated[
         bool,
-        typer.Option("--expire", help="Also delete daily indices that are older than store.*_days of their kind."),
+        typer.Option("--expire", help="Also delete indices older than configured, as `nephrite retention` does."),
     ] = False,
 ) -> None:
     """Install index templates, and lifecycle policies where the server has them; again after every upgrade."""
     from stores.elasticsearch import setup as steps
     from stores.elasticsearch.client import Client
-    from stores.elasticsearch.layout import AGGREGATES, LEDGER, RAW, REPAIRS
     from stores.elasticsearch.target import Target
 
-    kept = settings_of(config, None).store
-    days = {RAW: kept.raw_days, AGGREGATES: kept.aggregate_days, LEDGER: kept.ledger_days, REPAIRS: kept.aggregate_days}
+    days = steps.days_of(settings_of(config, None).store)
     client = Client.open(Target.parse(target))
     for step in steps.install(client, days):
         typer.echo(step)

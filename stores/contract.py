@@ -7,13 +7,14 @@ Numbers are those of docs/explanation/numbers.md: scaled by the sampling interva
 half-open and whole minutes, but for `flows`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 import pyarrow as pa
 
 from flowpb.ledger import ESTIMATES, LASTS, SUMS
-from stores.questions import FlowsQuery, Key, LedgerQuery, SeriesQuery, Source, Span, TopQuery, TotalsQuery
+from stores.questions import FlowsQuery, Key, LedgerQuery, Piece, SeriesQuery, Source, Span, TopQuery, TotalsQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ MEASURES: Final = tuple(Measures.__slots__)
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where an answer came from: `source`, the asked range rounded to what could be answered, and the part of it with data.
+    """Where an answer came from: `source` (mixed: several, a piece of the range each),
+    the asked range rounded to what could be answered, and the part of it with data.
 
     Windows that end after `final_through_ms` may still grow; None where none is final.
     """
@@ -213,7 +215,7 @@ class Store(Protocol):
     def flows(self, query: FlowsQuery) -> Flows:
         """Raw flows."""
 
-    def exporters(self, span: Span, source: Source) -> Exporters:
+    def exporters(self, span: Span, source: Source, parts: Sequence[Piece] = ()) -> Exporters:
         """Who exported."""
 
     def ledger(self, query: LedgerQuery) -> Ledger:

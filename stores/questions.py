@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from flowpb.groupings import Scope, Values
 
-Source = Literal["1m", "raw"]
+Source = Literal["raw", "1m", "1h", "1d", "mixed"]
 Order = Literal["newest", "oldest", "largest"]
 NO_APPLICATION: Final = ""
 """As `Filters.application`: flows that no rule matched."""
@@ -63,6 +63,14 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """One part of a range and what answers it."""
+
+    source: Source
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Filters:
     """Which traffic counts; None is all. Addresses are text as common.addresses writes it; an interface is an ifIndex."""
 
@@ -70,15 +78,17 @@ class Filters:
     interface: int | None = None
     application: str | None = None
     host: str | None = None
+    location: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TotalsQuery:
-    """All traffic of a selection."""
+    """All traffic of a selection. `pieces` cover `span` in their order; where there are none, it is one piece of `source`."""
 
     span: Span
     filters: Filters
     source: Source
+    pieces: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +100,7 @@ class TopQuery:
     filters: Filters
     source: Source
     n: int
+    pieces: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,7 @@ class SeriesQuery:
     source: Source
     step_ms: int
     n: int = 10
+    pieces: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +136,13 @@ class LedgerQuery:
     step_ms: int | None = None
 
 
+def pieces_of(query: TotalsQuery | TopQuery | SeriesQuery) -> tuple[Piece, ...]:
+    """What answers a question."""
+    return query.pieces or (Piece(query.source, query.span),)
+
+
 def aggregates_answer(items: Ranked | None, filters: Filters) -> bool:
-    """Whether minute aggregates can answer: they rank one thing at a time, so a filter must be by nothing else (groupings)."""
+    """Whether aggregates can answer: they rank one thing at a time, so a filter must be by nothing else (groupings)."""
     scope = Scope.EXPORTER if filters.interface is None else Scope.INTERFACE
     if isinstance(items, Values) and scope not in items.scopes:
         return False

@@ -13,11 +13,11 @@ import apache_beam as beam
 import pyarrow as pa
 
 from columns.enrich import Enricher
-from columns.lane import Limits, absorb, emit
+from columns.lane import Limits, absorb, contribution, emit
 from columns.marks import MARKS, due
 from columns.naming import named
 from columns.partials import partial_of
-from transforms.keys import unpack_key
+from transforms.keys import pack_contribution, unpack_key
 
 LOG_BYTES: Final = 4 << 20
 """Parts are absorbed into the base when they are this large together, or at a mark."""
@@ -34,7 +34,10 @@ class CarriedWindow:
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """What one run does to one window: parts to append, or a new state, or its end; documents; at the end its partial."""
+    """What one run does to one window: parts to append, or a new state, or its end; documents; at the end its partial.
+
+    `contribution` is what the lane gives to the second stage (carried_wide.py), packed with its mark, where there are documents.
+    """
 
     lane: int
     window_start_ms: int
@@ -43,10 +46,17 @@ class Stepped:
     closed: bool = False
     documents: tuple[pa.Table, ...] = field(default=())
     partials: tuple[pa.Table, ...] = field(default=())
+    contribution: bytes = b""
 
 
 def step(
-    lane: int, window_start_ms: int, carried: CarriedWindow, parts: tuple[bytes, ...], frontier_ms: int, limits: Limits
+    lane: int,
+    window_start_ms: int,
+    carried: CarriedWindow,
+    parts: tuple[bytes, ...],
+    frontier_ms: int,
+    limits: Limits,
+    wide: bool = False,
 ) -> Stepped:
     """Adds `parts` to a window and fires the marks that `frontier_ms` has reached; several at once write once, as the last."""
     reached = due(window_start_ms, 1, frontier_ms)
@@ -54,6 +64,7 @@ def step(
     if reached <= carried.next_mark and sum(map(len, log)) < LOG_BYTES:
         return Stepped(lane, window_start_ms, appended=parts)
     base = absorb(carried.base, log, limits, carried.next_mark == 0) if log else carried.base
+    gives = b""
     if reached <= carried.next_mark:
         return Stepped(lane, window_start_ms, rewritten=CarriedWindow(carried.next_mark, base))
     last = reached == MARKS
@@ -62,11 +73,13 @@ def step(
     if base is not None:
         base, table = emit(base, lane, window_start_ms, reached, last, limits)
         tables = (table,) if table.num_rows else ()
+        if tables and wide:
+            gives = pack_contribution(lane, reached, contribution(base, limits))
     if last and base is not None:
         partials = (partial_of(base, lane, window_start_ms, limits),)
     if last:
-        return Stepped(lane, window_start_ms, closed=True, documents=tables, partials=partials)
-    return Stepped(lane, window_start_ms, rewritten=CarriedWindow(reached, base), documents=tables)
+        return Stepped(lane, window_start_ms, closed=True, documents=tables, partials=partials, contribution=gives)
+    return Stepped(lane, window_start_ms, rewritten=CarriedWindow(reached, base), documents=tables, contribution=gives)
 
 
 Look = Callable[[int, int], tuple[CarriedWindow, int]]
@@ -76,13 +89,13 @@ Look = Callable[[int, int], tuple[CarriedWindow, int]]
 class AbsorbRun(beam.DoFn):
     """KV[key, parts] -> Stepped. An empty part only says that a mark may be due."""
 
-    def __init__(self, look: Callable[[str], Look], token: str, limits: Limits, enricher: Enricher) -> None:
-        self._look, self._token, self._limits, self._enricher = look, token, limits, enricher
+    def __init__(self, look: Callable[[str], Look], token: str, limits: Limits, enricher: Enricher, wide: bool = False) -> None:
+        self._look, self._token, self._limits, self._enricher, self._wide = look, token, limits, enricher, wide
 
     def process(self, keyed: tuple[bytes, Iterable[bytes]]) -> Iterator[Stepped]:
         """One output per window that was touched."""
         lane, window_start_ms = unpack_key(keyed[0])
         carried, frontier_ms = self._look(self._token)(lane, window_start_ms)
         parts = tuple(part for part in keyed[1] if part)
-        stepped = step(lane, window_start_ms, carried, parts, frontier_ms, self._limits)
+        stepped = step(lane, window_start_ms, carried, parts, frontier_ms, self._limits, self._wide)
         yield replace(stepped, documents=tuple(named(table, self._enricher) for table in stepped.documents))

@@ -1,6 +1,7 @@
 """Lane state in the streaming form: one stateful DoFn keyed by (lane, window) in the global window.
 
-In: KV[(lane, window), part]. Out: the documents of a window at each of its marks, as an Arrow IPC stream of AGGREGATE. The
+In: KV[(lane, window), part]. Out: the documents of a window at each of its marks, as an Arrow IPC stream of AGGREGATE; beside
+them, where they are wanted, what the lane contributes to the second stage (wide_state.py), and at the last mark its partial. The
 algorithm is columns.lane's, as in carried_state.py; here the runner keeps the state and the watermark fires the marks.
 
 State: `log`, parts not absorbed yet; `base`, the absorbed sums; `meta`, octets in the log and the mark that comes next. One event
@@ -9,39 +10,46 @@ After the last mark the state is cleared; the acceptance rule keeps later shares
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 import apache_beam as beam
-import pyarrow as pa
 from apache_beam.coders import BytesCoder
 from apache_beam.metrics import Metrics
+from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.utils.timestamp import Timestamp
 
 from columns.enrich import Enricher
-from columns.lane import Limits, absorb, emit
+from columns.lane import Limits, absorb, contribution, emit
 from columns.marks import MARKS, due, mark_times
 from columns.naming import named
+from columns.partials import partial_of
 from transforms.flows import NAMESPACE
-from transforms.keys import unpack_key
+from transforms.ipc import to_ipc
+from transforms.keys import pack_contribution, pack_window, unpack_key
 
 _META: Final = struct.Struct(">IB")
 _LOG_BYTES: Final = (4 << 20, 1 << 20)
 """The log is absorbed beyond this size: before the first mark, and after it."""
 
 
+DOCUMENTS: Final = "documents"
+PARTIALS: Final = "partials"
+CONTRIBUTIONS: Final = "contributions"
+
+
 class LaneState(beam.DoFn):
-    """KV[key, part] -> Arrow IPC streams of AGGREGATE rows."""
+    """KV[key, part] -> Arrow IPC streams of AGGREGATE rows, and what else is `wanted` of PARTIALS and CONTRIBUTIONS, tagged."""
 
     LOG = BagStateSpec("log", BytesCoder())
     BASE = ReadModifyWriteStateSpec("base", BytesCoder())
     META = ReadModifyWriteStateSpec("meta", BytesCoder())
     FIRE = TimerSpec("fire", TimeDomain.WATERMARK)
 
-    def __init__(self, limits: Limits, enricher: Enricher) -> None:
-        self._limits, self._enricher = limits, enricher
+    def __init__(self, limits: Limits, enricher: Enricher, wanted: Collection[str] = ()) -> None:
+        self._limits, self._enricher, self._wanted = limits, enricher, frozenset(wanted)
         self._documents = Metrics.counter(NAMESPACE, "pipeline_documents_total")
 
     def process(
@@ -75,7 +83,7 @@ class LaneState(beam.DoFn):
         base: Any = beam.DoFn.StateParam(BASE),
         meta: Any = beam.DoFn.StateParam(META),
         fire: Any = beam.DoFn.TimerParam(FIRE),
-    ) -> Iterator[bytes]:
+    ) -> Iterator[Any]:
         """Writes the groups that changed; after the last mark forgets the window."""
         known = meta.read()
         if known is None:  # at the end of all input the state may be gone before its timer
@@ -88,7 +96,12 @@ class LaneState(beam.DoFn):
         total, table = emit(total, lane, window_start_ms, mark + 1, last, self._limits)
         if table.num_rows:
             self._documents.inc(table.num_rows)
-            yield _to_ipc(named(table, self._enricher))
+            yield to_ipc(named(table, self._enricher))
+            if CONTRIBUTIONS in self._wanted:
+                value = pack_contribution(lane, mark + 1, contribution(total, self._limits))
+                yield TaggedOutput(CONTRIBUTIONS, (pack_window(window_start_ms), value))
+        if last and PARTIALS in self._wanted:
+            yield TaggedOutput(PARTIALS, to_ipc(partial_of(total, lane, window_start_ms, self._limits)))
         if last:
             base.clear()
             meta.clear()
@@ -108,10 +121,3 @@ def _mark_time(key: bytes, mark: int) -> Timestamp:
 
 def _at(ms: int) -> Timestamp:
     return Timestamp(micros=ms * 1_000)
-
-
-def _to_ipc(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return bytes(sink.getvalue())

@@ -4,12 +4,14 @@ In: nothing. Out: the rows that drive ranking, document fields, store templates 
 numbers are computed. Names are Nephron's where it has the grouping.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 WINDOW_MS: Final = 60_000
+LEVEL_MS: Final[Mapping[str, int]] = {"1m": WINDOW_MS, "1h": 60 * WINDOW_MS, "1d": 24 * 60 * WINDOW_MS}
+"""The length of each level's windows, shortest first; each is a multiple of the one before."""
 HORIZON_MS: Final = 15 * 60_000
 MARK_DELAYS_MS: Final = (10_000, 180_000)
 """Delays of the first marks after a window's end, in receive time; the last mark is at the horizon + FINAL_DELAY_MS."""

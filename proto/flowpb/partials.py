@@ -1,19 +1,15 @@
 """The shape of partials: what a lane knows of a window at its end, for longer windows to be made of.
 
-In: nothing. Out: the levels of windows and the Arrow schema of tables of partials. Refuses to know what is in a state
+In: nothing. Out: the Arrow schema of tables of partials. Refuses to know what is in a state
 (columns.state) and where partials are kept.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
 import pyarrow as pa
 
-from flowpb.documents import LEVEL_DAY, LEVEL_HOUR, LEVEL_MINUTE
-from flowpb.groupings import WINDOW_MS
-
-LEVEL_MS: Final[Mapping[str, int]] = {LEVEL_MINUTE: WINDOW_MS, LEVEL_HOUR: 60 * WINDOW_MS, LEVEL_DAY: 24 * 60 * WINDOW_MS}
-"""The length of each level's windows, shortest first; each is a multiple of the one before."""
+from flowpb.documents import LEVEL_MINUTE
+from flowpb.groupings import LEVEL_MS
 
 PARTIAL_SCHEMA: Final = pa.schema(
     [

@@ -15,14 +15,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from flowpb.documents import LEVEL_MINUTE
 from stores.elasticsearch.documents import Documents
-from stores.elasticsearch.layout import AGGREGATES, DAY_MS, day_index, days_of
+from stores.elasticsearch.layout import DAY_MS, KIND_OF, days_of, index_at
 
 Ints = NDArray[np.int64]
 _LARGE: Final = np.int64(1 << 62)
 
 
-def aggregate_documents(prefix: str, table: pa.Table, ids: Sequence[str], documents: Sequence[bytes]) -> list[Documents]:
+def aggregate_documents(
+    prefix: str, table: pa.Table, ids: Sequence[str], documents: Sequence[bytes], level: str = LEVEL_MINUTE
+) -> list[Documents]:
     """Documents of all rows of `table`, in order per day; `ids` and `documents` have one entry per row."""
     day = days_of(table.column("window_start_ms").to_numpy())
     versions = table.column("rows").to_numpy()
@@ -34,7 +37,7 @@ def aggregate_documents(prefix: str, table: pa.Table, ids: Sequence[str], docume
     ]
     text = pa.array(lines, pa.binary()).cast(pa.string())
     return [
-        Documents(day_index(prefix, AGGREGATES, number * DAY_MS), text.filter(pa.array(day == number)))
+        Documents(index_at(prefix, KIND_OF[level], number * DAY_MS), text.filter(pa.array(day == number)))
         for number in np.unique(day).tolist()
     ]
 

@@ -13,7 +13,7 @@ import orjson
 from common.errors import StoreError
 from stores.elasticsearch.bulk import DeadLetter
 from stores.elasticsearch.client import NDJSON, Client
-from stores.elasticsearch.layout import DEAD_LETTERS, month_index
+from stores.elasticsearch.layout import DEAD_LETTERS, index_at
 
 
 def burial(client: Client, now_s: Callable[[], float] = time.time) -> Callable[[Sequence[DeadLetter]], None]:
@@ -22,7 +22,7 @@ def burial(client: Client, now_s: Callable[[], float] = time.time) -> Callable[[
     def bury(letters: Sequence[DeadLetter]) -> None:
         now_ms = int(now_s() * 1000)
         body = b"".join(_lines(letter, now_ms) for letter in letters)
-        index = month_index(client.target.prefix, DEAD_LETTERS, now_ms)
+        index = index_at(client.target.prefix, DEAD_LETTERS, now_ms)
         answer = client.send("POST", f"/{index}/_bulk?filter_path=errors,items.*.error", body, NDJSON)
         if answer.status >= 300 or answer.content.get("errors"):
             raise StoreError(f"{client.target.place}: dead letters not taken: {answer.reason}")

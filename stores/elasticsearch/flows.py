@@ -137,6 +137,8 @@ def _filters(filters: Filters) -> list[Query]:
         found.append(_either(address_term(f"netflow.{end}_addr", filters.host) for end in ("src", "dst")))
     if filters.interface is not None:
         found.append(_either({"term": {f"netflow.{side}_snmp": filters.interface}} for side in ("input", "output")))
+    if filters.location is not None:
+        found.append({"term": {str(BY_NAME["location"].es): filters.location}})
     return found
 
 

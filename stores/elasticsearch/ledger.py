@@ -15,7 +15,7 @@ from flowpb.ledger import ESTIMATES, LASTS, SUMS
 from stores.contract import LEDGER_ANSWER, Ledger
 from stores.elasticsearch.client import Client
 from stores.elasticsearch.documents import Documents
-from stores.elasticsearch.layout import DAY_MS, LEDGER, day_index, days_of, indices_of
+from stores.elasticsearch.layout import DAY_MS, LEDGER, days_of, index_at, indices_of
 from stores.elasticsearch.questions import QUIET, address_term
 from stores.questions import LedgerQuery, Span
 
@@ -48,7 +48,7 @@ def ledger_documents(prefix: str, table: pa.Table, ids: Sequence[str], documents
     ]
     text = pa.array(lines, pa.binary()).cast(pa.string())
     return [
-        Documents(day_index(prefix, LEDGER, number * DAY_MS), text.filter(pa.array(day == number)))
+        Documents(index_at(prefix, LEDGER, number * DAY_MS), text.filter(pa.array(day == number)))
         for number in np.unique(day).tolist()
     ]
 

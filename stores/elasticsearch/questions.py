@@ -1,4 +1,4 @@
-"""Questions about minute aggregates as aggregations that the server adds up.
+"""Questions about aggregates as aggregations that the server adds up.
 
 In: a question. Out: requests, and from their answers the rows of `items` and `groups` (stores/parquet/answers.py). Refuses to rank:
 every key is asked for, page by page, so that no shard's own top list can leave one out.
@@ -11,11 +11,12 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from flowpb.groupings import Grouping, Kind, Scope, Values
+from flowpb.groupings import WIDE, Grouping, Kind, Scope, Values
 from stores.contract import MEASURES
 from stores.elasticsearch.client import Client
-from stores.elasticsearch.layout import AGGREGATES, indices_of
-from stores.questions import NO_APPLICATION, Filters, Items, Ranked, Span
+from stores.elasticsearch.layout import KIND_OF, indices_of
+from stores.parquet.aggregates import kept_at, scope_of
+from stores.questions import NO_APPLICATION, Filters, Items, Piece, Ranked, Span
 
 PAGE: Final = 10_000
 QUIET: Final = "ignore_unavailable=true&allow_no_indices=true"
@@ -39,13 +40,15 @@ _SUMS: Final = {name: {"sum": {"field": name}} for name in MEASURES}
 class AggregateTables:
     """The two tables of one question, fetched from the server."""
 
-    def __init__(self, client: Client, items: Ranked | None, span: Span, filters: Filters, step_ms: int | None) -> None:
-        self._client, self._items, self._span, self._filters, self._step_ms = client, items, span, filters, step_ms
+    def __init__(self, client: Client, items: Ranked | None, piece: Piece, filters: Filters, step_ms: int | None) -> None:
+        self._client, self._items, self._span, self._filters, self._step_ms = client, items, piece.span, filters, step_ms
         self._kind = _kind_of(items) if items else _filtered_kind(filters)
-        scope = Scope.INTERFACE if filters.interface is not None or items is Items.INTERFACES else Scope.EXPORTER
+        self._path = f"/{indices_of(client.target.prefix, KIND_OF[piece.source], piece.span)}/_search?{QUIET}"
+        scope = scope_of(items, filters)
+        if scope in WIDE and not (kept_at(items, scope) and self._has_all(scope)):
+            scope = Scope.EXPORTER
         self._total = Grouping(scope, Kind.TOTAL).grouped_by
         self._ranked = Grouping(scope, self._kind).grouped_by if self._kind else self._total
-        self._path = f"/{indices_of(client.target.prefix, AGGREGATES, span)}/_search?{QUIET}"
 
     def items(self) -> pa.Table:
         """One row per step and key: sums, errors less the bounds of where it was ranked, first and last window."""
@@ -70,6 +73,16 @@ class AggregateTables:
                 group = found.setdefault(row["bucket"], {"bucket": row["bucket"], **dict.fromkeys(MEASURES, 0)})
                 group["bound"] = row["bound"]
         return _table(found.values(), _schema({}, "bound"))
+
+    def _has_all(self, scope: Scope) -> bool:
+        """Whether every window with exporters has documents of the scope, too; older ones, and the newest, may not."""
+        count = {"windows": {"cardinality": {"field": "range_start", "precision_threshold": 40_000}}}
+        names = [Grouping(each, Kind.TOTAL).grouped_by for each in (Scope.EXPORTER, scope)]
+        filters = {name: {"filter": _term("grouped_by", name), "aggs": count} for name in names}
+        body = {"size": 0, "query": {"bool": {"filter": _window_filters(self._span)}}, "aggs": filters}
+        found = self._client.ask("POST", self._path, body).get("aggregations", {})
+        exporters, wide = (found.get(name, {}).get("windows", {}).get("value", 0) for name in names)
+        return bool(exporters == wide)
 
     def _rows(self, chosen: Sequence[Query], keys: Mapping[str, str], sums: Mapping[str, Query]) -> Iterator[dict[str, Any]]:
         """Buckets as rows, all pages of them."""
@@ -108,7 +121,8 @@ def _window_filters(span: Span) -> list[Query]:
 
 def _place_filters(filters: Filters) -> list[Query]:
     exporter = [] if filters.exporter is None else [address_term("exporter.address", filters.exporter)]
-    return exporter + ([] if filters.interface is None else [_term("if_index", filters.interface)])
+    location = [] if filters.location is None else [_term("location", filters.location)]
+    return exporter + location + ([] if filters.interface is None else [_term("if_index", filters.interface)])
 
 
 def _item_filters(filters: Filters) -> list[Query]:

@@ -19,7 +19,7 @@ from stores.elasticsearch import pieces
 from stores.elasticsearch.documents import Documents
 from stores.elasticsearch.fields import LISTED, NAMED, RawField, Together, raw_columns
 from stores.elasticsearch.intervals import Judged, judge
-from stores.elasticsearch.layout import DAY_MS, RAW, day_index, days_of
+from stores.elasticsearch.layout import DAY_MS, RAW, days_of, index_at
 from stores.elasticsearch.pieces import Coded
 from stores.elasticsearch.selection import without
 from stores.elasticsearch.target import Target
@@ -59,7 +59,7 @@ def raw_documents(target: Target, batches: Sequence[JudgedBatch]) -> list[Docume
         days.setdefault(day, []).append(batch)
     found = []
     for day, of_day in days.items():
-        index = day_index(target.prefix, RAW, day * DAY_MS)
+        index = index_at(target.prefix, RAW, day * DAY_MS)
         found += [Documents(index, _lines(target, chunk)) for chunk in _chunks(of_day)]
     return found
 

@@ -19,14 +19,14 @@ from stores.answering import Answer, Answering
 from stores.contract import DERIVED, FLOWS_SCHEMA, Flows, Ledger, Provenance
 from stores.elasticsearch.client import Client
 from stores.elasticsearch.flows import EVER, PAGE, RawFlows
-from stores.elasticsearch.layout import AGGREGATES, pattern
+from stores.elasticsearch.layout import AGGREGATES, KIND_OF, pattern
 from stores.elasticsearch.ledger import ledger_answer
 from stores.elasticsearch.questions import QUIET as LENIENT
 from stores.elasticsearch.questions import AggregateTables
 from stores.elasticsearch.target import Target
 from stores.parquet.raw import MACROS, columns_of, flows_table, raw_tables
 from stores.parquet.statements import QUIET
-from stores.questions import Filters, FlowsQuery, Items, Key, LedgerQuery, Ranked, Source, Span
+from stores.questions import Filters, FlowsQuery, Items, Key, LedgerQuery, Piece, Ranked, Source, Span
 
 _FETCHED: Final = "no_flows"
 """The table that the raw statements read where there are no files."""
@@ -73,7 +73,7 @@ class ElasticsearchStore(Answering):
         if source == "raw":
             return RawFlows(self._client, EVER, Filters()).extent()
         window = {"first": {"min": {"field": "range_start"}}, "last": {"max": {"field": "range_end"}}}
-        found = self._search(AGGREGATES, {"size": 0, "aggs": window}).get("aggregations")
+        found = self._search(KIND_OF[source], {"size": 0, "aggs": window}).get("aggregations")
         return Span(int(found["first"]["value"]), int(found["last"]["value"])) if found and found["last"]["value"] else None
 
     def flows(self, query: FlowsQuery) -> Flows:
@@ -99,13 +99,14 @@ class ElasticsearchStore(Answering):
         """What came, and what was lost where, of receive minutes."""
         return ledger_answer(self._client, query)
 
-    def _prepare(self, items: Ranked | None, span: Span, filters: Filters, source: Source, step_ms: int | None) -> None:
-        if source == "raw":
+    def _prepare(self, items: Ranked | None, piece: Piece, filters: Filters, step_ms: int | None) -> None:
+        span = piece.span
+        if piece.source == "raw":
             self._take(self._needed(items, span, filters))
             for statement in raw_tables([], items, span, filters, step_ms, self._both_sides):
                 self._connection.execute(statement.text, dict(statement.values))
             return
-        tables = AggregateTables(self._client, items, span, filters, step_ms)
+        tables = AggregateTables(self._client, items, piece, filters, step_ms)
         self._put("items", tables.items())
         self._put("groups", tables.groups())
 

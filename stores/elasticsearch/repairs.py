@@ -15,7 +15,7 @@ import pyarrow as pa
 from common.errors import StoreError
 from stores.elasticsearch.client import NDJSON, Client
 from stores.elasticsearch.documents import Documents
-from stores.elasticsearch.layout import REPAIRS, day_index, pattern
+from stores.elasticsearch.layout import REPAIRS, index_at, pattern
 from stores.elasticsearch.questions import QUIET
 from stores.queued import Late, Queued, Window
 
@@ -74,7 +74,7 @@ def repair_documents(prefix: str, late: Iterable[tuple[LateBatch, Mapping[int, t
             "offset": batch.offset,
             "windows": [[start, flows, shares] for start, (flows, shares) in sorted(windows.items())],
         }
-        days.setdefault(day_index(prefix, REPAIRS, batch.frontier_ms), []).append(_indexed(_id_of(batch), row))
+        days.setdefault(index_at(prefix, REPAIRS, batch.frontier_ms), []).append(_indexed(_id_of(batch), row))
     return [Documents(index, pa.array(lines, pa.binary()).cast(pa.string())) for index, lines in days.items()]
 
 

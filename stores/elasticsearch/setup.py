@@ -3,16 +3,20 @@
 In: a target and how long to keep what. Out: what was done, line by line. Refuses to touch indices and templates of other names.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
+from common.config import Store
 from common.errors import StoreError
+from flowpb.ledger import LEVEL_LEDGER
 from stores.elasticsearch.client import Client
-from stores.elasticsearch.layout import RAW, day_of_index, pattern
+from stores.elasticsearch.layout import DEAD_LETTERS, KIND_OF, LEDGER, PARTIALS, RAW, REPAIRS, last_day_of_index, pattern
 from stores.elasticsearch.templates import templates, with_lifecycle
+from stores.retention import limits_of
 
 _MISSING: Final = 404
+_KIND: Final = {"raw": RAW, LEVEL_LEDGER: LEDGER, **KIND_OF}
 
 
 def install(client: Client, days: dict[str, float]) -> Iterator[str]:
@@ -52,16 +56,63 @@ def policy(days: float) -> dict[str, Any]:
     }
 
 
+def days_of(settings: Store) -> dict[str, float]:
+    """How many days indices of each kind are kept."""
+    days = {_KIND[level]: limit.days for level, limit in limits_of(settings).items()}
+    return {**days, REPAIRS: settings.aggregate_days}
+
+
 def expire(client: Client, days: dict[str, float], now_s: float) -> Iterator[str]:
-    """Deletes daily indices that are older than `days` of their kind; yields their names. Raises StoreError."""
+    """Deletes indices all of whose days are older than `days` of their kind; yields their names. Raises StoreError."""
     prefix = client.target.prefix
     today = datetime.fromtimestamp(now_s, UTC).date()
     for kind, kept in days.items():
         for name in sorted(client.ask("GET", f"/{pattern(prefix, kind)}?filter_path=*.settings.index.uuid")):
-            day = day_of_index(prefix, kind, name)
+            day = last_day_of_index(prefix, kind, name)
             if day is not None and _is_over(day, kept, today):
                 client.ask("DELETE", f"/{name}")
                 yield name
+
+
+def shrink(client: Client, settings: Store) -> Iterator[str]:
+    """Deletes the oldest indices of levels that are too large, then of all; never the newest of a kind. Raises StoreError."""
+    left: list[tuple[str, int]] = []
+    for level, limit in limits_of(settings).items():
+        found = _sizes(client, _KIND[level])
+        gone = _beyond(found[:-1], limit.bytes - sum(size for _, size in found[-1:])) if limit.bytes else 0
+        left += found[gone:-1]
+        yield from _delete(client, found[:gone])
+    held = sum(size for _, size in _sizes(client, "")) - sum(size for _, size in left)
+    yield from _delete(client, left[: _beyond(left, settings.max_bytes - held)])
+
+
+def _sizes(client: Client, kind: str) -> list[tuple[str, int]]:
+    """Indices of a kind, or ours of all, with their octets on all nodes, oldest first."""
+    prefix = client.target.prefix
+    kinds = [kind] if kind else [*_KIND.values(), PARTIALS, DEAD_LETTERS]
+    places = ",".join(pattern(prefix, each) for each in kinds)
+    found = client.ask("GET", f"/{places}/_stats/store?filter_path=indices.*.total.store.size_in_bytes").get("indices", {})
+    sizes = {name: int(stats["total"]["store"]["size_in_bytes"]) for name, stats in found.items()}
+    if not kind:
+        return sorted(sizes.items())
+    dated = [(day, name) for name in sizes if (day := last_day_of_index(prefix, kind, name))]
+    return [(name, sizes[name]) for _, name in sorted(dated)]
+
+
+def _beyond(indices: Sequence[tuple[str, int]], most: int) -> int:
+    """How many of the first have to go so that the rest is no larger than `most`."""
+    excess = sum(size for _, size in indices) - most
+    for count, (_, size) in enumerate(indices):
+        if excess <= 0:
+            return count
+        excess -= size
+    return len(indices)
+
+
+def _delete(client: Client, indices: Sequence[tuple[str, int]]) -> Iterator[str]:
+    for name, _ in indices:
+        client.ask("DELETE", f"/{name}")
+        yield name
 
 
 def _is_over(day: date, kept: float, today: date) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from flowpb.documents import AGGREGATE
 from flowpb.ledger import LEDGER as LEDGER_FIELDS
 from stores.elasticsearch.fields import raw_fields
-from stores.elasticsearch.layout import AGGREGATES, DEAD_LETTERS, LEDGER, RAW, REPAIRS, pattern
+from stores.elasticsearch.layout import AGGREGATES, DAYS, DEAD_LETTERS, HOURS, LEDGER, PARTIALS, RAW, REPAIRS, pattern
 from stores.elasticsearch.target import Target
 
 PRIORITY: Final = 260
@@ -33,6 +33,9 @@ def templates(target: Target) -> dict[str, dict[str, Any]]:
         AGGREGATES: ("minute aggregates", _aggregate_mapping(), target.keeps_source(raw=False)),
         LEDGER: ("the ledger: what came and what was lost per minute", _ledger_mapping(), target.keeps_source(raw=False)),
         REPAIRS: ("windows that wait for a repair", _repair_mapping(), True),
+        HOURS: ("hours", _aggregate_mapping(), target.keeps_source(raw=False)),
+        DAYS: ("days", _aggregate_mapping(), target.keeps_source(raw=False)),
+        PARTIALS: ("what longer windows are made of", _partial_mapping(), True),
         DEAD_LETTERS: ("documents that were refused", _dead_letter_mapping(), True),
     }
     return {
@@ -80,6 +83,16 @@ def _aggregate_mapping() -> dict[str, dict[str, Any]]:
 def _ledger_mapping() -> dict[str, dict[str, Any]]:
     fields = {field.json: _mapping(field.es_type, field.merge == "key") for field in LEDGER_FIELDS}
     return {"@timestamp": _mapping("date", indexed=True), **fields}
+
+
+def _partial_mapping() -> dict[str, dict[str, Any]]:
+    return {
+        **{name: {"type": "date", "format": "epoch_millis"} for name in ("range_start", "range_end")},
+        "lane": {"type": "short"},
+        "rows": {"type": "long"},
+        "made_of": {"type": "keyword", "index": False},
+        "state": {"type": "binary"},
+    }
 
 
 def _dead_letter_mapping() -> dict[str, dict[str, Any]]:

@@ -47,10 +47,9 @@ class DocumentFiles:
 
 
 def aggregate_tables(
-    files: DocumentFiles, items: Ranked | None, span: Span, filters: Filters, step_ms: int | None
+    files: DocumentFiles, scope: Scope, items: Ranked | None, span: Span, filters: Filters, step_ms: int | None
 ) -> list[Statement]:
-    """Statements that make `documents`, `items` and `groups` out of the latest version of each document."""
-    scope = Scope.INTERFACE if filters.interface is not None or items is Items.INTERFACES else Scope.EXPORTER
+    """Statements that make `documents`, `items` and `groups` out of the latest version of each document of a scope."""
     kind = _kind_of(items) if items else _filtered_kind(filters)
     total = Grouping(scope, Kind.TOTAL).grouped_by
     ranked = Grouping(scope, kind).grouped_by if kind else total
@@ -60,6 +59,32 @@ def aggregate_tables(
         _items(items, kind, ranked, span, filters, step_ms),
         _groups(total, span, step_ms),
     ]
+
+
+def scope_of(items: Ranked | None, filters: Filters) -> Scope:
+    """The widest scope whose groups answer: where no exporter is asked for, one group has what all of them have."""
+    if filters.interface is not None or items is Items.INTERFACES:
+        return Scope.INTERFACE
+    if filters.exporter is not None or items is Items.EXPORTERS:
+        return Scope.EXPORTER
+    return Scope.SYSTEM if filters.location is None else Scope.LOCATION
+
+
+def kept_at(items: Ranked | None, scope: Scope) -> bool:
+    """Whether documents of a scope rank the items."""
+    return not isinstance(items, Values) or scope in items.scopes
+
+
+def windows_of(files: DocumentFiles, scope: Scope, span: Span) -> Statement:
+    """How many windows have totals of exporters, and of a wider scope."""
+    counted = "count(DISTINCT window_start_ms) FILTER (grouped_by = {})"
+    columns = ", ".join((counted.format("$exporter"), counted.format("$scope")))
+    names = {"exporter": Grouping(Scope.EXPORTER, Kind.TOTAL).grouped_by, "scope": Grouping(scope, Kind.TOTAL).grouped_by}
+    paths = [*files.settled, *files.open]
+    source = f"read_parquet({listed(paths)})" if paths else "no_documents"
+    return Statement(
+        f"SELECT {columns} FROM {source} WHERE window_start_ms >= {span.from_ms} AND window_start_ms < {span.to_ms}", names
+    )
 
 
 def _bounds(ranked: str, total: str) -> Statement:
@@ -94,6 +119,7 @@ def _documents(files: DocumentFiles, grouped_by: set[str], span: Span, filters: 
         ("list_contains({}, grouped_by)", "grouped_by", sorted(grouped_by)),
         ("exporter_addr = {}", "exporter", filters.exporter),
         ("if_index = {}", "interface", filters.interface),
+        ("location = {}", "location", filters.location),
     )
     parts = [f"SELECT {_COLUMNS} FROM no_documents"]
     if files.settled:

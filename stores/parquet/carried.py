@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from stores.parquet.layout import PendingFile
 from stores.parquet.ledger_state import LedgerState
+from stores.parquet.wide import WideWindow
 from stores.queued import Late, Queued, Window
 
 FIRST_MARK: Final = 0
@@ -58,6 +59,7 @@ class Commit:
     partials: Sequence[pa.Table] = ()
     ledgers_rewritten: Sequence[LedgerState] = ()
     ledgers_appended: Sequence[tuple[int, bytes]] = ()
+    wide: Sequence[WideWindow] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Carried:
     counters: Mapping[str, int]
     final_through_ms: int | None
     ledgers: tuple[LedgerState, ...] = ()
+    wide: tuple[WideWindow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common.errors import StoreError
-from flowpb.documents import AGGREGATE_SCHEMA, LEVEL_MINUTE
+from flowpb.documents import AGGREGATE_SCHEMA
+from flowpb.groupings import LEVEL_MS
 from flowpb.ledger import LEDGER_SCHEMA, LEVEL_LEDGER
 from stores.parquet.layout import DAY_MS, EVER, HOUR_MS, RAW_LEVEL, Kind, LiveFile, PendingFile, find_file, pending_path
 from stores.parquet.manifest import Manifest
@@ -30,7 +31,11 @@ TARGET_BYTES: Final = 256 << 20
 RUNS_PER_MERGE: Final = 64
 SETTLE_MS: Final = 20 * 60_000
 """An hour is over for its files this long after its end: the horizon, the last mark, and some."""
-LEVELS: Final[tuple[tuple[Kind, str], ...]] = (("aggregate", LEVEL_MINUTE), ("raw", RAW_LEVEL), ("ledger", LEVEL_LEDGER))
+LEVELS: Final[tuple[tuple[Kind, str], ...]] = (
+    *(("aggregate", level) for level in LEVEL_MS),
+    ("raw", RAW_LEVEL),
+    ("ledger", LEVEL_LEDGER),
+)
 _BATCH: Final = 1 << 16
 _SCHEMAS: Final = {"aggregate": AGGREGATE_SCHEMA, "ledger": LEDGER_SCHEMA}
 _NEWEST: Final[dict[str, tuple[Callable[[Sequence[str]], str], str]]] = {

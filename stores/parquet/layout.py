@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
+from flowpb.groupings import LEVEL_MS
 from flowpb.ledger import LEVEL_LEDGER
-from flowpb.partials import LEVEL_MS
 
 Kind = Literal["raw", "aggregate", "ledger"]
 RAW_LEVEL: Final = "raw"

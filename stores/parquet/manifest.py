@@ -18,7 +18,7 @@ from typing import Final, Self
 import pyarrow as pa
 
 from common.errors import StoreError
-from stores.parquet import ledger_state, queue
+from stores.parquet import ledger_state, queue, wide
 from stores.parquet.carried import FIRST_MARK, Carried, Commit, LevelStatus, Repair, Status, WindowState
 from stores.parquet.layout import Kind, LiveFile, PendingFile, manifest_path, pending_path, placed_path, sync
 from stores.parquet.ledger_state import load_ledgers, write_ledgers
@@ -116,6 +116,7 @@ class Manifest:
                 counters=self.counters(),
                 final_through_ms=self._meta("final_through_ms"),
                 ledgers=load_ledgers(self._connection),
+                wide=wide.read(self._connection),
             )
 
     def counters(self) -> dict[str, int]:
@@ -141,6 +142,7 @@ class Manifest:
             for partials in commit.partials:
                 self._partials.write(partials)
             write_ledgers(self._connection, commit.ledgers_rewritten, commit.ledgers_appended)
+            wide.write(self._connection, commit.wide)
             if commit.final_through_ms is not None:
                 self._set_meta("final_through_ms", commit.final_through_ms)
         self._place(commit.files)
@@ -385,7 +387,8 @@ def _set_up(connection: sqlite3.Connection, writer: bool) -> None:
     if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
         connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;")
     connection.execute(queue.TABLE)
-    connection.execute(_PARTIALS)
+    for table in (_PARTIALS, *wide.TABLES):
+        connection.execute(table)
     connection.executescript(ledger_state.TABLES)
 
 

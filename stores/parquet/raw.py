@@ -87,6 +87,7 @@ def traffic(filters: Filters) -> tuple[str, dict[str, str]]:
     conditions, values = where(
         ("application = {}", "application", filters.application or None),
         ("(src_addr = {0} OR dst_addr = {0})", "host", filters.host),
+        ("location = {}", "location", filters.location),
     )
     if filters.application == NO_APPLICATION:
         conditions = " AND ".join(filter(None, (conditions, "application IS NULL")))
@@ -134,19 +135,21 @@ def _shares(span: Span, needed: Iterable[str]) -> str:
         SELECT location, exporter_addr, coalesce(direction, {Direction.UNKNOWN}) AS direction,
             coalesce(in_if, 0) AS in_if, coalesce(out_if, 0) AS out_if{columns},
             window_start_ms, share(scaled_bytes, d, t0, t1) AS bytes, share(scaled_packets, d, t0, t1) AS packets,
-            (window_start_ms = last_window)::INTEGER AS flows
+            (window_start_ms = last_window AND (d = 0 OR t1 = d))::INTEGER AS flows
         FROM (
             SELECT *, end_ms - start_ms AS d, scaled(bytes, sampling_interval) AS scaled_bytes,
                 scaled(packets, sampling_interval) AS scaled_packets,
                 window_of(CASE WHEN d = 0 THEN end_ms ELSE end_ms - 1 END) AS last_window,
                 unnest(range(
-                    greatest(window_of(start_ms), {span.from_ms}), least(last_window + {WINDOW_MS}, {span.to_ms}), {WINDOW_MS}
+                    greatest(window_of(start_ms), {span.from_ms // WINDOW_MS * WINDOW_MS}),
+                    least(last_window + {WINDOW_MS}, {span.to_ms}), {WINDOW_MS}
                 )) AS window_start_ms,
-                least(window_start_ms + {WINDOW_MS} - start_ms, d) AS t1, greatest(window_start_ms - start_ms, 0) AS t0
+                least(least(window_start_ms + {WINDOW_MS}, {span.to_ms}) - start_ms, d) AS t1,
+                greatest(greatest(window_start_ms, {span.from_ms}) - start_ms, 0) AS t0
             FROM flows
             WHERE NOT (late AND end_ms <= mark_ms - {REACH_MS})
                 AND start_ms < {span.to_ms} AND end_ms >= {span.from_ms}
-        )"""
+        ) WHERE d = 0 OR t1 > t0"""
 
 
 def _interface_sides(both_sides: bool) -> str:

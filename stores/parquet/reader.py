@@ -13,21 +13,21 @@ import duckdb
 import pyarrow as pa
 
 from common.errors import StoreError
-from flowpb.documents import AGGREGATE_SCHEMA, LEVEL_MINUTE
+from flowpb.documents import AGGREGATE_SCHEMA
+from flowpb.groupings import WIDE, Scope
 from flowpb.ledger import LEDGER_SCHEMA, LEVEL_LEDGER
 from stores.answering import Answer, Answering
 from stores.contract import DERIVED, FLOWS_SCHEMA, LEDGER_ANSWER, Flows, Ledger, Provenance
-from stores.parquet.aggregates import DocumentFiles, aggregate_tables
-from stores.parquet.layout import RAW_LEVEL, Kind, LiveFile, find_file
+from stores.parquet.aggregates import DocumentFiles, aggregate_tables, kept_at, scope_of, windows_of
+from stores.parquet.layout import RAW_LEVEL, LiveFile, find_file
 from stores.parquet.ledger import ledger_range, ledger_sums, ledger_table
 from stores.parquet.manifest import Manifest
 from stores.parquet.raw import MACROS, flows_table, raw_tables, traffic
 from stores.parquet.rows import RAW_SCHEMA
-from stores.parquet.statements import QUIET
-from stores.questions import Filters, FlowsQuery, Key, LedgerQuery, Ranked, Source, Span
+from stores.parquet.statements import QUIET, Statement
+from stores.questions import Filters, FlowsQuery, Key, LedgerQuery, Piece, Ranked, Source, Span
 
 _ATTEMPTS: Final = 5
-_KIND: Final[dict[str, Kind]] = {RAW_LEVEL: "raw", LEVEL_MINUTE: "aggregate"}
 _ORDER: Final = {
     "newest": "end_ms DESC, id",
     "oldest": "start_ms, id",
@@ -122,27 +122,41 @@ class ParquetStore(Answering):
     def _final_through(self) -> int | None:
         return self._manifest.final_through()
 
-    def _prepare(self, items: Ranked | None, span: Span, filters: Filters, source: Source, step_ms: int | None) -> None:
-        if source == RAW_LEVEL:
-            statements = raw_tables(self._paths(source, span), items, span, filters, step_ms, self._both_sides)
+    def _prepare(self, items: Ranked | None, piece: Piece, filters: Filters, step_ms: int | None) -> None:
+        span = piece.span
+        if piece.source == RAW_LEVEL:
+            statements = raw_tables(self._paths(span), items, span, filters, step_ms, self._both_sides)
         else:
-            statements = aggregate_tables(self._document_files(span), items, span, filters, step_ms)
+            statements = self._aggregate_tables(piece, items, filters, step_ms)
         for statement in statements:
             self._connection.execute(statement.text, dict(statement.values))
 
     def _view_flows(self, span: Span, filters: Filters) -> None:
-        self._connection.execute(flows_table(self._paths(RAW_LEVEL, span), filters).text)
+        self._connection.execute(flows_table(self._paths(span), filters).text)
 
-    def _document_files(self, span: Span) -> DocumentFiles:
-        files = self._manifest.files("aggregate", LEVEL_MINUTE, span.from_ms, span.to_ms)
+    def _aggregate_tables(self, piece: Piece, items: Ranked | None, filters: Filters, step_ms: int | None) -> list[Statement]:
+        files = self._document_files(piece)
+        scope = scope_of(items, filters)
+        if scope in WIDE and not (kept_at(items, scope) and self._has_all(files, scope, piece.span)):
+            scope = Scope.EXPORTER
+        return aggregate_tables(files, scope, items, piece.span, filters, step_ms)
+
+    def _has_all(self, files: DocumentFiles, scope: Scope, span: Span) -> bool:
+        """Whether every window with exporters has documents of the scope, too; older ones, and the newest, may not."""
+        windows = windows_of(files, scope, span)
+        counted = self._connection.execute(windows.text, dict(windows.values)).fetchall()[0]
+        return bool(counted[0] == counted[1])
+
+    def _document_files(self, piece: Piece) -> DocumentFiles:
+        files = self._manifest.files("aggregate", piece.source, piece.span.from_ms, piece.span.to_ms)
         settled = {file.name for file in files if file.stage and not any(_overlap(file, other) for other in files)}
         return DocumentFiles(
             settled=[self._path(file) for file in files if file.name in settled],
             open=[self._path(file) for file in files if file.name not in settled],
         )
 
-    def _paths(self, level: str, span: Span) -> list[str]:
-        return [self._path(file) for file in self._manifest.files(_KIND[level], level, span.from_ms, span.to_ms)]
+    def _paths(self, span: Span) -> list[str]:
+        return [self._path(file) for file in self._manifest.files("raw", RAW_LEVEL, span.from_ms, span.to_ms)]
 
     def _path(self, file: LiveFile) -> str:
         path = find_file(self._manifest.data_dir, file)

@@ -5,7 +5,7 @@ what a reader that has just listed it may still open: files stay on disk for a g
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Final, Self
@@ -16,6 +16,7 @@ from common.metrics import Counters
 from stores.parquet.compact import LEVELS, Merge, compact, merge_files, most_worthwhile, put_merged
 from stores.parquet.layout import DAY_MS, EVER, LiveFile, PendingFile
 from stores.parquet.manifest import Manifest
+from stores.retention import limits_of
 
 log = logging.getLogger(__name__)
 GRACE_MS: Final = 60_000
@@ -107,31 +108,40 @@ def _counted(manifest: Manifest, done: Upkeep) -> Upkeep:
 
 
 def retire(manifest: Manifest, limits: Store, now_ms: int) -> list[LiveFile]:
-    """Take what expired out of the manifest; returns it."""
-    files = {kind: manifest.files(kind, level, *EVER) for kind, level in LEVELS}
-    gone = expired_files(files["raw"], files["aggregate"], limits, now_ms, files["ledger"])
+    """Take what expired out of the manifest; returns it. Partials count as part of the store, but only the cascade deletes them."""
+    files = {level: manifest.files(kind, level, *EVER) for kind, level in LEVELS}
+    with manifest.partials() as partials:
+        held = partials.bytes()
+    gone = expired_files(files, limits, now_ms, held)
     if gone:
         manifest.replace([file.name for file in gone], [], 0, now_ms)
     return gone
 
 
-def expired_files(
-    raw: Sequence[LiveFile], aggregates: Sequence[LiveFile], limits: Store, now_ms: int, ledger: Sequence[LiveFile] = ()
-) -> list[LiveFile]:
-    """Files whose newest row is too old; and the oldest of raw, of the ledger, then of aggregates, while the rest is too large."""
-    age = {"raw": limits.raw_days, "aggregate": limits.aggregate_days, "ledger": limits.ledger_days}
-    by_age = [file for file in (*raw, *aggregates, *ledger) if file.max_ms <= now_ms - age[file.kind] * DAY_MS]
-    old = set(by_age)
-    left = [file for files in (raw, ledger, aggregates) for file in _oldest_first(files) if file not in old]
-    excess = sum(file.bytes for file in left) - limits.max_bytes
-    by_size = []
-    for file in left:
+def expired_files(files: Mapping[str, Sequence[LiveFile]], limits: Store, now_ms: int, held: int = 0) -> list[LiveFile]:
+    """Files by level whose newest row is too old; then the oldest of levels that are too large; then of all, by their worth.
+
+    `held` are octets that count, but cannot go.
+    """
+    gone: list[LiveFile] = []
+    left: list[LiveFile] = []
+    for level, limit in limits_of(limits).items():
+        by_age = [file for file in files.get(level, ()) if file.max_ms <= now_ms - limit.days * DAY_MS]
+        old = set(by_age)
+        kept = sorted((file for file in files.get(level, ()) if file not in old), key=lambda file: (file.max_ms, file.name))
+        by_size = _beyond(kept, limit.bytes) if limit.bytes else []
+        gone += by_age + by_size
+        left += kept[len(by_size) :]
+    return gone + _beyond(left, limits.max_bytes - held)
+
+
+def _beyond(files: Sequence[LiveFile], most: int) -> list[LiveFile]:
+    """The first of some files, as many as have to go so that the rest is no larger than `most`."""
+    excess = sum(file.bytes for file in files) - most
+    gone = []
+    for file in files:
         if excess <= 0:
             break
-        by_size.append(file)
+        gone.append(file)
         excess -= file.bytes
-    return by_age + by_size
-
-
-def _oldest_first(files: Sequence[LiveFile]) -> list[LiveFile]:
-    return sorted(files, key=lambda file: (file.max_ms, file.name))
+    return gone

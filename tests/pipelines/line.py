@@ -63,9 +63,9 @@ def entries_of(name: str, seed: int) -> list[BusEntry]:
 def answer_of(entries: Iterable[BusEntry], limits: Limits | None = None) -> Answer:
     """What the oracle says to these entries."""
     oracle = (
-        Oracle()
+        Oracle(wide=True)
         if limits is None
-        else Oracle(k=limits.top_k, with_dscp=limits.with_dscp, both_sides=limits.both_sides, values=limits.values)
+        else Oracle(limits.top_k, limits.with_dscp, limits.both_sides, wide=True, values=limits.values)
     )
     for entry in entries:
         oracle.take_entry(entry.value)

@@ -25,7 +25,7 @@ from pipelines.aggregate import Outputs
 from pipelines.bus_again import flows_again
 from pipelines.direct import MicroBatches, Work
 from pipelines.repair import Ready, Repairs, make_repair, plan_repair, repair_all
-from pipelines.rollup import roll_up
+from pipelines.rollup import Rules, roll_up
 from stores.parquet.cascade import ParquetCascade
 from stores.parquet.layout import EVER, find_file
 from stores.parquet.manifest import Manifest
@@ -95,7 +95,7 @@ def outage(seed: int, away_s: int = HOUR_S) -> list[BusEntry]:
 
 def repaired_documents(entries: Iterable[BusEntry], limits: Limits = EXACT) -> list[dict[str, Any]]:
     """What the oracle says when all windows were repaired."""
-    oracle = Oracle(k=limits.top_k, with_dscp=limits.with_dscp, both_sides=limits.both_sides, repaired=True)
+    oracle = Oracle(k=limits.top_k, with_dscp=limits.with_dscp, both_sides=limits.both_sides, wide=True, repaired=True)
     for entry in entries:
         oracle.take_entry(entry.value)
     return expected_documents(oracle.answer())
@@ -147,10 +147,10 @@ def test_the_hours_of_repaired_minutes_are_made_again(entries: list[BusEntry], f
     heartbeats_of_the_end(MemoryProducer(log))
     with Manifest.open(folder, writer=True) as manifest:
         driver_of(log, manifest).drain()  # but for the last, these are repeats
-        before = list(roll_up(ParquetCascade(manifest), EXACT, ENRICHER))
+        before = list(roll_up(ParquetCascade(manifest), Rules(EXACT, ENRICHER)))
         list(repair_all(manifest, EXACT, ENRICHER, NOW))
-        assert list(roll_up(ParquetCascade(manifest), EXACT, ENRICHER)) != []
-        assert before != [] == list(roll_up(ParquetCascade(manifest), EXACT, ENRICHER))
+        assert list(roll_up(ParquetCascade(manifest), Rules(EXACT, ENRICHER))) != []
+        assert before != [] == list(roll_up(ParquetCascade(manifest), Rules(EXACT, ENRICHER)))
     minutes = every_item((entry.value for entry in entries), repaired=True)
     assert stored_documents(folder, "1h") == longer_documents(minutes, HOUR_S * 1000)
 

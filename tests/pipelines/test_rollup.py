@@ -20,7 +20,7 @@ from ingest.loadgen.expected import Answer
 from ingest.loadgen.run import Player
 from pipelines.commands import app_commands
 from pipelines.rolling import Rolling
-from pipelines.rollup import Due, due_of, forget, roll_up
+from pipelines.rollup import Due, Rules, due_of, forget, roll_up
 from stores.cascade import Kept
 from stores.parquet.cascade import ParquetCascade
 from stores.parquet.layout import find_file
@@ -62,7 +62,7 @@ def drained(folder: Path, entries: Sequence[BusEntry], limits: Limits = EXACT) -
 
 def rolled(folder: Path, limits: Limits = EXACT) -> list[Due]:
     with Manifest.open(folder, writer=True) as manifest:
-        return list(roll_up(ParquetCascade(manifest), limits, ENRICHER))
+        return list(roll_up(ParquetCascade(manifest), Rules(limits, ENRICHER)))
 
 
 @pytest.fixture(scope="module")
@@ -163,11 +163,11 @@ def test_partials_go_when_nothing_can_be_made_of_them_again(store: Path) -> None
         cascade = ParquetCascade(manifest)
         assert {one.window_start_ms // HOUR - DAY0 // HOUR for one in cascade.kept("1m")} == {0, 1, 2, 25}
         manifest.commit(Commit(final_through_ms=DAY0 + 3 * DAY))
-        assert hours_of(list(roll_up(cascade, EXACT, ENRICHER))) == [("1h", 25), ("1d", 24)]
+        assert hours_of(list(roll_up(cascade, Rules(EXACT, ENRICHER)))) == [("1h", 25), ("1d", 24)]
         assert cascade.kept("1m") == []
         assert {one.window_start_ms for one in cascade.kept("1h")} == {DAY0 + 25 * HOUR}
         manifest.commit(Commit(final_through_ms=DAY0 + 4 * DAY))
-        assert list(roll_up(cascade, EXACT, ENRICHER)) == []
+        assert list(roll_up(cascade, Rules(EXACT, ENRICHER))) == []
         assert cascade.kept("1h") == cascade.kept("1d") == []
         assert forget(cascade) == 0
 
@@ -177,7 +177,7 @@ def test_it_runs_beside_a_pipeline(store: Path, caplog: pytest.LogCaptureFixture
         manifest.commit(Commit(final_through_ms=DAY0 + 26 * HOUR))
         damaged = partial_row(5, DAY0 + 5 * HOUR, 1, b"NBAS")
         manifest.commit(Commit(partials=[damaged]))
-        with Rolling(manifest, EXACT, ENRICHER) as rolling:
+        with Rolling(manifest, Rules(EXACT, ENRICHER)) as rolling:
             assert rolling.step() is None
             assert rolling.settle() is None  # the damaged one is given up, the next is begun
             made = rolling.settle()

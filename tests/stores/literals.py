@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from common.addresses import pack_address
 from flowpb.documents import AGGREGATE_SCHEMA
-from flowpb.groupings import BY_GROUPED_BY, Kind, Values
+from flowpb.groupings import BY_GROUPED_BY, LEVEL_MS, Kind, Values
 from flowpb.schema import ADDRESS, FLOW_SCHEMA
 from stores.parquet.manifest import Commit, Manifest
 from stores.parquet.writer import write_aggregates, write_ledger, write_raw
@@ -42,6 +42,7 @@ class Doc:
     rows: int = 1
     error: int = 0
     floor: int = 0
+    level: str = "1m"
     extra: dict[str, object] = field(default_factory=dict)
 
     def row(self) -> dict[str, object]:
@@ -53,7 +54,7 @@ class Doc:
         group = f"{self.grouped_by}/{self.exporter}/{self.interface}"
         return {
             "window_start_ms": start,
-            "window_end_ms": start + MINUTE,
+            "window_end_ms": start + LEVEL_MS[self.level],
             "grouped_by": self.grouped_by,
             "aggregation_type": "TOTAL" if kind is Kind.TOTAL else ranked,
             "slot": self.slot,
@@ -117,13 +118,26 @@ def table_of(documents: Sequence[Doc]) -> pa.Table:
     return pa.Table.from_pylist([document.row() for document in documents], schema=AGGREGATE_SCHEMA)
 
 
+def by_level(documents: Sequence[Doc]) -> dict[str, list[Doc]]:
+    """Documents of each level."""
+    levels: dict[str, list[Doc]] = {}
+    for document in documents:
+        levels.setdefault(document.level, []).append(document)
+    return levels
+
+
 def fill(
     data_dir: Path, documents: Sequence[Sequence[Doc]] = (), batches: Sequence[Batch] = (), ledger: Sequence[pa.Table] = ()
 ) -> Path:
     """A store with one run per list of documents, per batch and per table of the ledger."""
     with Manifest.open(data_dir, writer=True) as manifest:
         for run in documents:
-            manifest.commit(Commit(files=write_aggregates(manifest.pending_dir, table_of(run))))
+            files = [
+                file
+                for level, of_level in by_level(run).items()
+                for file in write_aggregates(manifest.pending_dir, table_of(of_level), level)
+            ]
+            manifest.commit(Commit(files=files))
         for batch in batches:
             manifest.commit(Commit(files=write_raw(manifest.pending_dir, [batch])))
         for rows in ledger:

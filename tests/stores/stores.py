@@ -21,7 +21,7 @@ from stores.elasticsearch.setup import install
 from stores.elasticsearch.target import Target
 from stores.parquet.reader import ParquetStore
 from tests.servers.elasticsearch import ElasticsearchServer
-from tests.stores.literals import Batch, Doc, fill, table_of
+from tests.stores.literals import Batch, Doc, by_level, fill, table_of
 
 Tables = Sequence[pa.Table]
 
@@ -69,9 +69,10 @@ def elasticsearch_opener(server: ElasticsearchServer) -> Opener:
         list(install(client, {}))
         bulk = Bulk(client, refuse)
         for run in documents:
-            table = table_of(run)
-            for lines in aggregate_documents(target.prefix, table, ids_of(table), to_json(table)):
-                bulk.add(lines)
+            for level, of_level in by_level(run).items():
+                table = table_of(of_level)
+                for lines in aggregate_documents(target.prefix, table, ids_of(table, level), to_json(table), level):
+                    bulk.add(lines)
             bulk.flush()
         for batch in batches:
             for lines in raw_documents(target, [batch]):

@@ -197,21 +197,28 @@ def test_a_missing_file_stops_the_merge_with_its_name(tmp_path: Path) -> None:
 
 
 def test_retention_by_age_is_of_the_newest_row() -> None:
-    limits = Store(raw_days=1, aggregate_days=2)
-    raw = [live("old", 0), live("new", 1)]
-    aggregates = [live("kept", 0, kind="aggregate")]
-    assert [file.name for file in expired_files(raw, aggregates, limits, DAY_MS + MINUTE)] == ["old"]
-    everything = expired_files(raw, aggregates, limits, 2 * DAY_MS + MINUTE)
-    assert [file.name for file in everything] == ["old", "new", "kept"]
+    limits = Store(raw_days=1, aggregate_days=2, hour_days=3, day_days=4)
+    files = {"raw": [live("old", 0), live("new", 1)], **{level: [live(level, 0, kind="aggregate")] for level in ("1m", "1h", "1d")}}
+    assert [file.name for file in expired_files(files, limits, DAY_MS + MINUTE)] == ["old"]
+    assert [file.name for file in expired_files(files, limits, 2 * DAY_MS + MINUTE)] == ["old", "new", "1m"]
+    assert [file.name for file in expired_files(files, limits, 4 * DAY_MS + MINUTE)] == ["old", "new", "1m", "1h", "1d"]
 
 
-def test_retention_by_size_takes_oldest_raw_files_first() -> None:
+def test_retention_by_size_takes_oldest_raw_files_first_then_minutes_hours_days() -> None:
     limits = Store(max_bytes=1 << 20)
     third = (1 << 20) // 3
     raw = [live("2", 2, size=third), live("1", 1, size=third), live("3", 3, size=third)]
-    aggregates = [live("a", 0, size=third, kind="aggregate")]
-    assert [file.name for file in expired_files(raw, aggregates, limits, MINUTE)] == ["1"]
-    assert [file.name for file in expired_files(raw[:1], [live("b", 0, size=1 << 20, kind="aggregate")], limits, MINUTE)] == ["2"]
+    longer = {level: [live(level, 0, size=third, kind="aggregate")] for level in ("1d", "1h", "1m")}
+    assert [file.name for file in expired_files({"raw": raw, "1m": longer["1m"]}, limits, MINUTE)] == ["1"]
+    assert [file.name for file in expired_files({"raw": raw[:1], **longer}, limits, MINUTE)] == ["2"]
+    assert [file.name for file in expired_files({"raw": raw[:1], **longer}, limits, MINUTE, held=2 * third)] == ["2", "1m", "1h"]
+
+
+def test_retention_by_size_of_one_level() -> None:
+    hours = [live(str(hour), hour, size=100, kind="aggregate") for hour in (3, 1, 2)]
+    files = {"raw": [live("raw", 0, size=500)], "1h": hours}
+    assert [file.name for file in expired_files(files, Store(hour_bytes=200), MINUTE)] == ["1"]
+    assert [file.name for file in expired_files(files, Store(raw_bytes=499), MINUTE)] == ["raw"]
 
 
 def test_retention_takes_files_out_of_answers_at_once(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ PAGE: Final = 10_000
 def aggregate_rows(client: Client) -> list[dict[str, Any]]:
     """All aggregate documents as rows of AGGREGATE, from their columns."""
     fields = [{"field": f.json, **({"format": "epoch_millis"} if f.es_type == "date" else {})} for f in AGGREGATE]
-    return [_row(hit["fields"]) for hit in hits(client, AGGREGATES, fields)]
+    return [row_of_fields(hit["fields"]) for hit in hits(client, AGGREGATES, fields)]
 
 
 def hits(client: Client, kind: str, fields: list[dict[str, str]]) -> list[Any]:
@@ -38,7 +38,8 @@ def raw_count(client: Client) -> int:
     return count
 
 
-def _row(fields: dict[str, list[Any]]) -> dict[str, Any]:
+def row_of_fields(fields: dict[str, list[Any]]) -> dict[str, Any]:
+    """Values of document fields as a row of AGGREGATE."""
     row: dict[str, Any] = {}
     for field in AGGREGATE:
         value = fields.get(field.json, [None])[0]
