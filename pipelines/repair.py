@@ -128,12 +128,14 @@ def make_repair(plan: Plan, pending: Path, limits: Limits, enricher: Enricher, a
 def _wide_documents(
     plan: Plan, data_dir: Path, stored: pa.Table, partials: Sequence[pa.Table], limits: Limits
 ) -> Iterator[pa.Table]:
-    """Documents of location and system scope of repaired windows that have some, from the partials of all lanes."""
-    wide = stored.filter(pc.equal(stored["grouped_by"], _SYSTEM))["window_start_ms"].to_pylist()
+    """Documents of location and system scope of repaired windows, from the partials of all lanes; not where only exporters had any."""
+    exporters, wide = (
+        set(stored.filter(pc.equal(stored["grouped_by"], name))["window_start_ms"].to_pylist()) for name in (_EXPORTER, _SYSTEM)
+    )
     repaired = {(row["window_start_ms"], row["lane"]): row["state"] for partial in partials for row in partial.to_pylist()}
     with Manifest.open(data_dir, writer=False) as manifest, manifest.partials() as kept:
         lanes = sorted({(one.window_start_ms, one.lane) for one in kept.kept(LEVEL_MINUTE)} | repaired.keys()) if repaired else []
-        for start_ms in sorted({start_ms for start_ms, _ in repaired} & set(wide)):
+        for start_ms in sorted({start_ms for start_ms, _ in repaired} - (exporters - wide)):
             states = [
                 repaired.get((start_ms, lane)) or kept.states(LEVEL_MINUTE, start_ms, start_ms + WINDOW_MS, lane)[0]
                 for found_ms, lane in lanes
