@@ -110,9 +110,8 @@ def work_of(settings: Settings) -> Work:
     """What every run does, as configured."""
     pipeline = settings.pipeline
     documents = bool(pipeline.flow_documents_in)
-    outputs = Outputs(
-        pipeline.raw, document_target(settings, "flow_documents_out"), documents, receivers_of(settings.series), pipeline.wide
-    )
+    receivers, target = receivers_of(settings.series), document_target(settings, "flow_documents_out")
+    outputs = Outputs(pipeline.raw, target, documents, receivers, pipeline.wide)
     enricher, limits = enricher_of(settings.enrichment), limits_of(pipeline)
     return Work(enricher, limits, settings.bus.lanes, pipeline.run_bytes, outputs, documents)
 

@@ -128,7 +128,7 @@ def make_repair(plan: Plan, pending: Path, limits: Limits, enricher: Enricher, a
 def _wide_documents(
     plan: Plan, data_dir: Path, stored: pa.Table, partials: Sequence[pa.Table], limits: Limits
 ) -> Iterator[pa.Table]:
-    """Documents of location and system scope of repaired windows, from the partials of all lanes; not where only exporters had any."""
+    """Documents of location and system scope of repaired windows, from all lanes' partials; not where only exporters had any."""
     exporters, wide = (
         set(stored.filter(pc.equal(stored["grouped_by"], name))["window_start_ms"].to_pylist()) for name in (_EXPORTER, _SYSTEM)
     )
