@@ -81,11 +81,12 @@ def matrix(
 def soak(
     minutes: Annotated[float, typer.Option(min=0.5, help="Under load; an hour says more than ten minutes.")] = 60,
     idle_minutes: Annotated[float, typer.Option(min=0.5, help="Flink: before that, with nothing to do.")] = 10,
+    rate: Annotated[int, typer.Option(min=1, help="Flows a second; a job on Flink gets four seconds' worth in each.")] = 5_000,
     flink: Annotated[bool, typer.Option("--flink/--up", help="A job on Flink, or everything on this machine.")] = True,
 ) -> None:
     """Memory under a constant load: MB at the end, and MB an hour over the second half, by process."""
     module = importlib.import_module("bench.soak")
-    _print(module.flink(minutes, idle_minutes) if flink else module.up(minutes))
+    _print(module.flink(minutes, idle_minutes, rate) if flink else module.up(minutes, rate))
 
 
 @bench_app.command()

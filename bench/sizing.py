@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from flowpb.groupings import TOP_K
+
 BUSY: Final = 0.6
 """Share of a core that is planned with: what is left catches up after an outage, at (1 - BUSY) / BUSY of the rate and more."""
 
 INGEST_US: Final = 1.1  # a flow; benchmarks-ingest.md, v9 at 300,000 flows/s
 BUS_BYTES: Final = 81  # a flow, columns without compression; zstd: 20 for 0.3 us
-PIPELINE_FLOW_US: Final = 3.0  # a flow on Flink, JVMs included; benchmarks-pipeline.md
+PIPELINE_FLOW_US: Final = 5.0  # a flow on Flink, JVMs included; benchmarks-pipeline.md
 PIPELINE_DOCUMENT_US: Final = 25.0  # a document on Flink, all that is done for it; benchmarks-pipeline.md
-DOCUMENTS_PER_INTERFACE: Final = 27  # written a minute, at all marks together
-FINAL_PER_INTERFACE: Final = 14  # that stay, a minute
+FINAL_PER_INTERFACE: Final = 1 + 3 * (TOP_K + 1)  # a minute: a total, and of three kinds K and Other, where there are so many
+DOCUMENTS_PER_INTERFACE: Final = FINAL_PER_INTERFACE * 2.1  # written: at the first two marks, and what changed until the third
 RAW_CLIENT_US: Final = 2.1  # a raw document, profile compact; how-to/elasticsearch.md
 RAW_SERVER_US: Final = 28.0  # the same, CPU of the server
 RAW_BYTES: Final = 42  # on disk

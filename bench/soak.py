@@ -55,16 +55,16 @@ def slope(samples: list[tuple[float, int]]) -> float:
     return round(float(np.polyfit(hours, megabytes, 1)[0]), 1)
 
 
-def flink(minutes: float, idle_minutes: float) -> dict[str, dict[str, dict[str, float]]]:
+def flink(minutes: float, idle_minutes: float, rate: int = RATE) -> dict[str, dict[str, dict[str, float]]]:
     """Memory of an idle job, then of the same job under load."""
-    due = endless(CASES[1], RATE, 5, {})
+    due = endless(CASES[1], rate, 5, {})
     with on_flink.running(Settings(pipeline=Pipeline())) as line:
         line.give(next(due))
         line.settle()
         idle = _watched(line.resident, idle_minutes, lambda: None)
         load = _watched(line.resident, minutes, lambda: _feed(line, next(due)))
-        documents = line.documents()
-    return {"idle": idle, "load": load, "written": {"documents": {"count": documents}}}
+        written = {"documents": float(line.documents()), "restarts": float(line.rest.checkpoints(line.job).restored)}
+    return {"idle": idle, "load": load, "job": {"whole": written}}
 
 
 def _feed(line: on_flink.Line, part: Entries) -> None:
@@ -85,11 +85,11 @@ def _watched(resident: Callable[[], Mapping[str, int]], minutes: float, give: Ca
     return memory.figures()
 
 
-def up(minutes: float) -> dict[str, dict[str, dict[str, float]]]:
+def up(minutes: float, rate: int = RATE) -> dict[str, dict[str, dict[str, float]]]:
     """Memory of `nephrite up` and its services, under as many flows a second over UDP."""
     with tempfile.TemporaryDirectory(prefix="nephrite-soak-") as folder, _up(Path(folder)) as (process, port):
         seconds = str(int(minutes * 60) + 60)
-        sending = ["generate", "bench", "--to", f"udp://127.0.0.1:{port}", "--rate", str(RATE), "--duration", seconds]
+        sending = ["generate", "bench", "--to", f"udp://127.0.0.1:{port}", "--rate", str(rate), "--duration", seconds]
         sender = subprocess.Popen([sys.executable, "-m", "nephrite", *sending], stdout=subprocess.DEVNULL)
         try:
             return {"load": _watched(lambda: _services(process.pid), minutes, lambda: None)}

@@ -17,7 +17,7 @@ def test_needs_are_those_of_the_parts() -> None:
     assert site.bus_mb_s == pytest.approx(8.1)
     assert site.raw_gb_day == pytest.approx(100_000 * 86_400 * 42 / 1e9)
     assert site.ingest_cores == pytest.approx(0.11 / 0.6)
-    assert site.documents == pytest.approx(400 * 27 / 60)
+    assert site.documents == pytest.approx(400 * 34 * 2.1 / 60)
     assert site.lanes == 16
 
 

@@ -20,7 +20,8 @@ def test_a_worker_on_flink_stays_flat_beyond_what_it_leaks_when_idle() -> None:
     idle, load = found["idle"]["worker"], found["load"]["worker"]
     assert load["mb"] < MOST_MB
     assert load["mb_per_hour"] < max(idle["mb_per_hour"], 0.0) + MOST_MB_PER_HOUR
-    assert found["written"]["documents"]["count"] > 0
+    assert found["job"]["whole"]["documents"] > 0
+    assert found["job"]["whole"]["restarts"] == 0
 
 
 def test_up_stays_flat() -> None:
