@@ -96,6 +96,9 @@ def pipeline_flags(options: FlinkOptions) -> list[str]:
         # Flink names the source of elements, which has no name of its own in the runner, by what it is chained to; that depends on
         # parallelism, and a savepoint would not fit another one. Nothing is lost: between stages go tens of elements a second.
         "--operator_chaining=false",
+        # else what a stage had put out when a savepoint was taken lies in it under numbers of its outputs, and came out at another
+        # one in a job that was built anew: parts of ledgers at lane state (seen after a resume)
+        "--finish_bundle_before_checkpointing=true",
         *(["--disable_metrics"] if options.disable_metrics else []),
         # workers have the code installed, so nothing of this process is shipped to them
         "--no_save_main_session",

@@ -38,7 +38,7 @@ def test_the_jar_holds_runner_pipeline_and_options(options: FlinkOptions, tmp_pa
     assert processes
     assert all("dependencies" not in env for env in processes)
     wanted = {"parallelism": "3", "max_parallelism": "128", "streaming": True, "max_bundle_time_mills": "500"}
-    wanted |= {"operator_chaining": "false"}
+    wanted |= {"operator_chaining": "false", "finish_bundle_before_checkpointing": "true"}
     assert {name: flags[f"beam:option:{name}:v1"] for name in wanted} == wanted
     assert "beam:option:runner:v1" not in flags
 
