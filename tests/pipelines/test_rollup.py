@@ -138,7 +138,7 @@ def by_group(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], list[dict[str,
 
 
 def item_of(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row["application"], row["host_address"], row["conversation_key"]
+    return row["application"], row["host_address"], row["conversation_key"], row["item"]
 
 
 def test_a_minute_that_was_repaired_makes_its_hour_and_day_again(store: Path) -> None:
