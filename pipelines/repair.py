@@ -141,7 +141,8 @@ def _wide_documents(
                 for found_ms, lane in lanes
                 if found_ms == start_ms
             ]
-            yield emit_wide([contribution(state, limits) for state in states], start_ms, REPAIR, True, limits)
+            table = emit_wide([contribution(state, limits) for state in states], start_ms, REPAIR, True, limits)
+            yield gained(table, stored.filter(pc.equal(stored["window_start_ms"], start_ms)))
 
 
 def what_is_missing(rebuilt: Rebuilt, late: Late, stored: pa.Table) -> str:
