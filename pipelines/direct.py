@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from threading import Event
 from typing import Final
 
@@ -22,13 +24,14 @@ from apache_beam.transforms.environments import EmbeddedPythonEnvironment
 
 from bus.contract import Entry, Source
 from columns.enrich import Enricher
-from columns.lane import Limits, due, mark_times
+from columns.lane import Limits, contribution, due, mark_times
 from columns.log import LaneLog
 from common.clock import wall_clock
 from common.errors import BusError, NephriteError, OutletError
 from common.logs import Limited
 from common.metrics import Counters
 from common.start import EARLIEST, Start
+from flowpb.documents import LEVEL_MINUTE
 from flowpb.groupings import FINAL_DELAY_MS, HORIZON_MS, LEASE_MS, WINDOW_MS
 from pipelines.aggregate import Outputs, build_run
 from pipelines.document_intake import DocumentIntake
@@ -42,7 +45,7 @@ from stores.parquet.wide import WideWindow
 from stores.parquet.writer import write_ledger
 from transforms.carried_state import CarriedWindow, Stepped
 from transforms.carried_wide import CarriedWide
-from transforms.flows import NAMESPACE
+from transforms.flows import NAMESPACE, AcceptedBatch
 from transforms.ledger import NO_LEDGER, CarriedLedger, SteppedLedger, remembered, step_ledger
 
 log = logging.getLogger(__name__)
@@ -97,6 +100,15 @@ class Program:
         return {c.key.metric.name: c.committed for c in counters if c.key.metric.namespace == NAMESPACE and c.committed}
 
 
+def contributed_before(data_dir: Path, window_start_ms: int, limits: Limits) -> dict[int, bytes]:
+    """What the lanes whose window is closed gave to location and system scope, by lane: one more lane may still open it.
+
+    Reads the last commit, through a connection of its own: transforms run in threads of the runner.
+    """
+    with Manifest.open(data_dir, writer=False) as manifest, manifest.partials() as partials:
+        return {lane: contribution(state, limits) for lane, state in partials.of_window(LEVEL_MINUTE, window_start_ms).items()}
+
+
 def _is_news(record: logging.LogRecord) -> bool:
     """Whether a line of Beam's log tells of something that is not raised as an error of ours anyway."""
     return not (record.exc_info and isinstance(record.exc_info[1], NephriteError))
@@ -145,7 +157,7 @@ class MicroBatches:
         due_now = list(self._due(now)) if positions or self._work.documents else []
         if not positions and not due_now:
             return RunReport(committed=False)
-        run = Run(intake.accepted, self._windows, now, due_now, wide=self._wide, wide_due=list(self._wide_due(now)))
+        run = self._run(intake.accepted, now, due_now, list(self._wide_due(now)))
         with handed_over(self._token, run), self._left_clean(run):
             counted = {**self._program.run(), **self._bus_counters.as_map(), "pipeline_bus_errors_total": self._failed_runs}
         ledgers = self._step_ledgers(run)
@@ -215,7 +227,7 @@ class MicroBatches:
         open_windows = {*(window_start_ms for _, window_start_ms in self._windows), *self._wide}
         last_ms = max([behind_ms, *(mark_times(window_start_ms)[-1] for window_start_ms in open_windows)])
         now = dict.fromkeys({*ledgers, *(lane for lane, _ in self._windows)} or set(self._logs), last_ms)
-        run = Run({}, self._windows, now, list(self._windows), wide=self._wide, wide_due=list(self._wide))
+        run = self._run({}, now, list(self._windows), list(self._wide))
         with handed_over(self._token, run):
             counted = self._program.run()
         stepped = self._step_ledgers(run)
@@ -277,6 +289,16 @@ class MicroBatches:
             for file in run.files:
                 (self._manifest.pending_dir / file.name).unlink(missing_ok=True)
             raise
+
+    def _run(
+        self,
+        accepted: Mapping[int, Sequence[AcceptedBatch]],
+        now: Mapping[int, int],
+        due_now: Sequence[Window],
+        wide_due: Sequence[int],
+    ) -> Run:
+        before = partial(contributed_before, self._manifest.data_dir, limits=self._work.limits)
+        return Run(accepted, self._windows, now, due_now, wide=self._wide, wide_due=wide_due, wide_before=before)
 
     def _intake(self) -> Intake:
         kind = DocumentIntake if self._work.documents else Intake

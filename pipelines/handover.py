@@ -5,7 +5,7 @@ A driver's program is built once and finds the run of the moment under the drive
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,6 +19,10 @@ from transforms.flows import AcceptedBatch
 Window = tuple[int, int]
 _NEVER: Final = CarriedWindow()
 _NEVER_WIDE: Final = CarriedWide()
+
+
+def _nothing_before(_: int) -> Mapping[int, bytes]:
+    return {}
 
 
 @dataclass(slots=True)
@@ -36,6 +40,7 @@ class Run:
     wide: Mapping[int, CarriedWide] = field(default_factory=dict)
     wide_due: Sequence[int] = ()
     stepped_wide: list[SteppedWide] = field(default_factory=list)
+    wide_before: Callable[[int], Mapping[int, bytes]] = _nothing_before
 
 
 _RUNS: dict[str, Run] = {}
@@ -72,4 +77,10 @@ def look_wide(token: str) -> LookWide:
     """What lanes have contributed to the run's windows and the least frontier, as transforms.carried_wide wants them."""
     run = _RUNS[token]
     frontier_ms = min(run.frontiers.values(), default=None)
-    return lambda window_start_ms: (run.wide.get(window_start_ms, _NEVER_WIDE), frontier_ms)
+
+    def found(window_start_ms: int) -> tuple[CarriedWide, Mapping[int, bytes], int | None]:
+        if (carried := run.wide.get(window_start_ms)) is not None:
+            return carried, {}, frontier_ms
+        return _NEVER_WIDE, run.wide_before(window_start_ms), frontier_ms
+
+    return found

@@ -132,16 +132,14 @@ def _wide_documents(
     exporters, wide = (
         set(stored.filter(pc.equal(stored["grouped_by"], name))["window_start_ms"].to_pylist()) for name in (_EXPORTER, _SYSTEM)
     )
-    repaired = {(row["window_start_ms"], row["lane"]): row["state"] for partial in partials for row in partial.to_pylist()}
+    repaired: dict[int, dict[int, bytes]] = {}
+    for row in (row for partial in partials for row in partial.to_pylist()):
+        repaired.setdefault(row["window_start_ms"], {})[row["lane"]] = row["state"]
     with Manifest.open(data_dir, writer=False) as manifest, manifest.partials() as kept:
-        lanes = sorted({(one.window_start_ms, one.lane) for one in kept.kept(LEVEL_MINUTE)} | repaired.keys()) if repaired else []
-        for start_ms in sorted({start_ms for start_ms, _ in repaired} - (exporters - wide)):
-            states = [
-                repaired.get((start_ms, lane)) or kept.states(LEVEL_MINUTE, start_ms, start_ms + WINDOW_MS, lane)[0]
-                for found_ms, lane in lanes
-                if found_ms == start_ms
-            ]
-            table = emit_wide([contribution(state, limits) for state in states], start_ms, REPAIR, True, limits)
+        for start_ms in sorted(repaired.keys() - (exporters - wide)):
+            states = {**kept.of_window(LEVEL_MINUTE, start_ms), **repaired[start_ms]}
+            contributions = [contribution(states[lane], limits) for lane in sorted(states)]
+            table = emit_wide(contributions, start_ms, REPAIR, True, limits)
             yield gained(table, stored.filter(pc.equal(stored["window_start_ms"], start_ms)))
 
 

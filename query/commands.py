@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from stores.parquet.reader import ParquetStore
 
 _NONE: Final = "none"
+_ITEMS: Final = "|".join([*(items.value for items in Items), *SHIPPED, "NAME"])
 _RANKED: Final = ", ".join([*(items.value for items in Items), *SHIPPED, "or a grouping of yours"])
 _TARGET: Final = "elasticsearch://HOST:PORT as for `nephrite setup`; without it the data folder, where `nephrite up` does it."
 _TIMES: Final = "ISO 8601 (UTC), epoch seconds or ms, -15m, -4h, -7d or now"
@@ -76,7 +77,7 @@ def app_commands(app: typer.Typer) -> None:
 
 
 def top(
-    items: Annotated[str, typer.Argument(metavar="ITEMS", help=f"What to rank: {_RANKED}.")],
+    items: Annotated[str, typer.Argument(metavar=_ITEMS, help=f"What to rank: {_RANKED}.")],
     exporter: Exporter = None,
     interface: Interface = None,
     application: Application = None,
@@ -106,7 +107,7 @@ def top(
 
 def series(
     items: Annotated[
-        str | None, typer.Argument(metavar="[ITEMS]", help=f"Tell these apart: {_RANKED}; without it, all traffic together.")
+        str | None, typer.Argument(metavar=f"[{_ITEMS}]", help=f"Tell these apart: {_RANKED}; without it, all traffic together.")
     ] = None,
     step: Annotated[str | None, typer.Option(metavar="DURATION", help="Whole minutes per step, like 5m or 1h.")] = None,
     exporter: Exporter = None,

@@ -54,8 +54,8 @@ def step_wide(
     return SteppedWide(window_start_ms, reached, False, {} if last else contributions, last, documents)
 
 
-LookWide = Callable[[int], tuple[CarriedWide, int | None]]
-"""Window start -> carried contributions and the least frontier of all lanes."""
+LookWide = Callable[[int], tuple[CarriedWide, Mapping[int, bytes], int | None]]
+"""Window start -> what is carried; if nothing, what lanes contribute that closed it before; the least frontier of all lanes."""
 
 
 class WideRun(beam.DoFn):
@@ -67,8 +67,8 @@ class WideRun(beam.DoFn):
     def process(self, keyed: tuple[bytes, Iterable[bytes]]) -> Iterator[SteppedWide]:
         """One output per window that was touched."""
         window_start_ms = unpack_window(keyed[0])
-        carried, frontier_ms = self._look(self._token)(window_start_ms)
+        carried, before, frontier_ms = self._look(self._token)(window_start_ms)
         parts = (unpack_contribution(value) for value in keyed[1] if value)
         newest = {lane: contribution for lane, _, contribution in parts}
-        stepped = step_wide(window_start_ms, carried, newest, frontier_ms, self._limits)
+        stepped = step_wide(window_start_ms, carried, {**before, **newest}, frontier_ms, self._limits)
         yield replace(stepped, documents=tuple(named(table, self._enricher) for table in stepped.documents))

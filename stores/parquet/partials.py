@@ -50,6 +50,11 @@ class PartialsTable:
         query = f"SELECT state FROM partials WHERE {where} ORDER BY window_start_ms"
         return [unsqueezed(row[0]) for row in self._rows(query, level, from_ms, to_ms, lane)]
 
+    def of_window(self, level: str, window_start_ms: int) -> dict[int, bytes]:
+        """The states of a window by lane."""
+        query = "SELECT lane, state FROM partials WHERE level = ? AND window_start_ms = ? ORDER BY lane"
+        return {lane: unsqueezed(state) for lane, state in self._rows(query, level, window_start_ms)}
+
     def forget(self, level: str, before_ms: int) -> int:
         """Deletes those whose windows start before; returns how many."""
         return self.connection.execute("DELETE FROM partials WHERE level = ? AND window_start_ms < ?", (level, before_ms)).rowcount

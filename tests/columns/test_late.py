@@ -19,7 +19,7 @@ DAY: Final = 24 * 60 * MINUTE
 NOW: Final = 28_000_000 * MINUTE
 
 
-def flows(*intervals: tuple[int, int]) -> pa.RecordBatch:
+def flows(*intervals: tuple[int, float]) -> pa.RecordBatch:
     """Flows of 600 octets from and to these minutes before NOW."""
     return batch_of([Flow(NOW - int(end * MINUTE), NOW - int(start * MINUTE), bytes=600, packets=1) for start, end in intervals])
 

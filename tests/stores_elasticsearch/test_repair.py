@@ -13,6 +13,7 @@ from bus.memory import MemoryLog
 from columns.documents import ids_of, to_json
 from columns.lane import Limits
 from ingest.loadgen.batches import BusEntry
+from pipelines.aggregate import Outputs
 from pipelines.bus_again import flows_again
 from pipelines.direct import MicroBatches, Work
 from pipelines.elasticsearch_sinks import WriteLate
@@ -53,7 +54,7 @@ def documents(log: MemoryLog, tmp_path_factory: pytest.TempPathFactory) -> pa.Ta
     """What a pipeline wrote that had no repair."""
     folder = tmp_path_factory.mktemp("line")
     with Manifest.open(folder, writer=True) as manifest:
-        MicroBatches(Lasting(log), manifest, Work(ENRICHER, EXACT, LANES, raw=False)).drain()
+        MicroBatches(Lasting(log), manifest, Work(ENRICHER, EXACT, LANES, outputs=Outputs(raw=False))).drain()
         files = [find_file(folder, file) for file in manifest.files("aggregate", "1m", 0, 1 << 62)]
     return pa.concat_tables([pq.read_table(path) for path in files if path])
 
