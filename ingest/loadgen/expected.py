@@ -76,7 +76,7 @@ class Oracle:
     k: int = TOP_K
     with_dscp: bool = False
     both_sides: bool = False
-    wide: bool = False
+    wide: bool = True
     values: tuple[Values, ...] = DEFAULT_VALUES
     repaired: bool = False
     lanes: int = LANES

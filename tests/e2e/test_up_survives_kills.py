@@ -45,8 +45,8 @@ def pause(seconds: float) -> None:
 def ready(data_dir: Path, port: int) -> Iterator[Service]:
     """A new `up` that takes datagrams and whose pipeline runs; gone at the end of the block."""
     with running("up", "--data-dir", data_dir, "--listen", f"127.0.0.1:{port}", changes=EXACT) as service:
-        service.wait_for("ready")
-        service.wait_for("ready")
+        for _ in ("ingest", "pipeline", "serve"):
+            service.wait_for(" ready")
         yield service
 
 

@@ -4,6 +4,7 @@ from collections import defaultdict
 from itertools import pairwise
 
 from flowpb.codec import Header, decode
+from flowpb.groupings import BY_GROUPED_BY
 from ingest.loadgen.batches import BusEntry, Collectors
 from ingest.loadgen.builtin import BUILTIN
 from ingest.loadgen.expected import Answer, Oracle
@@ -139,15 +140,14 @@ def test_every_group_adds_up_to_its_total() -> None:
     counters += ["bytes_unscaled", "packets_unscaled"]
     sums: dict[tuple[object, ...], dict[str, int]] = defaultdict(lambda: dict.fromkeys(counters, 0))
     for document in answer.documents:
-        group = tuple(document[name] for name in ("window_start_ms", "exporter_addr", "if_index", "grouped_by"))
+        group = tuple(document[name] for name in ("window_start_ms", "location", "exporter_addr", "if_index", "grouped_by"))
         for name in counters:
             sums[group][name] += int(document[name] or 0)
     assert any(document["aggregation_type"] == "OTHER" for document in answer.documents)
-    for (window, exporter, index, grouped_by), found in sums.items():
-        scope, _, kind = str(grouped_by).removeprefix("EXPORTER_INTERFACE").rpartition("_")
-        total = sums[window, exporter, index, "EXPORTER" if index is None else "EXPORTER_INTERFACE"]
-        times = 2 if kind == "HOST" else 1
-        assert found == {name: times * value for name, value in total.items()}, (grouped_by, scope)
+    for (*place, grouped_by), found in sums.items():
+        grouping = BY_GROUPED_BY[str(grouped_by)]
+        total = sums[*place, grouping.scope.value]
+        assert found == {name: grouping.multiplicity * value for name, value in total.items()}, grouped_by
 
 
 def test_oddities_leave_the_wire_alone() -> None:

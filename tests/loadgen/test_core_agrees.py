@@ -123,7 +123,7 @@ COUNTED = ("flows", "late", "future", "reversed", "clipped_bytes", "saturated")
 
 
 def by_oracle(entries: Sequence[tuple[bytes, int]], limits: Limits) -> Answer:
-    oracle = Oracle(k=limits.top_k, with_dscp=limits.with_dscp, both_sides=limits.both_sides, wide=True, values=limits.values)
+    oracle = Oracle(k=limits.top_k, with_dscp=limits.with_dscp, both_sides=limits.both_sides, values=limits.values)
     for entry, append_ms in entries:
         oracle.take_entry(entry, append_ms)
     return oracle.answer()

@@ -62,11 +62,7 @@ def entries_of(name: str, seed: int) -> list[BusEntry]:
 
 def answer_of(entries: Iterable[BusEntry], limits: Limits | None = None) -> Answer:
     """What the oracle says to these entries."""
-    oracle = (
-        Oracle(wide=True)
-        if limits is None
-        else Oracle(limits.top_k, limits.with_dscp, limits.both_sides, wide=True, values=limits.values)
-    )
+    oracle = Oracle() if limits is None else Oracle(limits.top_k, limits.with_dscp, limits.both_sides, values=limits.values)
     for entry in entries:
         oracle.take_entry(entry.value)
     return oracle.answer()

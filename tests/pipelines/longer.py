@@ -19,7 +19,7 @@ _FLAGS: Final = ("congestion_encountered", "non_ect")
 
 def every_item(entries: Iterable[bytes], start_ms: int = 0, end_ms: int = 1 << 62, repaired: bool = False) -> Answer:
     """The oracle's minutes of [start, end) with all items of every group."""
-    oracle = Oracle(k=1 << 30, wide=True, repaired=repaired)
+    oracle = Oracle(k=1 << 30, repaired=repaired)
     for entry in entries:
         oracle.take_entry(entry)
     answer = oracle.answer()

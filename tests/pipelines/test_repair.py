@@ -95,7 +95,7 @@ def outage(seed: int, away_s: int = HOUR_S) -> list[BusEntry]:
 
 def repaired_documents(entries: Iterable[BusEntry], limits: Limits = EXACT) -> list[dict[str, Any]]:
     """What the oracle says when all windows were repaired."""
-    oracle = Oracle(k=limits.top_k, with_dscp=limits.with_dscp, both_sides=limits.both_sides, wide=True, repaired=True)
+    oracle = Oracle(k=limits.top_k, with_dscp=limits.with_dscp, both_sides=limits.both_sides, repaired=True)
     for entry in entries:
         oracle.take_entry(entry.value)
     return expected_documents(oracle.answer())
@@ -103,7 +103,7 @@ def repaired_documents(entries: Iterable[BusEntry], limits: Limits = EXACT) -> l
 
 def without_horizon(entries: Iterable[BusEntry]) -> list[dict[str, Any]]:
     """What it says when every flow is judged by a frontier that nothing is late for."""
-    oracle = Oracle(wide=True)
+    oracle = Oracle()
     for number, entry in enumerate(entries):
         header, flows = decode_flows(entry)
         oracle.take(replace(flows, mark_ms=header.mark_ms, collector=f"alone-{number}", lane=entry.lane + 100 * number))
