@@ -51,6 +51,7 @@ def test_documents_on_a_topic_equal_the_oracles_after_a_kill(
     got = Topic(kafka, documents)
     try:
         until(lambda: got.count() > 0, "first documents")
+        until(lambda: flink_cluster.rest.checkpoints(job).completed > 0, "a checkpoint to go back to")
         os.kill(flink_cluster.worker_pids()[0], signal.SIGKILL)
         produce(third, len(traffic.entries))
         expected = expected_documents(traffic.answer)
