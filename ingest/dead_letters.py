@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from bus.contract import Source
 from common.errors import InputError
 from ingest.decoder import Datagram
 from ingest.problems import Reason
@@ -27,6 +28,7 @@ UNDECODABLE: Final = frozenset(
     }
 )
 """Reasons that cost octets which a better decoder, or another setting, might still read."""
+_READ_BYTES: Final = 4 << 20
 _HEAD: Final = struct.Struct(">16sqqBHH")  # exporter, received_ms, session, partly, octets of reason, octets of text
 
 
@@ -61,6 +63,14 @@ def unpack_letter(number: int, entry: bytes) -> DeadLetter:
     except (struct.error, UnicodeDecodeError) as error:
         raise InputError(f"dead letter {number}: not one of this version: {error}") from error
     return DeadLetter(number, Datagram(exporter, received_ms, payload, session), *words, bool(partly))
+
+
+def letters_of(source: Source, offset: int) -> Iterator[DeadLetter]:
+    """The letters of a bus of one partition from `offset` on; raises what the source raises, InputError for what is no letter."""
+    while entries := source.read(0, offset, _READ_BYTES):
+        for entry in entries:
+            yield unpack_letter(entry.offset, entry.value)
+        offset = entries[-1].offset + 1
 
 
 class Letterbox(Protocol):

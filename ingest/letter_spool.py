@@ -13,10 +13,9 @@ from bus.spool import SpoolLimits, SpoolProducer
 from bus.spool_source import SpoolSource
 from common.errors import BusError
 from common.logs import Limited
-from ingest.dead_letters import DeadLetter, unpack_letter
+from ingest.dead_letters import DeadLetter, letters_of
 
 FOLDER: Final = "dead-letters"
-_READ_BYTES: Final = 4 << 20
 _SEGMENTS: Final = 8
 _log = Limited(logging.getLogger(__name__))
 
@@ -38,11 +37,7 @@ class SpoolLetters:
             return
         source = SpoolSource(self._path, 1)
         try:
-            offset = max(source.begin(0), Released(self._path).get(0))
-            while entries := source.read(0, offset, _READ_BYTES):
-                for entry in entries:
-                    yield unpack_letter(entry.offset, entry.value)
-                offset = entries[-1].offset + 1
+            yield from letters_of(source, max(source.begin(0), Released(self._path).get(0)))
         finally:
             source.close()
 

@@ -16,12 +16,11 @@ from bus.kafka_client import KafkaTarget, forget_records
 from bus.kafka_source import KafkaSource
 from common.errors import BusError
 from common.logs import Limited
-from ingest.dead_letters import DeadLetter, unpack_letter
+from ingest.dead_letters import DeadLetter, letters_of
 
 _WAITING_BYTES: Final = 8 << 20
 _RETRY_S: Final = 2.0
 _FLUSH_S: Final = 10.0
-_READ_BYTES: Final = 4 << 20
 _SEGMENTS: Final = 8
 _SMALLEST_SEGMENT: Final = 1 << 20
 _log = Limited(logging.getLogger(__name__))
@@ -43,11 +42,7 @@ class TopicLetters:
         """All letters that retention has left."""
         source = KafkaSource(self._target)
         try:
-            offset = source.begin(0)
-            while entries := source.read(0, offset, _READ_BYTES):
-                for entry in entries:
-                    yield unpack_letter(entry.offset, entry.value)
-                offset = entries[-1].offset + 1
+            yield from letters_of(source, source.begin(0))
         finally:
             source.close()
 

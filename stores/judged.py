@@ -10,10 +10,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 
-class JudgedBatch(Protocol):
+class LoggedBatch(Protocol):
     """A batch that its lane's log accepted, with the mark and the frontier that its flows are judged by.
 
-    `flows` has columns of FLOW in any number; (collector, epoch, lane, seq) is the batch's identity.
+    (collector, epoch, lane, seq) is its identity.
     """
 
     @property
@@ -39,6 +39,10 @@ class JudgedBatch(Protocol):
     @property
     def frontier_ms(self) -> int:
         """Frontier of the lane, raised by this batch."""
+
+
+class JudgedBatch(LoggedBatch, Protocol):
+    """A logged batch with its flows: columns of FLOW in any number."""
 
     @property
     def numbers(self) -> NDArray[np.int64] | None:

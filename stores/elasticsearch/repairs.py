@@ -17,38 +17,15 @@ from stores.elasticsearch.client import NDJSON, Client
 from stores.elasticsearch.documents import Documents
 from stores.elasticsearch.layout import REPAIRS, index_at, pattern
 from stores.elasticsearch.questions import QUIET
+from stores.judged import LoggedBatch
 from stores.queued import Late, Queued, Window
 
 _PAGE: Final = 5_000
 _STORED: Final = pa.schema([("id", pa.string()), ("group_id", pa.uint64()), ("grouped_by", pa.string()), ("rows", pa.int64())])
 
 
-class LateBatch(Protocol):
-    """A batch of a lane's log, as far as the queue has to know it."""
-
-    @property
-    def collector(self) -> str:
-        """Name of the collector."""
-
-    @property
-    def epoch(self) -> int:
-        """Start of the collector."""
-
-    @property
-    def lane(self) -> int:
-        """Lane of the batch."""
-
-    @property
-    def seq(self) -> int:
-        """Number of the batch."""
-
-    @property
-    def mark_ms(self) -> int:
-        """Clock of the collector, clamped."""
-
-    @property
-    def frontier_ms(self) -> int:
-        """Frontier that judged it."""
+class LateBatch(LoggedBatch, Protocol):
+    """A logged batch, as far as the queue has to know it."""
 
     @property
     def offset(self) -> int:
