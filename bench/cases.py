@@ -62,7 +62,7 @@ def seconds_of(case: Case, rate: int, seconds: int, generated_s: int) -> Iterato
     """Entries of each second of traffic, then in one list those that only close windows."""
     last: dict[int, Header] = {}
     yield from islice(endless(case, rate, generated_s, last), seconds)
-    yield list(_closing(last))
+    yield list(closing(last))
 
 
 def endless(case: Case, rate: int, generated_s: int, last: dict[int, Header]) -> Iterator[Entries]:
@@ -99,7 +99,7 @@ def _shifted(flows: pa.RecordBatch, by_ms: int) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, names)
 
 
-def _closing(last: dict[int, Header]) -> Iterator[tuple[int, bytes]]:
+def closing(last: dict[int, Header]) -> Iterator[tuple[int, bytes]]:
     """Empty batches of all lanes until the last mark of every window."""
     until_ms = HORIZON_MS + FINAL_DELAY_MS + 2 * 60_000
     for step in range(1, until_ms // _CLOSING_STEP_MS + 1):

@@ -83,10 +83,11 @@ def soak(
     idle_minutes: Annotated[float, typer.Option(min=0.5, help="Flink: before that, with nothing to do.")] = 10,
     rate: Annotated[int, typer.Option(min=1, help="Flows a second; a job on Flink gets four seconds' worth in each.")] = 5_000,
     flink: Annotated[bool, typer.Option("--flink/--up", help="A job on Flink, or everything on this machine.")] = True,
+    write: Annotated[Path | None, typer.Option(metavar="PAGE.md", help="Put the table into this page, too.")] = None,
 ) -> None:
-    """Memory under a constant load: MB at the end, and MB an hour over the second half, by process."""
-    module = importlib.import_module("bench.soak")
-    _print(module.flink(minutes, idle_minutes, rate) if flink else module.up(minutes, rate))
+    """Memory under a constant load by minute, and whether all that was sent is in the documents; prints minutes as they pass."""
+    module = importlib.import_module("bench.soak_page")
+    _print(module.measure(flink, minutes, idle_minutes, rate, write, lambda line: typer.echo(line, err=True)))
 
 
 @bench_app.command()

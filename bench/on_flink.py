@@ -100,6 +100,11 @@ class Line:
         return sum(file.read_bytes().count(b"\n") for file in (self.folder / "documents").glob("*.ndjson"))
 
 
+def pair() -> str:
+    """The versions that run here."""
+    return str(runner_jar(cache_folder()).pair)
+
+
 @contextmanager
 def running(settings: Settings, change: Callable[[FlinkOptions], FlinkOptions] = lambda options: options) -> Iterator[Line]:
     """A cluster and a job for the length of a block."""

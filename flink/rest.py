@@ -179,6 +179,12 @@ class FlinkRest:
             latest_path=path if isinstance(path, str) else None,
         )
 
+    def heap_bytes(self) -> int:
+        """What the heaps of all TaskManagers hold, rubbish included; 0 until Flink has collected it (see `metrics`)."""
+        name = "Status.JVM.Memory.Heap.Used"
+        found = self._list(f"/taskmanagers/metrics?get={name}&agg=sum")
+        return sum(int(float(str(entry.get("sum", 0)))) for entry in found if entry.get("id") == name)
+
     def root_exception(self, job: JobId) -> str:
         """Why the job last failed, empty when it never did."""
         return str(self._get(f"/jobs/{job}/exceptions").get("root-exception") or "")
