@@ -31,8 +31,10 @@ _BACKLOG: Final = 128
 _FULL_PAUSE_S: Final = 0.02
 _ACCEPT_PAUSE_S: Final = 0.1
 _LAST_READ_S: Final = 0.1
-_KEEPALIVE: Final = ((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1))
+_PROBES: Final = 4
 HANDSHAKE_S: Final = 10.0
+KEEPALIVE_S: Final = 60
+"""A silent peer is asked whether it is still there after this time, and given up after as much again."""
 _log = logging.getLogger(__name__)
 
 
@@ -59,12 +61,14 @@ class StreamReceiver(Receiving):
         clock: Clock,
         identify: Identify = lambda source: source,
         handshake_s: float = HANDSHAKE_S,
+        keepalive_s: int = KEEPALIVE_S,
     ) -> None:
         super().__init__("nephrite-tcp", identify)
         self._listeners = tuple(listeners)
         self._queue = queue
         self._clock = clock
         self._handshake_s = handshake_s
+        self._keepalive_s = keepalive_s
         self._sessions = itertools.count(clock() * 1000 + 1)  # never one of a former process: its templates may be restored
         self._bound: list[tuple[Listener, socket.socket, ssl.SSLContext | None]] = []
         self._open_connections: Counter[int] = Counter()
@@ -148,8 +152,7 @@ class StreamReceiver(Receiving):
         self.endings[ending] += 1
 
     async def _serve(self, connection: socket.socket, exporter: bytes, context: ssl.SSLContext | None) -> Ending:
-        for level, option, value in _KEEPALIVE:
-            connection.setsockopt(level, option, value)
+        _ask_when_silent(connection, self._keepalive_s)
         reader = asyncio.StreamReader(_READ_BYTES)
         handshake_s = self._handshake_s if context else None
         try:
@@ -197,6 +200,15 @@ class StreamReceiver(Receiving):
     async def _hand_on(self, chunk: Chunk) -> None:
         while not self._queue.put(chunk):
             await asyncio.sleep(_FULL_PAUSE_S)
+
+
+def _ask_when_silent(connection: socket.socket, seconds: int) -> None:
+    """Notice peers that are gone without a word; elsewhere than on Linux in the system's own time, which may be hours."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    times = {"TCP_KEEPIDLE": seconds, "TCP_KEEPINTVL": max(1, seconds // _PROBES), "TCP_KEEPCNT": _PROBES}
+    for name, value in times.items():
+        if option := getattr(socket, name, 0):
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def tls_context(listener: Listener) -> ssl.SSLContext:

@@ -21,7 +21,7 @@ from common.config import Bus
 from common.errors import BatchTooLargeError, BusError
 from common.metrics import Counters
 from tests.bus.buses import eventually, read_all, values
-from tests.servers.kafka import KafkaServer
+from tests.servers.kafka import SECURED, KafkaServer
 
 on_kafka = pytest.mark.server("kafka")
 
@@ -30,15 +30,6 @@ on_kafka = pytest.mark.server("kafka")
 def no_idle_connections() -> Iterator[None]:
     yield
     close_pool()
-
-
-@pytest.fixture(scope="module")
-def secured(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    """A broker of this module's own, with TLS and SASL listeners."""
-    server = KafkaServer(tmp_path_factory.mktemp("secured"), secure=True)
-    server.start()
-    yield server
-    server.wipe()
 
 
 def fresh(kafka: KafkaServer, partitions: int = 16) -> KafkaTarget:
@@ -209,27 +200,15 @@ def test_options_reach_the_client(kafka: KafkaServer, tmp_path: Path, codec: str
         assert values(read_all(source, 0)) == [b"squeezed " * 1000]
 
 
-LISTENERS = {
-    "tls": (2, "security_protocol=SSL"),
-    "scram over tls": (3, "security_protocol=SASL_SSL&sasl_mechanism=SCRAM-SHA-512"),
-    "plain over tls": (3, "security_protocol=SASL_SSL&sasl_mechanism=PLAIN"),
-    "scram": (4, "security_protocol=SASL_PLAINTEXT&sasl_mechanism=SCRAM-SHA-256"),
-}
-
-
 def secured_bus(server: KafkaServer, listener: str, password: Path) -> Bus:
-    port, options = LISTENERS[listener]
-    certificate = server.folder / "certs" / "ca.pem"
-    trust = f"&ssl_cafile={certificate}" if "SSL" in options else ""
-    user = f"&sasl_plain_username=alice&sasl_plain_password_file={password}" if "SASL" in options else ""
-    return Bus(url=f"kafka://127.0.0.1:{server.port + port}/secured-{uuid.uuid4().hex[:8]}?partitions=2&{options}{trust}{user}")
+    return Bus(url=server.secured_url(f"secured-{uuid.uuid4().hex[:8]}", listener, password))
 
 
 @on_kafka
-@pytest.mark.parametrize("listener", LISTENERS)
-def test_secured_listeners_take_batches(secured: KafkaServer, tmp_path: Path, listener: str) -> None:
+@pytest.mark.parametrize("listener", SECURED)
+def test_secured_listeners_take_batches(kafka_secured: KafkaServer, tmp_path: Path, listener: str) -> None:
     (tmp_path / "password").write_text("alice-secret\n")
-    bus = secured_bus(secured, listener, tmp_path / "password")
+    bus = secured_bus(kafka_secured, listener, tmp_path / "password")
     with closing(open_direct_producer(bus, tmp_path)) as producer:
         producer.send(1, b"confidential")
         producer.flush(10)
@@ -239,9 +218,9 @@ def test_secured_listeners_take_batches(secured: KafkaServer, tmp_path: Path, li
 
 
 @on_kafka
-def test_a_wrong_password_is_an_error_in_time(secured: KafkaServer, tmp_path: Path) -> None:
+def test_a_wrong_password_is_an_error_in_time(kafka_secured: KafkaServer, tmp_path: Path) -> None:
     (tmp_path / "password").write_text("wrong-secret")
-    bus = secured_bus(secured, "scram", tmp_path / "password")
+    bus = secured_bus(kafka_secured, "scram", tmp_path / "password")
     with pytest.raises(BusError, match=r"kafka 127.0.0.1:\d+ cannot be reached: ") as caught:
         open_direct_producer(bus, tmp_path)
     assert "secret" not in str(caught.value)

@@ -9,8 +9,8 @@ from typer.testing import CliRunner, Result
 from bus.open import open_source
 from common.config import Bus
 from ingest.commands import app_commands
+from tests.ingest.load import numbers, read_all
 from tests.ingest.packets import v5, v9_flows
-from tests.ingest.test_faults import numbers, read_all
 from tests.ingest.test_replay_of_captures import write
 
 

@@ -1,8 +1,6 @@
-"""Faults under load: the process killed at any moment, the broker away, several processes on one port."""
+"""Faults around ingest: broker, disk, clock, configuration, too many exporters; several processes on one port."""
 
 import os
-import random
-import re
 import signal
 import socket
 import subprocess
@@ -14,123 +12,21 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
-from bus.contract import Producer, Source
+from bus.contract import Producer
 from bus.kafka_source import close_pool
 from bus.open import open_producer, open_source
 from common.clock import wall_clock
 from common.config import Bus, Ingest, Listener, Settings
-from flowpb.codec import Header, decode
+from flowpb.codec import decode
 from ingest.service import IngestService
-from tests.ingest.packets import v5, v9_template
+from ingest.snapshots import load
+from ingest.state import load_state
+from tests.ingest.load import PROGRAM, ROOT, Reader, Sender, Tally, ingest_process, numbers, read_all, ready_port
+from tests.ingest.packets import v5, v9_flows, v9_template
 from tests.ingest.test_service import until
 from tests.servers.kafka import KafkaServer
-
-ROOT = Path(__file__).parent.parent.parent
-PROGRAM = "import typer, ingest.commands as c; app = typer.Typer(); c.app_commands(app); app()"
-PACE_S = 0.001
-
-
-class Sender:
-    """One exporter that sends numbered v5 packets at a steady pace until it is told to end."""
-
-    def __init__(self, address: tuple[str, int], source: str = "127.0.0.1") -> None:
-        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._udp.bind((source, 0))
-        self._address = address
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.sent = 0
-
-    def __enter__(self) -> "Sender":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join()
-        self._udp.close()
-
-    def _run(self) -> None:
-        while not self._ending.wait(PACE_S):
-            try:
-                self._udp.sendto(v5(1, self.sent), self._address)
-            except ConnectionRefusedError:
-                continue
-            self.sent += 1
-
-
-def ingest_process(folder: Path, port: int, **environment: str) -> subprocess.Popen[str]:
-    path = os.pathsep.join((str(ROOT), str(ROOT / "proto")))
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "ingest", "-d", str(folder), "--listen", f"127.0.0.1:{port}"],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": path, "NEPHRITE_INGEST__COLLECTOR": "c", **environment},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def ready_port(process: subprocess.Popen[str]) -> int:
-    assert process.stderr is not None
-    line = process.stderr.readline()
-    found = re.fullmatch(r"ingest ready: udp://127\.0\.0\.1:(\d+)\n", line)
-    assert found, line
-    return int(found[1])
-
-
-def read_all(source: Source, wait_s: float = 0.0) -> list[tuple[Header, pa.RecordBatch]]:
-    """All entries, repeats dropped as readers drop them."""
-    kept: list[tuple[Header, pa.RecordBatch]] = []
-    last: dict[tuple[str, int], tuple[int, int]] = {}
-    for partition in range(source.partitions):
-        offset = source.begin(partition)
-        while entries := source.read(partition, offset, 1 << 24, wait_s):
-            for entry in entries:
-                header, flows = decode(entry.value)
-                place = (header.epoch, header.seq)
-                if place > last.get((header.collector, header.lane), (-1, -1)):
-                    last[header.collector, header.lane] = place
-                    kept.append((header, flows))
-            offset = entries[-1].offset + 1
-    return kept
-
-
-def numbers(entries: list[tuple[Header, pa.RecordBatch]]) -> Counter[int]:
-    """How often each packet's number came."""
-    return Counter(number for header, flows in entries if header.flow_count for number in flows["flow_seq_num"].to_pylist())
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_killed_under_load_loses_only_what_was_in_memory_and_doubles_nothing(tmp_path: Path, seed: int) -> None:
-    moments = random.Random(seed)
-    process = ingest_process(tmp_path, 0)
-    port = ready_port(process)
-    gone: list[tuple[int, int]] = []
-    with Sender(("127.0.0.1", port)) as sender:
-        for _ in range(2):
-            reached = sender.sent + moments.randint(300, 900)
-            until(lambda reached=reached: sender.sent >= reached)  # type: ignore[misc]
-            killed_at = sender.sent
-            process.kill()
-            process.communicate()
-            process = ingest_process(tmp_path, port)
-            ready_port(process)
-            gone.append((killed_at, sender.sent))
-        reached = sender.sent + 300
-        until(lambda: sender.sent >= reached)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
-    process.communicate()
-    with closing(open_source(Bus(), tmp_path)) as source:
-        found = numbers(read_all(source))
-    assert set(found.values()) == {1}
-    in_memory = 1_500  # packets of the batch interval, the flush and this machine's pauses, at one packet a millisecond
-    excused = {number for start, end in gone for number in range(start - in_memory, end + 5)}
-    assert set(range(sender.sent)) - set(found) <= excused
-    assert len(found) > 600
 
 
 @pytest.fixture(scope="module")
@@ -148,25 +44,26 @@ def broker(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.mark.parametrize("outage_s", [15, pytest.param(120, marks=pytest.mark.campaign)])
 def test_a_broker_that_goes_and_comes_back_costs_nothing(broker: KafkaServer, tmp_path: Path, outage_s: int) -> None:
     bus = Bus(url=f"kafka://{broker.bootstrap}/outage-{outage_s}?partitions=2", lanes=4)
-    ingest = Ingest(collector="c", listeners=(Listener(host="127.0.0.1", port=0),))
-    producer = open_producer(bus, tmp_path)
-    service = IngestService(Settings(data_dir=str(tmp_path), ingest=ingest, bus=bus), producer)
+    service, producer = service_in(tmp_path, bus)
     service.start()
-    with Sender(service.addresses[0]) as sender:
-        until(lambda: sender.sent > 500)
+    with Sender(service.addresses[0], flows=24, burst=3) as sender:
+        until(lambda: sender.sent > 1_500)
         broker.kill()
         threading.Event().wait(outage_s)
+        in_outage = sender.sent
         broker.start()
-        reached_again = sender.sent + 500
+        reached_again = sender.sent + 1_500
         until(lambda: sender.sent > reached_again)
     service.stop()
+    tally, deadline = Tally(sender), time.monotonic() + 60
     with closing(open_source(bus, tmp_path)) as source:
-        deadline = time.monotonic() + 60
-        while len(found := numbers(read_all(source, 1.0))) < sender.sent and time.monotonic() < deadline:
-            threading.Event().wait(0.2)
-    assert sender.sent > outage_s * 50  # a load, however busy the machine is
+        reader = Reader(source)
+        while tally.missing() and time.monotonic() < deadline:
+            tally.add(reader, 0.5)
     producer.close()
-    assert found == Counter(range(sender.sent))
+    assert in_outage > outage_s * 500  # a load, however busy the machine is
+    assert (tally.missing(), tally.doubled) == ([], [])
+    assert reader.holes == 0
     assert service.counters.sum("ingest_datagrams_total") == sender.sent
     assert service.counters.sum("ingest_batches_lost_total") == 0
 
@@ -315,20 +212,39 @@ def test_five_thousand_exporters_are_all_reported(tmp_path: Path) -> None:
 
 
 def test_a_storm_of_templates_and_spoofed_sources_stays_in_bounds(tmp_path: Path) -> None:
+    """Through all of it an exporter that sends steadily keeps its place and its template."""
     service, producer = service_in(tmp_path, Bus(url="memory:storm", lanes=1), exporters=50, templates_per_exporter=20)
     service.start()
-    for number in range(200):
+    template = v9_template()
+    sent = 1
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as steady:
+        steady.connect(service.addresses[0])
+        steady.send(template)
+        for number in range(200):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+                udp.bind((f"127.2.0.{number + 1}", 0))
+                for domain in range(5):
+                    udp.sendto(v9_template(0, domain), service.addresses[0])
+                udp.sendto(v5(1), service.addresses[0])
+            steady.send(v9_flows(1, number))
+            sent += 7
+            until(lambda sent=sent: service.status().received == sent)  # type: ignore[misc]
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            udp.bind((f"127.2.0.{number + 1}", 0))
-            for domain in range(5):
-                udp.sendto(v9_template(0, domain), service.addresses[0])
-            udp.sendto(v5(1), service.addresses[0])
-    until(lambda: service.status().received == 1_200)
+            udp.bind(("127.2.0.200", 0))
+            for number in range(256, 456):
+                udp.sendto(template[:24] + number.to_bytes(2, "big") + template[26:], service.addresses[0])
+        until(lambda: service.status().received == sent + 200)
     service.stop()
     producer.close()
     counters = service.counters
-    assert counters.sum("ingest_flows_total") == 200
-    assert counters.value("ingest_problems_total", reason="exporter_evicted") >= 150
+    assert counters.value("ingest_flows_total", protocol="netflow5") == 200
+    assert counters.value("ingest_flows_total", protocol="netflow9") == 200
+    assert counters.value("ingest_problems_total", reason="template_missing") == 0
+    assert counters.value("ingest_problems_total", reason="exporter_evicted") == 151
+    assert counters.value("ingest_problems_total", reason="template_evicted") >= 180
+    exporters = load(load_state(tmp_path / "ingest-state.bin").snapshot)
+    assert len(exporters) == 50
+    assert max(sum(len(templates) for _, templates, _ in exporter.domains) for exporter in exporters) == 20
     restored, other = service_in(tmp_path, Bus(url="memory:storm", lanes=1), exporters=50)
     restored.start()
     restored.stop()

@@ -10,8 +10,8 @@ import pytest
 from bus.open import open_producer
 from common.config import Bus, Ingest, Listener, Settings
 from ingest.service import IngestService
+from tests.ingest.load import ingest_process, ready_port
 from tests.ingest.packets import v5, v9_flows, v9_template
-from tests.ingest.test_faults import ingest_process, ready_port
 from tests.servers.ports import free_block
 
 LIMIT_KB = 300 << 10

@@ -19,6 +19,7 @@ from common.errors import BusError, ConfigError
 from flowpb.codec import Header, decode
 from ingest.batcher import HEARTBEAT_MS
 from ingest.service import IngestService
+from ingest.state import load_state
 from tests.ingest.packets import v5, v5_stream, v9_flows, v9_template
 
 LANES = 4
@@ -169,6 +170,12 @@ def test_the_epoch_rises_even_when_the_clock_was_set_back(tmp_path: Path) -> Non
     with running(settings, memory()[0], clock=lambda: 1_600_000_000_000) as second:
         pass
     assert second.status().epoch == first.status().epoch + 1 == 1_700_000_000_001
+
+
+def test_the_epoch_is_on_disk_before_anything_is_sent(tmp_path: Path) -> None:
+    """Else a process that was killed, and then a clock that was set back, would give an epoch again."""
+    with running(settings_in(tmp_path), memory()[0]) as service:
+        assert load_state(tmp_path / "ingest-state.bin").epoch == service.status().epoch
 
 
 def test_a_port_in_use_is_refused_and_leaves_nothing_behind(tmp_path: Path) -> None:

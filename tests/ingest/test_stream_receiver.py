@@ -26,6 +26,7 @@ from ingest.service import IngestService
 from tests.ingest.packets import ipfix_flows, ipfix_template
 
 LOOPBACK = pack_address("127.0.0.1")
+TCP_REPAIR = 19  # Linux; a closed socket under repair says nothing to its peer
 TCP = Listener(transport="tcp", host="127.0.0.1", port=0)
 
 
@@ -230,6 +231,30 @@ def test_half_open_tls_is_given_up_after_its_time(certificates: Path) -> None:
         junk.sendall(b"this is no hello")
         until(lambda: receiver.endings["handshake_failed"] == 2)
         assert silent.recv(1) == b""
+
+
+def vanish(connection: socket.socket) -> None:
+    """Close without a word to the other end, as a peer does whose power went."""
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+    except PermissionError:
+        pytest.skip("vanishing takes CAP_NET_ADMIN")
+    connection.close()
+
+
+def test_peers_that_vanish_are_noticed(certificates: Path) -> None:
+    queue = ChunkQueue(1 << 20)
+    with receiving([TCP, tls_listener(certificates)], queue, keepalive_s=1) as receiver:
+        plain = socket.create_connection(receiver.addresses[0])
+        secure = client(certificates, "exporter").wrap_socket(socket.create_connection(receiver.addresses[1]))
+        for connection in (plain, secure):
+            connection.sendall(ipfix_template())
+        until(lambda: receiver.received == 2)
+        for connection in (plain, secure):
+            vanish(connection)
+        until(lambda: receiver.endings.total() == 2)
+    assert dict(receiver.endings) == {"reset": 2}
+    assert [chunk.ended for chunk in all_of(queue)].count(True) == 2
 
 
 def test_wrong_certificates_and_ports_are_named_at_once(certificates: Path) -> None:

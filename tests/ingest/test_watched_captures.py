@@ -19,8 +19,8 @@ from flowpb.codec import Header
 from ingest.capture_journal import CaptureJournal
 from ingest.processes import settings_of_process
 from ingest.service import IngestService
+from tests.ingest.load import ingest_process, numbers, read_all, ready_port
 from tests.ingest.packets import EXPORT_S, v5, v9_flows, v9_template
-from tests.ingest.test_faults import ingest_process, numbers, read_all, ready_port
 from tests.ingest.test_replay_of_captures import write
 from tests.ingest.test_service import until
 

@@ -37,6 +37,15 @@ def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="session")
+def kafka_secured(kafka: "KafkaServer", tmp_path_factory: pytest.TempPathFactory) -> "Iterator[KafkaServer]":
+    """A second broker, with TLS and SASL listeners; topics behind them by `secured_url`."""
+    server = type(kafka)(tmp_path_factory.mktemp("secured"), secure=True)
+    server.start()
+    yield server
+    server.wipe()
+
+
+@pytest.fixture(scope="session")
 def elasticsearch(request: pytest.FixtureRequest) -> "Iterator[ElasticsearchServer]":
     """A node for the whole session, without modules beyond the core; take names of your own with `new_prefix`."""
     from tests.servers.elasticsearch import ElasticsearchServer

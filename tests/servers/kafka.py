@@ -14,6 +14,14 @@ from tests.servers.script import ScriptedServer
 VERSION: Final = "4.3.1"
 PORTS: Final = 5  # client, controller, and three secured listeners
 
+SECURED: Final = {
+    "tls": (2, "security_protocol=SSL"),
+    "scram over tls": (3, "security_protocol=SASL_SSL&sasl_mechanism=SCRAM-SHA-512"),
+    "plain over tls": (3, "security_protocol=SASL_SSL&sasl_mechanism=PLAIN"),
+    "scram": (4, "security_protocol=SASL_PLAINTEXT&sasl_mechanism=SCRAM-SHA-256"),
+}
+"""Listeners of a secure broker: how far their ports are from the plain one, and the client's options."""
+
 
 class KafkaServer(ScriptedServer):
     """One broker with its data below `folder`; it keeps its port for life, so that a restart is found again.
@@ -38,6 +46,13 @@ class KafkaServer(ScriptedServer):
     def bootstrap(self) -> str:
         """host:port of the plain listener."""
         return f"127.0.0.1:{self.port}"
+
+    def secured_url(self, topic: str, listener: str, password: Path) -> str:
+        """A topic behind one of the SECURED listeners; `password` is the file that has it."""
+        port, options = SECURED[listener]
+        trust = f"&ssl_cafile={self.folder / 'certs' / 'ca.pem'}" if "SSL" in options else ""
+        user = f"&sasl_plain_username=alice&sasl_plain_password_file={password}" if "SASL" in options else ""
+        return f"kafka://127.0.0.1:{self.port + port}/{topic}?partitions=2&{options}{trust}{user}"
 
     def new_topic(self, partitions: int = 1, configs: Mapping[str, str] | None = None) -> str:
         """Create a topic under a name that no other test has, with the broker's clock in its records; returns the name."""
