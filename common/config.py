@@ -157,7 +157,7 @@ class Ingest(_Section):
     templates_per_exporter: int = Field(4096, ge=1, description="More templates push out the longest unused.")
     parked_bytes: int = Field(16 << 20, ge=0, description="Data waiting for its template, in octets over all exporters.")
     parked_s: int = Field(600, ge=0, description="Data waits for its template this long.")
-    exporters: int = Field(6144, ge=1, description="Exporters with state, 12 KB each at most; more push out the longest silent.")
+    exporters: int = Field(6144, ge=1, description="Exporters with state, 3 KB for each domain; more push out the longest silent.")
     active_timeout_s: int | None = Field(None, ge=1, description="Active timeout of exporters that do not say theirs.")
     inactive_timeout_s: int | None = Field(None, ge=1, description="Inactive timeout of exporters that do not say theirs.")
     sampling_interval: int | None = Field(None, ge=1, description="Sampling interval of exporters that do not say theirs.")

@@ -58,14 +58,20 @@ class ChunkQueue:
                 self._ready.notify()
             return True
 
-    def take(self, timeout_s: float, enough_bytes: int = 1) -> list[Chunk]:
-        """Everything there is, once it is `enough_bytes` or the time is up; a lone datagram does not wake the decoder."""
+    def take(self, timeout_s: float, enough_bytes: int = 1, most_bytes: int | None = None) -> list[Chunk]:
+        """What there is, once it is `enough_bytes` or the time is up; a lone datagram does not wake the decoder.
+
+        Stops after the chunk that reaches `most_bytes`: what is taken has left the queue's bound, and nothing else bounds it.
+        """
         with self._ready:
             self._wanted = enough_bytes
             self._ready.wait_for(lambda: self._octets >= self._wanted, timeout_s)
-            chunks = list(self._chunks)
-            self._chunks.clear()
-            self._octets = 0
+            chunks: list[Chunk] = []
+            taken = 0
+            while self._chunks and (most_bytes is None or taken < most_bytes):
+                chunks.append(self._chunks.popleft())
+                taken += chunks[-1].octets
+            self._octets -= taken
             return chunks
 
     def wake(self) -> None:

@@ -64,7 +64,7 @@ class Intake:
             return
         domain = exporter.domains.get((0, version, header.domain)) or self._domain(exporter, (0, version, header.domain))
         if version != 1:
-            if domain.sequence.is_repeat(header.sequence, payload):
+            if domain.sequence.is_repeat(payload):
                 self._note_repeat(exporter, header, received_ms)
                 return
             domain.sequence.advance(header.sequence, header.records, header.records)
@@ -87,7 +87,7 @@ class Intake:
             return
         key = (session, version, header.domain)
         domain = exporter.domains.get(key) or self._domain(exporter, key)
-        if session == 0 and domain.sequence.is_repeat(header.sequence, payload):
+        if session == 0 and domain.sequence.is_repeat(payload):
             self._note_repeat(exporter, header, received_ms)
             return
         correction = exporter.clock.observe(received_ms, header.exported_ms or received_ms)
@@ -129,7 +129,7 @@ class Intake:
             return
         key = (0, sflow.VERSION, header.domain)
         domain = exporter.domains.get(key) or self._domain(exporter, key)
-        if domain.sequence.is_repeat(header.sequence, payload):
+        if domain.sequence.is_repeat(payload):
             self._note_repeat(exporter, header, received_ms)
             return
         domain.sequence.advance(header.sequence, 1, 0)

@@ -7,10 +7,13 @@ undecoded or waiting: IPFIX records without a template cannot be counted in thei
 """
 
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Final
 
 REMEMBERED: Final = 32
 """Datagrams that a late or repeated one is compared with."""
+_DICTIONARY: Final = 42
+"""One more, and Python's dictionary takes twice the memory; many exporters have several of them."""
 GAPS: Final = 16
 _MASK: Final = 0xFFFFFFFF
 _LATE_UNITS: Final = 4_096
@@ -41,19 +44,18 @@ class SequenceTracker:
     is_certain: bool = True
     has_given_up: bool = False
     gaps: list[tuple[int, int, bool]] = field(default_factory=list)
-    seen: dict[int, int] = field(default_factory=dict)
+    seen: dict[int, None] = field(default_factory=dict)
     suspect: int = -1
 
-    def is_repeat(self, sequence: int, payload: bytes) -> bool:
-        """Whether a datagram with this number and these octets is among the last ones; else it is remembered."""
+    def is_repeat(self, payload: bytes) -> bool:
+        """Whether a datagram with these octets, its number among them, is among the last ones; else it is remembered."""
         seen = self.seen
         mark = hash(payload)
-        if seen.get(sequence) == mark:
+        if mark in seen:
             return True
-        seen[sequence] = mark
-        if len(seen) > 2 * REMEMBERED:
-            for oldest in list(seen)[:REMEMBERED]:
-                del seen[oldest]
+        seen[mark] = None
+        if len(seen) > _DICTIONARY:
+            self.seen = dict.fromkeys(islice(seen, len(seen) - REMEMBERED, None))
         return False
 
     def advance(self, sequence: int, units: int, flows: int, known: bool = True) -> None:

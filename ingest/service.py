@@ -40,6 +40,8 @@ from ingest.tables import NameRow
 from ingest.tallies import Tallies
 
 _TAKE_BYTES: Final = 128 << 10
+_TAKE_MOST: Final = 1 << 20
+"""At one turn, so that what a full outbox stops is in the queue, within its bound, and not in batches beyond the outbox's."""
 _TAKE_S: Final = 0.05
 STOP_S: Final = 15.0
 _RELOADABLE: Final = frozenset({"location", "allowed_networks", "exporter_settings"})
@@ -263,7 +265,7 @@ class IngestService:
         now_ms = self._clock()
         waiting = self._captures is not None and self._captures.busy
         timeout_s = 0 if waiting else min(_TAKE_S, max(0, self._line.due_ms(now_ms) - now_ms) / 1000)
-        for chunk in self._queue.take(timeout_s, _TAKE_BYTES):
+        for chunk in self._queue.take(timeout_s, _TAKE_BYTES, _TAKE_MOST):
             self._decode(chunk)
         self._collect()
         self.names.answer(self._names)
@@ -273,6 +275,7 @@ class IngestService:
         self._keeper.save_when_due(self._clock())
         while self._outbox.full and not self._stopping.is_set():
             self._outbox.wait_for_room(_TAKE_S)
+            self._collect()
             self.names.answer(self._names)
 
     def _names(self) -> list[NameRow]:
