@@ -170,6 +170,7 @@ def _job(
         parallelism=parallelism,
         sdk_worker_parallelism=workers,
         disable_metrics=not metrics,
+        ends=span is not None,
         worker_env=inherited_worker_env(),
     )
     return job_builder(settings, Documents(documents), span), options

@@ -44,6 +44,8 @@ class FlinkOptions:
     out to them in the order in which they happen to open, so with two slots and two processes both subtasks of the
     busiest stage share one process in a third of the starts (seen). What always gives each subtask a process of its
     own is one slot per TaskManager and one process, the defaults here and of `nephrite flink start`.
+
+    A job that `ends` reads ranges; without this word the runner keeps the source of its elements, and so the job, for ever.
     """
 
     rest_url: str
@@ -60,6 +62,7 @@ class FlinkOptions:
     tolerate_failed_checkpoints: bool = True
     retain_checkpoints_on_cancel: bool = True
     savepoint: str | None = None
+    ends: bool = False
     worker_command: Path = WORKER_COMMAND
     worker_env: Mapping[str, str] = field(default_factory=dict)
     extra: tuple[str, ...] = ()
@@ -99,6 +102,7 @@ def pipeline_flags(options: FlinkOptions) -> list[str]:
         # else what a stage had put out when a savepoint was taken lies in it under numbers of its outputs, and came out at another
         # one in a job that was built anew: parts of ledgers at lane state (seen after a resume)
         "--finish_bundle_before_checkpointing=true",
+        *(["--shutdown_sources_after_idle_ms=0"] if options.ends else []),
         *(["--disable_metrics"] if options.disable_metrics else []),
         # workers have the code installed, so nothing of this process is shipped to them
         "--no_save_main_session",

@@ -17,7 +17,7 @@ from typing import Final
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from bus.contract import partition_of
-from common.config import Bus, Pipeline, Settings
+from common.config import Bus, Pipeline, Series, Settings
 from flink.job import Documents, job_builder
 from flink.rest import JobId
 from flink.submit import FlinkOptions, submit
@@ -56,13 +56,20 @@ class Rig:
     data_dir: Path
     retry_s: int = 4
     deadline_s: float = DEADLINE_S
+    series: Series = field(default_factory=Series)
     topic: str = ""
     job: JobId = NO_JOB
     parallelism: int = 1
     now_ms: int = START_MS
     settled: int = 0
+    met: list[str] = field(default_factory=list)
+    """Names of the faults so far."""
     oracle: Oracle = field(default_factory=Oracle)
     flows: dict[tuple[str, int, int, int], int] = field(default_factory=dict)
+    taken: list[tuple[bytes, int]] = field(default_factory=list)
+    """All entries of the topic and when it took them, each lane's in its order."""
+    grown: Mapping[int, int] = field(default_factory=dict)
+    """Partitions of lanes that were moved to one that was added."""
     _read: dict[int, int] = field(default_factory=dict)
     _client: Client | None = None
 
@@ -75,7 +82,8 @@ class Rig:
     @property
     def settings(self) -> Settings:
         """Of the job."""
-        return Settings(pipeline=EXACT, bus=Bus(url=f"kafka://{self.kafka.bootstrap}/{self.topic}"), data_dir=str(self.data_dir))
+        bus = Bus(url=f"kafka://{self.kafka.bootstrap}/{self.topic}")
+        return Settings(pipeline=EXACT, bus=bus, series=self.series, data_dir=str(self.data_dir))
 
     @property
     def documents(self) -> Documents:
@@ -123,7 +131,7 @@ class Rig:
                     self.topic,
                     entry.value,
                     key=entry.lane.to_bytes(4, "big"),
-                    partition=partition_of(entry.lane, PARTITIONS),
+                    partition=self.grown.get(entry.lane, partition_of(entry.lane, PARTITIONS)),
                 )
                 for entry in entries
             ]
@@ -134,7 +142,8 @@ class Rig:
 
     def answer(self) -> Answer:
         """What the oracle says to all that the topic has."""
-        names = [TopicPartition(self.topic, partition) for partition in range(PARTITIONS)]
+        partitions = sorted({*range(PARTITIONS), *self.grown.values()})
+        names = [TopicPartition(self.topic, partition) for partition in partitions]
         consumer = KafkaConsumer(bootstrap_servers=self.kafka.bootstrap, group_id=None, enable_auto_commit=False)
         try:
             consumer.assign(names)
@@ -153,6 +162,7 @@ class Rig:
     def _take(self, value: bytes, append_ms: int) -> None:
         header = decode_header(value)[0]
         self.oracle.take_entry(value, append_ms)
+        self.taken.append((value, append_ms))
         self.flows.setdefault((header.collector, header.epoch, header.lane, header.seq), header.flow_count)
 
     def succeed(self, parallelism: int) -> Succession:
@@ -198,7 +208,9 @@ class Rig:
         if not reached(done, self.deadline_s, pause_s=1.0):
             reason = self.cluster.rest.root_exception(self.job)[:1000]
             differing = differences(aggregate_rows(self.client), answer)
-            raise AssertionError(f"raw {self.raw_count()} of {flows}; documents: {differing}; job: {reason}")
+            raise AssertionError(
+                f"after {', '.join(self.met)}: raw {self.raw_count()} of {flows}; documents: {differing}; job: {reason}"
+            )
         assert hits(self.client, DEAD_LETTERS, []) == []
         self.settled = len(answer.documents)
 

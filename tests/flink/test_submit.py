@@ -3,6 +3,7 @@
 import json
 import zipfile
 from base64 import b64decode
+from dataclasses import replace
 from pathlib import Path
 
 import apache_beam as beam
@@ -41,6 +42,12 @@ def test_the_jar_holds_runner_pipeline_and_options(options: FlinkOptions, tmp_pa
     wanted |= {"operator_chaining": "false", "finish_bundle_before_checkpointing": "true"}
     assert {name: flags[f"beam:option:{name}:v1"] for name in wanted} == wanted
     assert "beam:option:runner:v1" not in flags
+
+
+def test_only_a_job_that_reads_ranges_lets_its_sources_end(options: FlinkOptions) -> None:
+    flag = "--shutdown_sources_after_idle_ms=0"
+    assert flag not in pipeline_flags(options)
+    assert flag in pipeline_flags(replace(options, ends=True))
 
 
 def test_what_crosses_stages_and_is_kept_is_bytes_to_java_too(options: FlinkOptions, tmp_path: Path) -> None:
