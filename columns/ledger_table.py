@@ -20,8 +20,10 @@ from typing import Final
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from columns.arrays import Floats, Ints, Mask
+from columns.late import Origin
 from columns.ledger_rows import NOBODY, Rows, unpack_offsets
 from common.addresses import format_address, pack_address
 from flowpb.groupings import WINDOW_MS
@@ -32,6 +34,8 @@ _SINGLE: Final = ("problem_record_truncated", "problem_sample_malformed")
 _ID: Final = np.dtype([("lane", ">u2"), ("minute", ">u4"), ("booked", ">u4"), ("high", ">u8"), ("low", ">u8"), ("end", "u1")])
 _ID_LENGTH: Final = 36
 """The 27 octets of an id are nine times three: as base64 they need no padding."""
+_REPAIR: Final = 2
+"""`end` of the ids of a repair's rows."""
 
 
 def table_of(rows: Rows, chosen: Mask, lane: int) -> pa.Table:
@@ -42,6 +46,7 @@ def table_of(rows: Rows, chosen: Mask, lane: int) -> pa.Table:
         "minute_ms": rows.minute * WINDOW_MS,
         "booked_ms": rows.booked * WINDOW_MS,
         "lane": np.full(len(rows), lane, np.int64),
+        "repaired_ms": pa.nulls(len(rows), pa.int64()),
         "exporter_addr": pa.array(_texts(rows), pa.string()),
         **{name: rows[name] for name in (*SUMS, *LASTS, "since_ms", "until_ms")},
         "clock_offset_ms": unpack_offsets(rows["clock_offset_ms"]),
@@ -50,11 +55,39 @@ def table_of(rows: Rows, chosen: Mask, lane: int) -> pa.Table:
     return pa.table([columns[name] for name in LEDGER_SCHEMA.names], schema=LEDGER_SCHEMA)
 
 
+def rows_of_repair(lane: int, window_start_ms: int, origins: Mapping[Origin, int]) -> pa.Table:
+    """What a repaired window changes in the ledger: where its late flows were counted, that many are late no more.
+
+    A later repair of the window has found no fewer, and its rows replace these.
+    """
+    rows = [
+        {
+            **dict.fromkeys(LEDGER_SCHEMA.names, 0),
+            "minute_ms": minute_ms,
+            "booked_ms": minute_ms,
+            "lane": lane,
+            "repaired_ms": window_start_ms,
+            "exporter_addr": format_address(exporter or bytes(16)),
+            "version": flows,
+            "flows_late": -flows,
+            "flows_repaired": flows,
+        }
+        for (minute_ms, exporter), flows in sorted(origins.items(), key=lambda each: (each[0][0], each[0][1] or b""))
+    ]
+    return pa.Table.from_pylist(rows, LEDGER_SCHEMA)
+
+
 def ledger_ids(table: pa.Table) -> list[str]:
-    """Ids of all rows: base64url of lane, minute, booked minute and address; nobody is all ones."""
+    """Ids of all rows: base64url of lane, minute, booked minute (a repair's rows: the window) and address; nobody is all ones."""
     ids = np.zeros(table.num_rows, _ID)
-    for name, column, divisor in (("lane", "lane", 1), ("minute", "minute_ms", WINDOW_MS), ("booked", "booked_ms", WINDOW_MS)):
-        ids[name] = table.column(column).to_numpy() // divisor
+    booked = pc.coalesce(table.column("repaired_ms"), table.column("booked_ms"))
+    for name, column, divisor in (
+        ("lane", table.column("lane"), 1),
+        ("minute", table.column("minute_ms"), WINDOW_MS),
+        ("booked", booked, WINDOW_MS),
+    ):
+        ids[name] = column.to_numpy() // divisor
+    ids["end"] = np.where(table.column("repaired_ms").is_valid().to_numpy(), _REPAIR, 0)
     addresses = [NOBODY if text is None else _halves(text) for text in table.column("exporter_addr").to_pylist()]
     ids["high"], ids["low"] = np.array(addresses, np.uint64).reshape(-1, 2).T
     text = base64.urlsafe_b64encode(ids.tobytes()).decode()

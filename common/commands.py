@@ -25,7 +25,8 @@ def check(
     config: ConfigFile = None,
     data_dir: DataDir = None,
     connect: Annotated[
-        bool, typer.Option("--connect", help="Also try what it names: bus, topics, rules, inventory, data folder, receivers.")
+        bool,
+        typer.Option("--connect", help="Also try what it names: bus, topics, store, rules, inventory, data folder, receivers."),
     ] = False,
 ) -> None:
     """Read the configuration and say whether it can be used; all faults at once."""

@@ -384,6 +384,13 @@ class Series(_Section):
 class Store(_Section):
     """Where documents are kept."""
 
+    url: str = Field(
+        "",
+        pattern="^(elasticsearch://.+)?$",
+        description="The Elasticsearch that a job on Flink writes to, elasticsearch://host:9200?option=value as for "
+        "`nephrite setup`: questions, `setup`, `rollup`, `repair` and `retention` go there. Empty: the data folder, as with "
+        "`--data-dir` on the command line.",
+    )
     raw_days: float = Field(7, gt=0, description="Raw flow records are kept this many days.")
     aggregate_days: float = Field(365, gt=0, description="Minute aggregates are kept this many days.")
     hour_days: float = Field(1825, gt=0, description="Aggregates of hours are kept this many days.")

@@ -22,6 +22,11 @@ def settings_of(config: Path | None, data_dir: Path | None) -> Settings:
     return settings if data_dir is None else settings.model_copy(update={"data_dir": str(data_dir)})
 
 
+def store_of(settings: Settings, data_dir: Path | None) -> str:
+    """The URL of the store that a command is about; empty for a data folder, also that of the command line."""
+    return "" if data_dir else settings.store.url
+
+
 def listener_of(text: str) -> Listener:
     """HOST:PORT, [IPv6]:PORT or PORT; raises UsageError."""
     host, _, port = text.rpartition(":")

@@ -19,7 +19,7 @@ from common.clock import wall_clock
 from common.config import Query, Settings
 from common.errors import ConfigError, StoreError, UsageError
 from common.logs import set_up_logs
-from common.options import ConfigFile, DataDir, listener_of, settings_of
+from common.options import ConfigFile, DataDir, listener_of, settings_of, store_of
 from common.process import WITH_PARENT, stop_event
 from common.times import parse_time
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from stores.cascade import Cascade
 
 _TARGET: Final = (
-    "elasticsearch://HOST:PORT as for `nephrite setup`; the data folder without it, which `nephrite up` does by itself."
+    "elasticsearch://HOST:PORT as for `nephrite setup`, or `store.url`; else the data folder, which `nephrite up` does by itself."
 )
 _SERVICES: Final = ("ingest", "pipeline")
 _STOP_S: Final = 20.0
@@ -53,12 +53,20 @@ def pipeline(config: ConfigFile = None, data_dir: DataDir = None, from_: RangeFr
     With --from it reads a range of the bus into a data folder that no pipeline has used, closes all windows, and ends.
     """
     settings = settings_of(config, data_dir)
+    require_folder(settings, data_dir)
     set_up_logs(settings.logs.form, settings.logs.level)
     if from_ or to:
         fill_back(settings, range_of(from_, to))
         return
     stopped = stop_event()
     serve(settings, stopped)
+
+
+def require_folder(settings: Settings, data_dir: Path | None) -> None:
+    """Raises ConfigError where questions go to a store that the embedded pipeline does not write."""
+    if url := store_of(settings, data_dir):
+        place = url.partition("?")[0]
+        raise ConfigError([f"store.url: {place} is written by a job on Flink; the embedded pipeline needs it empty, or --data-dir"])
 
 
 def range_of(from_: str, to: str) -> tuple[int, int]:
@@ -107,7 +115,7 @@ def rollup(
     settings = settings_of(config, data_dir)
     rules = Rules(limits_of(settings.pipeline), enricher_of(settings.enrichment), settings.pipeline.wide)
     stopped = stop_event()
-    with cascade_of(target, settings) as store:
+    with cascade_of(target or store_of(settings, data_dir), settings) as store:
         while not stopped.is_set():
             count = 0
             for due in roll_up(store, rules, stopped):
@@ -148,6 +156,7 @@ def up(
 ) -> None:
     """Run everything on this machine: ingest, pipeline and HTTP service on the embedded default."""
     settings = settings_of(config, data_dir)
+    require_folder(settings, data_dir)
     if listen:
         listener_of(listen)  # told here once, not by the service again and again
     stopped = stop_event()

@@ -50,6 +50,8 @@ def _attempts(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     ):
         if url:
             yield name, lambda url=url, append_times=append_times: _bus(url, data_dir, append_times)  # type: ignore[misc]
+    if settings.store.url:
+        yield "store.url", lambda: _elasticsearch(settings.store.url)
     yield "enrichment", lambda: _enrichment(settings)
     if settings.series.graphite:
         yield "series.graphite", lambda: _listens(settings.series.graphite)
@@ -82,6 +84,18 @@ def _bus(url: str, data_dir: Path, append_times: bool) -> str:
     if append_times:
         require_append_times(place, facts)
     return f"{place} answers; topic {place.topic} takes messages of {facts.max_bytes} octets"
+
+
+def _elasticsearch(url: str) -> str:
+    from stores.elasticsearch.client import Client
+    from stores.elasticsearch.setup import examine
+    from stores.elasticsearch.target import Target
+
+    client = Client.open(Target.parse(url))
+    try:
+        return examine(client)
+    finally:
+        client.close()
 
 
 def _enrichment(settings: Settings) -> str:

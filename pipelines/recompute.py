@@ -5,6 +5,7 @@ wanted its documents, whole and exact as far as a young window's candidates reac
 know stores and buses. Memory is bounded by the candidates of the wanted windows and 64 MiB of rows.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -13,7 +14,7 @@ import pyarrow as pa
 
 from columns.arrays import Ints
 from columns.lane import Limits, absorb, emit, lay_out_many
-from columns.late import NOTHING, Missing, missing
+from columns.late import NOTHING, Missing, Origin, missing, origins
 from columns.marks import REPAIR
 from stores.queued import Window
 
@@ -21,13 +22,17 @@ _WAITING_BYTES: Final = 64 << 20
 
 
 class Rebuilt(NamedTuple):
-    """A window as it is with its late flows; `found` are those late flows, `base` the state at the last mark."""
+    """A window as it is with its late flows; `found` are those late flows, `base` the state at the last mark.
+
+    `origins` are the late flows that end in it, by where the ledger has counted them.
+    """
 
     lane: int
     window_start_ms: int
     found: Missing
     base: bytes | None
     documents: pa.Table | None
+    origins: Counter[Origin]
 
 
 @dataclass(slots=True)
@@ -35,6 +40,7 @@ class _State:
     base: bytes | None = None
     parts: list[bytes] = field(default_factory=list)
     found: Missing = NOTHING
+    origins: Counter[Origin] = field(default_factory=Counter)
 
 
 class Recompute:
@@ -50,6 +56,9 @@ class Recompute:
         for window_start_ms, found in missing(flows, mark_ms, frontier_ms).items():
             if state := self._states.get((lane, window_start_ms)):
                 state.found = state.found.plus(found)
+        for window_start_ms, counted in origins(flows, mark_ms, frontier_ms).items():
+            if state := self._states.get((lane, window_start_ms)):
+                state.origins.update(counted)
         for window_start_ms, part in lay_out_many([(flows, mark_ms, frontier_ms)], self._limits, repair=True).parts.items():
             if state := self._states.get((lane, window_start_ms)):
                 state.parts.append(part)
@@ -64,10 +73,10 @@ class Recompute:
         for (lane, window_start_ms), state in self._states.items():
             self._settle(state)
             if state.base is None:
-                yield Rebuilt(lane, window_start_ms, state.found, None, None)
+                yield Rebuilt(lane, window_start_ms, state.found, None, None, state.origins)
                 continue
             base, table = emit(state.base, lane, window_start_ms, REPAIR, True, self._limits)
-            yield Rebuilt(lane, window_start_ms, state.found, base, table)
+            yield Rebuilt(lane, window_start_ms, state.found, base, table, state.origins)
 
     def _settle(self, state: _State) -> None:
         if state.parts:

@@ -21,6 +21,7 @@ from columns.arrays import Ints
 from columns.enrich import Enricher
 from columns.flows import wanted_columns
 from columns.lane import Limits, contribution, emit_wide
+from columns.ledger_table import rows_of_repair
 from columns.marks import REPAIR
 from columns.naming import named
 from columns.partials import partial_of
@@ -34,7 +35,7 @@ from stores.parquet.carried import Repair
 from stores.parquet.layout import RAW_LEVEL, LiveFile, find_file, pending_path
 from stores.parquet.manifest import Manifest
 from stores.parquet.rereading import Reread, reread, stored_rows
-from stores.parquet.writer import write_aggregates
+from stores.parquet.writer import write_aggregates, write_ledger
 from stores.questions import Span
 from stores.queued import Late, Queued, Window
 
@@ -59,7 +60,8 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """When an entry may be repaired: `settle_ms` of its lane's time after the last late flow, or at once."""
+    """When an entry may be repaired: when all lanes are through with its window, `settle_ms` of its own lane's time after the last
+    late flow."""
 
     settle_ms: int
     again: bool = False
@@ -67,12 +69,14 @@ class Ready:
 
     def chosen(self, queue: Iterable[Queued], frontiers: Mapping[int, int]) -> list[Queued]:
         """Entries that are ready, in the order of the queue."""
-        return [entry for entry in queue if self._holds(entry, frontiers.get(entry.lane, 0))]
+        least_ms = min(frontiers.values(), default=0)
+        return [entry for entry in queue if self._holds(entry, frontiers.get(entry.lane, 0), least_ms)]
 
-    def _holds(self, entry: Queued, frontier_ms: int) -> bool:
-        last_mark = entry.window_start_ms + WINDOW_MS + HORIZON_MS + FINAL_DELAY_MS
-        settled = frontier_ms >= max(last_mark, entry.late.frontier_ms + self.settle_ms)
-        return settled and (self.again or not entry.problem)
+    def _holds(self, entry: Queued, frontier_ms: int, least_ms: int) -> bool:
+        """The last mark is over in all lanes: what the others give to location and system scope is there, and stays as it is."""
+        over = least_ms >= entry.window_start_ms + WINDOW_MS + HORIZON_MS + FINAL_DELAY_MS
+        settled = frontier_ms >= entry.late.frontier_ms + self.settle_ms
+        return over and settled and (self.again or not entry.problem)
 
 
 Flows = Callable[[Plan, Limits], Iterable[tuple[int, pa.RecordBatch, int | Ints, int | Ints]]]
@@ -106,7 +110,7 @@ def make_repair(plan: Plan, pending: Path, limits: Limits, enricher: Enricher, a
     for flows in again(plan, limits):
         recompute.add(*flows)
     stored = stored_rows(plan.documents, plan.span)
-    done, failed, tables, partials = [], [], [], []
+    done, failed, tables, partials, accounts = [], [], [], [], []
     for rebuilt in recompute.rebuilt():
         entry = wanted[rebuilt.lane, rebuilt.window_start_ms]
         own = stored.filter(
@@ -116,12 +120,15 @@ def make_repair(plan: Plan, pending: Path, limits: Limits, enricher: Enricher, a
             failed.append(replace(entry, problem=problem))
         else:
             done.append(entry)
+            accounts.append(rows_of_repair(entry.lane, entry.window_start_ms, rebuilt.origins))
             tables += [named(gained(rebuilt.documents, own), enricher)] if rebuilt.documents is not None else []
             if rebuilt.base is not None and rebuilt.window_start_ms >= plan.partials_from_ms:
                 partials.append(partial_of(rebuilt.base, rebuilt.lane, rebuilt.window_start_ms, limits))
     tables += [named(table, enricher) for table in _wide_documents(plan, pending.parent, stored, partials, limits)]
     documents = pa.concat_tables(tables) if tables else None
-    files = write_aggregates(pending, documents) if documents is not None and documents.num_rows else []
+    files = [*write_aggregates(pending, documents)] if documents is not None and documents.num_rows else []
+    if accounts := [rows for rows in accounts if rows.num_rows]:
+        files += write_ledger(pending, pa.concat_tables(accounts))
     return Repair(files, done, failed, _counted(done, failed, documents).as_map(), partials)
 
 

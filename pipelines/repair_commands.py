@@ -18,7 +18,7 @@ import typer
 
 from common.clock import wall_clock
 from common.config import Settings
-from common.options import ConfigFile, DataDir, settings_of
+from common.options import ConfigFile, DataDir, settings_of, store_of
 from stores.questions import Span
 from stores.queued import Queued
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from pipelines.bus_again import Again
 
 _TARGET: Final = (
-    "The Elasticsearch that a job on Flink writes to, as for `nephrite setup`: flows come from the configured bus, which must "
-    "still have them. Without it, the embedded store in the data folder: flows come from its raw flows, or from Kafka."
+    "The Elasticsearch that a job on Flink writes to, as for `nephrite setup`, or `store.url`: flows come from the configured bus, "
+    "which must still have them. Without it, the embedded store in the data folder: flows come from its raw flows, or from Kafka."
 )
 _COLUMNS: Final = ("window", "lane", "flows", "shares", "problem")
 
@@ -57,8 +57,8 @@ def repair(
 ) -> None:
     """Recompute windows from what came too late for them; `nephrite up` does this by itself, five minutes after the last of it."""
     settings = settings_of(config, data_dir)
-    if target:
-        _repair_elasticsearch(target, settings, show, Asked(again, settle * 1000, form))
+    if url := target or store_of(settings, data_dir):
+        _repair_elasticsearch(url, settings, show, Asked(again, settle * 1000, form))
     elif show:
         write(listed(settings), form)
     else:
@@ -139,6 +139,8 @@ def _repair_elasticsearch(url: str, settings: Settings, show: bool, asked: Asked
     from pipelines.embedded import enricher_of, limits_of, opener_of
     from pipelines.repair_elasticsearch import ready
     from pipelines.repair_elasticsearch import repair as repair_steps
+    from pipelines.rollup import Rules
+    from stores.elasticsearch.cascade import final_through
     from stores.elasticsearch.client import Client
     from stores.elasticsearch.repairs import read_queue
     from stores.elasticsearch.target import Target
@@ -149,14 +151,14 @@ def _repair_elasticsearch(url: str, settings: Settings, show: bool, asked: Asked
         write(queue.entries, asked.form)
         return
     limits, enricher, opener = limits_of(settings.pipeline), enricher_of(settings.enrichment), opener_of(settings)
-    chosen = ready(queue, wall_clock(), asked.settle_ms, asked.again)
+    chosen = ready(queue, final_through(client), wall_clock(), asked.settle_ms, asked.again)
 
     def again(entries: Sequence[Queued], span: Span) -> "Iterator[Again]":
         return flows_again(opener, settings.bus.lanes, enricher, entries, span)
 
     done: list[Queued] = []
     failed: list[Queued] = []
-    for step in repair_steps(client, queue, chosen, again, limits, enricher):
+    for step in repair_steps(client, queue, chosen, again, Rules(limits, enricher, settings.pipeline.wide)):
         done += step.done
         failed += step.failed
         typer.echo(f"{len(done)} windows repaired", err=True)

@@ -16,7 +16,7 @@ from common.addresses import format_address, pack_address
 from common.clock import wall_clock
 from common.config import Settings
 from common.errors import StoreError, UsageError
-from common.options import ConfigFile, DataDir, settings_of
+from common.options import ConfigFile, DataDir, settings_of, store_of
 from common.process import stop_event
 from query.output import Format, Sheet, show_bytes, write
 from query.planner import DAY_MS, Asked, Plan, plan, plan_flows, receive_range, usual_step
@@ -26,13 +26,12 @@ from stores.questions import NO_APPLICATION, Filters, FlowsQuery, Items, LedgerQ
 
 if TYPE_CHECKING:
     from common.config import Store as StoreSettings
-    from stores.contract import Provenance
-    from stores.parquet.reader import ParquetStore
+    from stores.contract import Provenance, Store
 
 _NONE: Final = "none"
 _ITEMS: Final = "|".join([*(items.value for items in Items), *SHIPPED, "NAME"])
 _RANKED: Final = ", ".join([*(items.value for items in Items), *SHIPPED, "or a grouping of yours"])
-_TARGET: Final = "elasticsearch://HOST:PORT as for `nephrite setup`; without it the data folder, where `nephrite up` does it."
+_TARGET: Final = "elasticsearch://HOST:PORT as for `nephrite setup`, or `store.url`; else the data folder, as `nephrite up` does."
 _TIMES: Final = "ISO 8601 (UTC), epoch seconds or ms, -15m, -4h, -7d or now"
 From = Annotated[str | None, typer.Option("--from", metavar="TIME", help=f"Begin of the range: {_TIMES}.")]
 To = Annotated[str | None, typer.Option("--to", metavar="TIME", help="End of the range, exclusive; now by default.")]
@@ -52,7 +51,7 @@ Count = Annotated[int, typer.Option("-n", "--count", min=1, max=10_000, help="Ho
 class Opened:
     """A store, the settings that named it, and the moment of the question."""
 
-    store: "ParquetStore"
+    store: "Store"
     settings: Settings
     now_ms: int
 
@@ -212,13 +211,13 @@ def retention(
     data_dir: DataDir = None,
 ) -> None:
     """Delete what is older or larger than configured, level by level, and merge small files."""
-    if target:
-        _expire_indices(target, settings_of(config, data_dir).store)
+    settings = settings_of(config, data_dir)
+    if url := target or store_of(settings, data_dir):
+        _expire_indices(url, settings.store)
         return
     from stores.parquet.manifest import Manifest
     from stores.parquet.upkeep import maintain
 
-    settings = settings_of(config, data_dir)
     folder = Path(settings.data_dir)
     Manifest.open(folder, writer=False).close()
     with Manifest.open(folder, writer=True) as manifest:
@@ -256,10 +255,9 @@ def serve(config: ConfigFile = None, data_dir: DataDir = None) -> None:
 def opened(config: Path | None, data_dir: Path | None) -> Iterator[Opened]:
     """The store that the settings name; raises ConfigError and StoreError."""
     settings = settings_of(config, data_dir)
-    folder = Path(settings.data_dir)
-    from stores.parquet.reader import ParquetStore
+    from stores.open import open_store
 
-    with ParquetStore.open(folder, settings.pipeline.both_sides) as store:
+    with open_store(store_of(settings, data_dir), Path(settings.data_dir), settings.pipeline.both_sides) as store:
         yield Opened(store, settings, wall_clock())
 
 

@@ -4,7 +4,7 @@ In: an answer of a store with the plan that led to it. Out: a Sheet. Refuses to 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from flowpb.groupings import AUTONOMOUS_SYSTEM, PROTOCOL, Values
 from flowpb.schema import ProtocolVersion
@@ -117,18 +117,20 @@ def series_sheet(answer: Series, items: Ranked | None, filters: Filters, step_ms
 
 
 def flows_sheet(answer: Flows, filters: Filters, order: str, plan: Plan) -> Sheet:
-    """Raw flows; counters as exported."""
+    """Raw flows; counters as exported. People read names where they are known; programs get them beside numbers and addresses."""
     rows = answer.rows.to_pylist()
+    located = len({row["location"] for row in rows}) > 1
     sampled = any(row["sampling_interval"] not in (None, 0, 1) for row in rows)
     table = [
         Shown("Start", [show_time(row["start_ms"]) for row in rows]),
         Shown("Seconds", [f"{(row['end_ms'] - row['start_ms']) / 1000:.3f}" for row in rows], right=True),
-        Shown("Exporter", [row["exporter"] for row in rows]),
-        Shown("In", [_text(row["in_if"]) for row in rows], right=True),
-        Shown("Out", [_text(row["out_if"]) for row in rows], right=True),
+        *([Shown("Location", [_text(row["location"]) for row in rows])] if located else []),
+        Shown("Exporter", [_exporter(row) for row in rows]),
+        _interfaces("In", rows, "in_if"),
+        _interfaces("Out", rows, "out_if"),
         Shown("Proto", [show_protocol(row["protocol"]) for row in rows]),
-        Shown("Source", [_end(row["src_addr"], row["src_port"]) for row in rows]),
-        Shown("Destination", [_end(row["dst_addr"], row["dst_port"]) for row in rows]),
+        Shown("Source", [_named_end(row, "src") for row in rows]),
+        Shown("Destination", [_named_end(row, "dst") for row in rows]),
         Shown("Bytes", [f"{row['bytes'] or 0:,}" for row in rows], right=True),
         Shown("Packets", [f"{row['packets'] or 0:,}" for row in rows], right=True),
         *([Shown("Sampled 1 in", [f"{row['sampling_interval'] or 1:g}" for row in rows], right=True)] if sampled else []),
@@ -289,6 +291,25 @@ def _end(address: str | None, port: int | None) -> str:
     if port is None:
         return shown
     return f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
+
+
+def _named_end(row: Mapping[str, Any], end: str) -> str:
+    """An end of a flow by its name, else by its address."""
+    return _end(row[f"{end}_hostname"] or row[f"{end}_label"] or row[f"{end}_addr"], row[f"{end}_port"])
+
+
+def _exporter(row: Mapping[str, Any]) -> str:
+    """The address, by which it is asked for, behind the node's name."""
+    foreign = row["exporter_foreign_id"] and f"{_text(row['exporter_foreign_source'])}:{row['exporter_foreign_id']}"
+    name = row["exporter_label"] or foreign
+    return f"{name} ({row['exporter']})" if name else row["exporter"]
+
+
+def _interfaces(title: str, rows: Sequence[Mapping[str, Any]], column: str) -> Shown:
+    """Numbers, by which they are asked for, and their names."""
+    named = [row[f"{column}_name"] or row[f"{column}_alias"] for row in rows]
+    cells = [" ".join(filter(None, (_text(row[column]), name))) for row, name in zip(rows, named, strict=True)]
+    return Shown(title, cells, right=not any(named))
 
 
 def _text(value: str | int | None) -> str:

@@ -5,14 +5,15 @@ from typing import Annotated
 
 import typer
 
+from common.errors import UsageError
 from common.options import ConfigFile, settings_of
 
 _HELP = (
     "elasticsearch://HOST:PORT[,HOST:PORT][?OPTION=VALUE&...] with options profile (compact, opennms), fields, drop, "
     "source (none, aggregates, all), raw, prefix, shards, replicas, refresh_s, tls, ca_file, api_key_file, user, password_file, "
-    "in_flight, retry_s, timeout_s. The same as for `nephrite flink submit --documents`."
+    "in_flight, retry_s, timeout_s. The same as for `nephrite flink submit --documents`; by default `store.url`."
 )
-Url = Annotated[str, typer.Argument(metavar="TARGET", help=_HELP)]
+Url = Annotated[str, typer.Argument(metavar="[TARGET]", help=_HELP)]
 
 
 def app_commands(app: typer.Typer) -> None:
@@ -21,7 +22,7 @@ def app_commands(app: typer.Typer) -> None:
 
 
 def setup(
-    target: Url,
+    target: Url = "",
     config: ConfigFile = None,
     expire: Annotated[
         bool,
@@ -33,8 +34,11 @@ def setup(
     from stores.elasticsearch.client import Client
     from stores.elasticsearch.target import Target
 
-    days = steps.days_of(settings_of(config, None).store)
-    client = Client.open(Target.parse(target))
+    settings = settings_of(config, None)
+    if not (url := target or settings.store.url):
+        raise UsageError("which Elasticsearch? give TARGET, or store.url in the settings")
+    days = steps.days_of(settings.store)
+    client = Client.open(Target.parse(url))
     for step in steps.install(client, days):
         typer.echo(step)
     if expire:

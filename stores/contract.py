@@ -117,6 +117,11 @@ class Series:
     provenance: Provenance
 
 
+NAMES: Final = (
+    *("exporter_label", "exporter_foreign_source", "exporter_foreign_id", "in_if_name", "in_if_alias", "out_if_name"),
+    *("out_if_alias", "src_hostname", "dst_hostname", "src_label", "dst_label"),
+)
+"""What enrichment knew of a flow when it came; null where it did not, and where the store does not keep the column."""
 FLOWS_SCHEMA: Final = pa.schema(
     [
         ("id", pa.string()),
@@ -145,6 +150,7 @@ FLOWS_SCHEMA: Final = pa.schema(
         ("received_ms", pa.int64()),
         ("dscp", pa.uint8()),
         ("ecn", pa.uint8()),
+        *((name, pa.string()) for name in NAMES),
     ]
 )
 DERIVED: Final = {"dscp": "tos >> 2", "ecn": "tos & 3"}

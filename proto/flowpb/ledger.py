@@ -46,6 +46,13 @@ LEDGER: Final[tuple[LedgerField, ...]] = (
     LedgerField("booked_ms", "booked", "key", "the minute in which it was booked, later where its own was closed already", "date"),
     LedgerField("lane", "lane", "key", "lane of the exporter", "short"),
     LedgerField(
+        "repaired_ms",
+        "repaired",
+        "key",
+        "the window whose repair wrote this row about flows of the minute; null: what came",
+        "date",
+    ),
+    LedgerField(
         *("exporter_addr", "exporter.address", "key", "the exporter; null: batches of the lane, and exporters beyond the bound"),
         "ip",
     ),
@@ -69,7 +76,8 @@ LEDGER: Final[tuple[LedgerField, ...]] = (
         ("batches", "batches read from the bus; of the lane only"),
         ("batches_missing", "holes in the batches' numbers: lost on the bus; of the lane only"),
         ("flows_received", "flows that the pipeline read"),
-        ("flows_late", "of these, flows too old for the aggregates"),
+        ("flows_late", "of these, flows too old for the aggregates; a repair's row takes away those that it has put there"),
+        ("flows_repaired", "flows that were late, and that a repair has put into the aggregates"),
         ("flows_future", "flows that ended in the future, repaired"),
         ("flows_reversed", "flows that began after their end, repaired"),
         ("counters_saturated", "octet and packet counters cut to 2^63 - 1"),

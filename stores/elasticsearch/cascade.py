@@ -57,9 +57,7 @@ class ElasticsearchCascade:
 
     def final_through(self) -> int | None:
         """The end of the newest window of which any lane has given its last partial, less the slack."""
-        found = self._search(partials_kind(LEVEL_MINUTE), {"size": 0, "aggs": {"last": {"max": {"field": "range_end"}}}})
-        last = found.get("aggregations", {}).get("last", {}).get("value")
-        return None if last is None else int(last) - SLACK_MS
+        return final_through(self._client)
 
     def kept(self, level: str) -> list[Kept]:
         """The partials of a level, by window and lane."""
@@ -130,5 +128,27 @@ class ElasticsearchCascade:
         finally:
             self._client.ask("DELETE", "/_pit", {"id": opened})
 
-    def _search(self, kind: str, body: dict[str, Any]) -> Any:
-        return self._client.ask("POST", f"/{pattern(self._client.target.prefix, kind)}/_search?{QUIET}", body)
+
+def final_through(client: Client) -> int | None:
+    """The end of the newest window of which any lane has given its last partial, less the slack; raises StoreError."""
+    path = f"/{pattern(client.target.prefix, partials_kind(LEVEL_MINUTE))}/_search?{QUIET}"
+    found = client.ask("POST", path, {"size": 0, "aggs": {"last": {"max": {"field": "range_end"}}}})
+    last = found.get("aggregations", {}).get("last", {}).get("value")
+    return None if last is None else int(last) - SLACK_MS
+
+
+def states_of_window(client: Client, level: str, window_start_ms: int) -> dict[int, bytes]:
+    """The states of a window by lane, after a refresh; raises StoreError."""
+    index = index_at(client.target.prefix, partials_kind(level), window_start_ms)
+    client.ask("POST", f"/{index}/_refresh?{QUIET}")
+    body: dict[str, Any] = {
+        "size": _STATES,
+        "query": {"term": {"range_start": window_start_ms}},
+        "sort": ["lane"],
+        "_source": ["lane", "state"],
+    }
+    found: dict[int, bytes] = {}
+    while hits := client.ask("POST", f"/{index}/_search?{QUIET}", body).get("hits", {}).get("hits", []):
+        found |= {int(hit["_source"]["lane"]): unsqueezed(base64.b64decode(hit["_source"]["state"])) for hit in hits}
+        body["search_after"] = hits[-1]["sort"]
+    return found

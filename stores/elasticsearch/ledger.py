@@ -90,6 +90,6 @@ def _row(bucket: Mapping[str, Any], query: LedgerQuery) -> dict[str, Any]:
     return {
         "start_ms": query.span.from_ms if query.step_ms is None else bucket["key"]["start_ms"],
         "exporter": bucket["key"].get("exporter"),
-        **{name: int(bucket[name]["value"] or 0) for name in (*SUMS, *ESTIMATES, "since_ms", "until_ms")},
+        **{name: max(int(bucket[name]["value"] or 0), 0) for name in (*SUMS, *ESTIMATES, "since_ms", "until_ms")},
         **{name: int(latest.get(name, (0,))[0]) for name in LASTS},
     }

@@ -90,10 +90,16 @@ def take_out(client: Client, queue: Queue, done: Iterable[Window], failed: Mappi
             _send(client, index, actions[first : first + _PAGE])
 
 
-def stored_documents(client: Client, index: str, lane: int, window_start_ms: int) -> pa.Table:
-    """`id`, `group_id`, `grouped_by` and `rows` of all documents of a lane's window; raises StoreError."""
+def stored_documents(client: Client, index: str, lane: int | None, window_start_ms: int) -> pa.Table:
+    """`id`, `group_id`, `grouped_by` and `rows` of all documents of a lane's window, or without a lane, of those that are of no
+    lane: location and system scope. Raises StoreError."""
+    of_window: dict[str, Any] = {"filter": [{"term": {"range_start": window_start_ms}}]}
+    if lane is None:
+        of_window["must_not"] = {"exists": {"field": "lane"}}
+    else:
+        of_window["filter"].append({"term": {"lane": lane}})
     body: dict[str, Any] = {
-        "query": {"bool": {"filter": [{"term": {"range_start": window_start_ms}}, {"term": {"lane": lane}}]}},
+        "query": {"bool": of_window},
         "_source": False,
         "docvalue_fields": ["grouped_by", "rows"],
         "size": _PAGE,

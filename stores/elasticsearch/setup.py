@@ -16,14 +16,19 @@ from stores.elasticsearch.templates import templates, with_lifecycle
 from stores.retention import limits_of
 
 _MISSING: Final = 404
+_REFUSED: Final = {
+    401: "the server does not know us: look at api_key_file, or user and password_file",
+    403: "the server knows us, but not as one who may do this: look at the privileges of the key or user",
+}
+_OLDEST: Final = (8, 19)
+"""The oldest version that documents, templates and answers were seen to work with."""
 _KIND: Final = {"raw": RAW, LEVEL_LEDGER: LEDGER, **KIND_OF}
 
 
 def install(client: Client, days: dict[str, float]) -> Iterator[str]:
     """Installs everything, and tells each step; `days` to keep each kind. Raises StoreError."""
     target = client.target
-    version = client.ask("GET", "/").get("version", {}).get("number", "of unknown version")
-    yield f"{target.place}, version {version}, profile {target.profile}, _source kept of: {target.source}"
+    yield f"{target.place}, version {_version_of(client)}, profile {target.profile}, _source kept of: {target.source}"
     lifecycle = has_lifecycle(client)
     for name, template in templates(target).items():
         kind = name.removeprefix(target.prefix)
@@ -42,6 +47,37 @@ def require_templates(client: Client) -> None:
     name = f"{client.target.prefix}{RAW}"
     if client.send("GET", f"/_index_template/{name}").status == _MISSING:
         raise StoreError(f"{client.target.place}: index template {name} is missing: run `nephrite setup` with this target first")
+
+
+def examine(client: Client) -> str:
+    """What a server is, in one line, where it can be used as it is; else raises StoreError with what to do about it."""
+    place = client.target.place
+    number = _version_of(client)
+    for name in templates(client.target):
+        answer = client.send("GET", f"/_index_template/{name}")
+        if answer.status == _MISSING:
+            raise StoreError(f"{place}: index template {name} is missing: run `nephrite setup`")
+        if answer.status in _REFUSED:  # a reader's key needs no more than to read
+            return f"{place} answers, version {number}; whether `nephrite setup` was run this user may not see"
+    return f"{place} answers, version {number}; its templates are installed"
+
+
+def _version_of(client: Client) -> str:
+    """The version of a server that documents can be written to; raises StoreError for any other."""
+    place = client.target.place
+    answer = client.send("GET", "/")
+    if answer.status in _REFUSED:
+        raise StoreError(f"{place}: {_REFUSED[answer.status]} ({answer.reason})")
+    if answer.status >= 300 or not isinstance(answer.content, dict) or "version" not in answer.content:
+        raise StoreError(f"{place}: answers, but not as Elasticsearch does ({answer.reason})")
+    version = answer.content["version"]
+    number = str(version.get("number", ""))
+    if version.get("distribution"):
+        raise StoreError(f"{place}: {version['distribution']} {number} is not Elasticsearch")
+    major, minor = (int(part) if part.isdigit() else 0 for part in (*number.split("."), "0", "0")[:2])
+    if (major, minor) < _OLDEST:
+        raise StoreError(f"{place}: version {number} is too old, {'.'.join(map(str, _OLDEST))} or later is needed")
+    return number
 
 
 def has_lifecycle(client: Client) -> bool:

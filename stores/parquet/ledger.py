@@ -33,7 +33,7 @@ def ledger_sums(query: LedgerQuery) -> str:
     columns = [
         f"{start} AS start_ms",
         f"{'exporter_addr' if query.by_exporter else 'NULL'} AS exporter",
-        *(f"coalesce(sum({name}), 0) AS {name}" for name in (*SUMS, *ESTIMATES)),
+        *(f"greatest(coalesce(sum({name}), 0), 0) AS {name}" for name in (*SUMS, *ESTIMATES)),
         *(f"coalesce(arg_max({name}, until_ms), 0) AS {name}" for name in LASTS),
         "coalesce(min(nullif(since_ms, 0)), 0) AS since_ms",
         "coalesce(max(until_ms), 0) AS until_ms",

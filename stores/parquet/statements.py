@@ -63,5 +63,8 @@ def latest(paths: Sequence[str], condition: str = "TRUE") -> str:
 def latest_ledger(paths: Sequence[str], condition: str = "TRUE") -> str:
     """The highest version of each row of the ledger; of equal versions, the one of the later report."""
     return f"""
-        SELECT * FROM read_parquet({listed(paths)}, union_by_name = true) WHERE {condition} QUALIFY row_number() OVER (
-            PARTITION BY minute_ms, booked_ms, lane, exporter_addr ORDER BY version DESC, until_ms DESC) = 1"""
+        SELECT * FROM (
+            SELECT NULL::BIGINT AS repaired_ms WHERE FALSE
+            UNION ALL BY NAME SELECT * FROM read_parquet({listed(paths)}, union_by_name = true) WHERE {condition}
+        ) QUALIFY row_number() OVER (
+            PARTITION BY minute_ms, booked_ms, lane, exporter_addr, repaired_ms ORDER BY version DESC, until_ms DESC) = 1"""

@@ -26,10 +26,14 @@ from pipelines.bus_again import flows_again
 from pipelines.direct import MicroBatches, Work
 from pipelines.repair import Ready, Repairs, make_repair, plan_repair, repair_all
 from pipelines.rollup import Rules, roll_up
+from query.honesty import completeness_of
+from stores.contract import Ledger
 from stores.parquet.cascade import ParquetCascade
 from stores.parquet.layout import EVER, find_file
 from stores.parquet.manifest import Manifest
+from stores.parquet.reader import ParquetStore
 from stores.parquet.upkeep import maintain
+from stores.questions import LedgerQuery, Span
 from tests.pipelines.line import ENRICHER, EXACT, LANES, START_MS, driver_of, expected_documents, fill, stored_documents
 from tests.pipelines.longer import every_item, longer_documents
 
@@ -173,6 +177,42 @@ def test_the_queue_counts_every_late_flow_once(folder: Path) -> None:
         assert manifest.counters()["repair_flows_total"] == late
 
 
+def test_repaired_flows_leave_late_in_the_ledger_and_in_completeness(entries: list[BusEntry], folder: Path) -> None:
+    log = fill(entries)
+    heartbeats_of_the_end(MemoryProducer(log))
+    with Manifest.open(folder, writer=True) as manifest:
+        driver_of(log, manifest).drain()  # the ledger is written whole
+        late = sum(entry.late.flows for entry in manifest.queue())
+        before, told = ledger_of(folder), completeness_of(ledger_answer(folder), "1m")
+        plan = plan_repair(manifest, NOW)
+        assert plan is not None
+        some = make_repair(plan, manifest.pending_dir, EXACT, ENRICHER)
+        manifest.repair(some)
+        done = sum(entry.late.flows for entry in some.done)
+        assert ledger_of(folder) == {**before, "flows_late": late - done, "flows_repaired": done}
+        assert 0 < done < late
+        list(repair_all(manifest, EXACT, ENRICHER, NOW))
+        maintain(manifest, Store(), START_MS + 48 * HOUR_S * 1000, merges=20)
+    assert ledger_of(folder) == {**before, "flows_late": 0, "flows_repaired": late}
+    assert all(row["flows_late"] == 0 for row in ledger_answer(folder).rows.to_pylist())
+    after = completeness_of(ledger_answer(folder), "1m")
+    assert told is not None
+    assert after is not None
+    assert (told.lost["late"], after.lost["late"], after.seen) == (late, 0, told.seen + late)
+
+
+def ledger_answer(folder: Path) -> Ledger:
+    """The whole ledger, by exporter."""
+    with ParquetStore.open(folder) as store:
+        return store.ledger(LedgerQuery(Span(0, 1 << 60)))
+
+
+def ledger_of(folder: Path) -> dict[str, int]:
+    """Sums of it."""
+    rows = ledger_answer(folder).rows
+    return {name: sum(rows[name].to_pylist()) for name in ("flows_received", "flows_late", "flows_repaired")}
+
+
 def test_repairing_the_same_windows_again_finds_nothing_to_write(folder: Path) -> None:
     with Manifest.open(folder, writer=True) as manifest:
         plan = plan_repair(manifest, NOW)
@@ -182,7 +222,8 @@ def test_repairing_the_same_windows_again_finds_nothing_to_write(folder: Path) -
         manifest.repair(first)
         documents = [path for file in manifest.files("aggregate", "1m", *EVER) if (path := find_file(folder, file)) is not None]
         again = make_repair(replace(plan, documents=documents), manifest.pending_dir, EXACT, ENRICHER)
-        assert (again.files, len(again.done)) == ([], len(plan.entries))
+        written = [file for file in again.files if file.kind == "aggregate"]
+        assert (written, len(again.done)) == ([], len(plan.entries))
 
 
 def test_an_entry_waits_until_nothing_came_for_a_while_and_the_last_mark_is_over(folder: Path) -> None:

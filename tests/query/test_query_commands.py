@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +16,11 @@ from typer.testing import CliRunner
 
 from common.errors import NephriteError, StoreError, UsageError
 from query.commands import app_commands
+from stores.contract import NAMES
 from stores.parquet.manifest import Manifest
+from tests.servers.elasticsearch import ElasticsearchServer
 from tests.stores.literals import MINUTE, T0, A, B, Doc, batch_of, fill
+from tests.stores.stores import filled, target_of
 from tests.stores.test_ledger_answers import row, table
 
 GOLDEN: Final = Path(__file__).parent.parent / "data" / "query"
@@ -54,12 +58,15 @@ def flows() -> list[dict[str, object]]:
         common
         | {"src_addr": "10.0.0.1", "src_port": 49_152, "dst_addr": "10.0.0.2", "dst_port": 80, "protocol": 6, "tcp_flags": 27}
         | {"in_if": 1, "out_if": 12, "bytes": 1500, "packets": 3, "application": "http"}
-        | {"first_switched_ms": T0 + 500, "last_switched_ms": T0 + 2750, "sampling_interval": 100.0},
+        | {"first_switched_ms": T0 + 500, "last_switched_ms": T0 + 2750, "sampling_interval": 100.0}
+        | {"exporter_label": "edge1", "exporter_foreign_source": "site", "exporter_foreign_id": "r1", "in_if_name": "Gi0/1"}
+        | {"in_if_alias": "uplink", "dst_hostname": "www.example.org", "src_label": "pc7"},
         common
         | {"src_addr": "2001:db8::1", "src_port": 53, "dst_addr": "2001:db8::2", "dst_port": 5353, "protocol": 17}
-        | {"bytes": 80, "packets": 1, "first_switched_ms": T0 + MINUTE, "last_switched_ms": T0 + MINUTE},
+        | {"location": "Branch", "bytes": 80, "packets": 1, "first_switched_ms": T0 + MINUTE, "last_switched_ms": T0 + MINUTE},
         common
         | {"src_addr": "10.0.0.9", "dst_addr": "10.0.0.10", "protocol": 1, "bytes": 64, "packets": 1, "protocol_version": 10}
+        | {"exporter_foreign_source": "site", "exporter_foreign_id": "r1"}
         | {"first_switched_ms": T0 + MINUTE, "last_switched_ms": T0 + MINUTE},
     ]
 
@@ -111,6 +118,37 @@ QUESTIONS: Final[tuple[tuple[str, Sequence[str]], ...]] = (
     ("ledger", ("ledger",)),
     ("ledger-of-exporter", ("ledger", "-e", A, "--step", "1m", "--each")),
 )
+
+
+@pytest.fixture(scope="module")
+def in_elasticsearch(elasticsearch: ElasticsearchServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A configuration that names an Elasticsearch with the same contents."""
+    target = replace(target_of(elasticsearch), prefix=elasticsearch.new_prefix(), fields=NAMES)
+    config = tmp_path_factory.mktemp("config") / "nephrite.yaml"
+    config.write_text(
+        f"store: {{url: 'elasticsearch://{target.hosts[0]}?prefix={target.prefix}&replicas=false'}}", encoding="utf-8"
+    )
+    with filled(target, [documents()], [batch_of(flows())], [ledger()]):
+        yield config
+
+
+@pytest.mark.server("elasticsearch")
+@pytest.mark.parametrize(("name", "question"), QUESTIONS, ids=[name for name, _ in QUESTIONS])
+def test_elasticsearch_gives_the_same_answers(in_elasticsearch: Path, name: str, question: Sequence[str]) -> None:
+    asked = [*question, *RANGE, "--format", "json", "--config", str(in_elasticsearch)]
+    result = CliRunner().invoke(app, asked, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == (GOLDEN / f"{name}.json").read_text(encoding="utf-8")
+
+
+def test_a_store_that_does_not_answer_is_one_line(tmp_path: Path, data_dir: Path) -> None:
+    config = tmp_path / "nephrite.yaml"
+    config.write_text("store: {url: 'elasticsearch://127.0.0.1:1'}", encoding="utf-8")
+    told = str(fail("top", "hosts", "--config", str(config)))
+    assert told.startswith("http://127.0.0.1:1: no answer: ")
+    assert "\n" not in told
+    arguments = ["top", "hosts", *RANGE, "--config", str(config), "-d", str(data_dir)]
+    assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0  # the command line names a folder
 
 
 @pytest.mark.parametrize("form", ["table", "json", "csv", "ndjson"])

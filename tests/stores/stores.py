@@ -65,32 +65,40 @@ def elasticsearch_opener(server: ElasticsearchServer) -> Opener:
         ledger: Sequence[pa.Table] = (),
     ) -> Iterator[Store]:
         target = replace(target_of(server), prefix=server.new_prefix())
-        client = Client.open(target)
-        list(install(client, {}))
-        bulk = Bulk(client, refuse)
-        for run in documents:
-            for level, of_level in by_level(run).items():
-                table = table_of(of_level)
-                for lines in aggregate_documents(target.prefix, table, ids_of(table, level), to_json(table), level):
-                    bulk.add(lines)
-            bulk.flush()
-        for batch in batches:
-            for lines in raw_documents(target, [batch]):
-                bulk.add(lines)
-        for table in ledger:
-            for lines in ledger_documents(target.prefix, table, ledger_ids(table), ledger_json(table)):
-                bulk.add(lines)
-            bulk.flush()
-        bulk.flush()
-        client.ask("POST", f"/{target.prefix}*/_refresh")
-        try:
-            with ElasticsearchStore.open(target, both_sides) as store:
-                yield store
-        finally:
-            bulk.close()
-            wipe(client)
+        with filled(target, documents, batches, ledger), ElasticsearchStore.open(target, both_sides) as store:
+            yield store
 
     return opened
+
+
+@contextmanager
+def filled(
+    target: Target, documents: Sequence[Sequence[Doc]] = (), batches: Sequence[Batch] = (), ledger: Sequence[pa.Table] = ()
+) -> Iterator[None]:
+    """A target with these contents; afterwards it has nothing."""
+    client = Client.open(target)
+    list(install(client, {}))
+    bulk = Bulk(client, refuse)
+    for run in documents:
+        for level, of_level in by_level(run).items():
+            table = table_of(of_level)
+            for lines in aggregate_documents(target.prefix, table, ids_of(table, level), to_json(table), level):
+                bulk.add(lines)
+        bulk.flush()
+    for batch in batches:
+        for lines in raw_documents(target, [batch]):
+            bulk.add(lines)
+    for table in ledger:
+        for lines in ledger_documents(target.prefix, table, ledger_ids(table), ledger_json(table)):
+            bulk.add(lines)
+        bulk.flush()
+    bulk.flush()
+    client.ask("POST", f"/{target.prefix}*/_refresh")
+    try:
+        yield
+    finally:
+        bulk.close()
+        wipe(client)
 
 
 def target_of(server: ElasticsearchServer) -> Target:

@@ -16,7 +16,7 @@ HOUR = Span(T0, T0 + 60 * MINUTE)
 
 
 def table(*rows: dict[str, Any]) -> pa.Table:
-    empty = {name: None if name == "exporter_addr" else 0 for name in LEDGER_SCHEMA.names}
+    empty = {name: None if name in ("exporter_addr", "repaired_ms") else 0 for name in LEDGER_SCHEMA.names}
     return pa.Table.from_pylist([{**empty, "version": 1, **row} for row in rows], LEDGER_SCHEMA)
 
 

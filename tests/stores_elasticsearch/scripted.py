@@ -35,13 +35,16 @@ def scripted(*replies: Reply) -> Iterator[Scripted]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             status, content = script.next(
-                self.rfile.read(int(self.headers["Content-Length"])), self.headers.get("Authorization", "")
+                self.rfile.read(int(self.headers.get("Content-Length", 0))), self.headers.get("Authorization", "")
             )
             data = json.dumps(content).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
+
+        def do_GET(self) -> None:
+            self.do_POST()
 
         def log_message(self, format: str, *args: object) -> None:
             return

@@ -9,7 +9,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from common.config import Settings
 from common.errors import StoreError
+from pipelines.reachable import try_out
 from stores.commands import app_commands
 from stores.elasticsearch.client import NDJSON, Client
 from stores.elasticsearch.layout import AGGREGATES, RAW
@@ -61,6 +63,20 @@ def test_a_server_that_was_not_set_up_is_not_written_to(elasticsearch: Elasticse
         require_templates(client)
     list(install(client, {}))
     require_templates(client)
+    wipe(client)
+
+
+def test_config_check_says_what_a_server_lacks_until_it_is_set_up(elasticsearch: ElasticsearchServer) -> None:
+    prefix = elasticsearch.new_prefix()
+    url = f"elasticsearch://127.0.0.1:{elasticsearch.port}?prefix={prefix}"
+    settings = Settings.model_validate({"store": {"url": url}, "data_dir": "/nowhere"})
+    [before] = [finding for finding in try_out(settings) if finding.what == "store.url"]
+    place = f"elasticsearch 127.0.0.1:{elasticsearch.port}"
+    assert before == ("store.url", f"{place}: index template {prefix}netflow is missing: run `nephrite setup`", True)
+    client = Client.open(Target.parse(url))
+    list(install(client, {}))
+    [after] = [finding for finding in try_out(settings) if finding.what == "store.url"]
+    assert after == ("store.url", f"{place} answers, version {elasticsearch.version}; its templates are installed", False)
     wipe(client)
 
 

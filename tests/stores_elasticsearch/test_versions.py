@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-import pyarrow as pa
 import pytest
 
 from bus.memory import MemoryLog
@@ -19,9 +18,9 @@ from tests.servers.registry import ServerUnavailableError
 from tests.stores.literals import MINUTE, T0, batch_of, flow
 from tests.stores.stores import elasticsearch_opener, target_of, wipe
 from tests.stores_elasticsearch.stored import aggregate_rows
-from tests.stores_elasticsearch.test_repair import documents, entries, fill, log, repaired
+from tests.stores_elasticsearch.test_repair import Written, entries, fill, log, repaired, written
 
-__all__ = ["documents", "entries", "log"]
+__all__ = ["entries", "log", "written"]
 pytestmark = [pytest.mark.server("elasticsearch"), pytest.mark.campaign]
 
 
@@ -46,12 +45,12 @@ def test_raw_flows_are_written_and_answered(newest_server: ElasticsearchServer) 
 
 
 def test_aggregates_are_repaired(
-    newest_server: ElasticsearchServer, log: MemoryLog, entries: list[BusEntry], documents: pa.Table
+    newest_server: ElasticsearchServer, log: MemoryLog, entries: list[BusEntry], written: Written
 ) -> None:
     client = Client.open(replace(target_of(newest_server), prefix=newest_server.new_prefix()))
     told = list(install(client, {}))
     assert "version 9.5.3" in told[0]
-    fill(client, documents, log)
+    fill(client, written, log)
     repaired(client, log)
     assert newest(aggregate_rows(client)) == repaired_documents(entries)
     assert read_queue(client).entries == []
