@@ -133,20 +133,16 @@ class _Writing:
         return written
 
     def of_all_lanes(self, window_start_ms: int, bases: dict[int, bytes]) -> int:
-        """Documents of location and system scope from all lanes' partials, then the partials of the repaired ones.
-
-        Where only exporters had documents before, there are none of a wider scope.
-        """
+        """Documents of location and system scope from all lanes' partials, then the partials of the repaired ones."""
         if window_start_ms < self.partials_from_ms:
             return 0
         limits = self.rules.limits
-        kept = states_of_window(self.client, LEVEL_MINUTE, window_start_ms)
-        stored = self.stored(window_start_ms, None)
         written = 0
-        if self.rules.wide and (stored.num_rows or not kept):
-            states = {**kept, **bases}
+        if self.rules.wide:
+            states = {**states_of_window(self.client, LEVEL_MINUTE, window_start_ms), **bases}
             contributions = [contribution(states[lane], limits) for lane in sorted(states)]
-            written = self._write(emit_wide(contributions, window_start_ms, REPAIR, True, limits), stored)
+            wide = emit_wide(contributions, window_start_ms, REPAIR, True, limits)
+            written = self._write(wide, self.stored(window_start_ms, None))
         partials = [partial_of(base, lane, window_start_ms, limits) for lane, base in sorted(bases.items())]
         self._send(partial_documents(self.client.target.prefix, pa.concat_tables(partials)))
         return written

@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,18 @@ def test_a_missing_topic_is_made_fit_for_batches(kafka: KafkaServer) -> None:
 def test_a_topic_has_as_many_partitions_as_asked_for(kafka: KafkaServer) -> None:
     with closing(KafkaSource(fresh(kafka, partitions=3))) as source:
         assert source.partitions == 3
+
+
+@on_kafka
+def test_collectors_that_deal_lanes_out_differently_are_refused(kafka: KafkaServer) -> None:
+    target = replace(fresh(kafka, partitions=4), pinned=True)
+    KafkaProducer(target).close()
+    with pytest.raises(BusError, match=r"are dealt out over 4 partitions.* but bus\.url says partitions=2: say 4 in every"):
+        KafkaProducer(replace(target, partitions=2))
+    with pytest.raises(BusError, match=r"has 4 partitions, but its lanes are dealt out over 8"):
+        KafkaProducer(replace(target, partitions=8))
+    for again in (target, replace(target, partitions=16, pinned=False)):
+        KafkaProducer(again).close()
 
 
 @on_kafka

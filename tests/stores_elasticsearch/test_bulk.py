@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import StoreError
 from stores.elasticsearch.bulk import Bulk, Clock, DeadLetter
-from stores.elasticsearch.client import Client
+from stores.elasticsearch.client import Answer, Client
 from stores.elasticsearch.dead_letters import burial
 from stores.elasticsearch.documents import Documents
 from stores.elasticsearch.layout import DEAD_LETTERS, RAW
@@ -136,6 +136,35 @@ def test_requests_that_are_too_large_are_cut() -> None:
     assert sizes[0] > 3_900_000
     assert sorted(sizes[2:]) == pytest.approx([1_000_000, 1_000_000, 2_000_000], rel=0.01)
     assert sent.bulk.tallies.documents == 40
+
+
+def test_quick_answers_make_requests_larger() -> None:
+    with scripted(FINE) as script:
+        Sent(script.port).send(200, size=64 << 10)
+    counts = [len(each) for each in ids(script)]
+    assert (counts, sum(counts)) == ([63, 63, 71, 3], 200)  # 4 MiB; an eighth more behind each, cut while the one before is away
+
+
+def test_so_many_requests_are_on_their_way_at_once_and_no_more() -> None:
+    """The server answers nobody before three have come: with fewer at a time the barrier breaks."""
+    together, lock, here, most = threading.Barrier(3), threading.Lock(), [0], [0]
+
+    class Slow(Client):
+        def send(self, *_: object, **__: object) -> Answer:
+            with lock:
+                here[0] += 1
+                most[0] = max(most[0], here[0])
+            together.wait(timeout=30)
+            with lock:
+                here[0] -= 1
+            return Answer(200, {"errors": False})
+
+    bulk = Bulk(Slow.open(Target(("127.0.0.1:1",), in_flight=3)), lambda _: None)
+    for _ in range(6):
+        bulk.add(lines(1))
+    bulk.flush()
+    bulk.close()
+    assert (bulk.tallies.documents, most[0]) == (6, 3)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])

@@ -115,13 +115,13 @@ def send(client: Client, documents: Iterable[Documents]) -> None:
     bulk.close()
 
 
-def repaired(client: Client, log: MemoryLog, limits: Limits = EXACT, again: bool = False) -> list[Step]:
+def repaired(client: Client, log: MemoryLog, limits: Limits = EXACT, again: bool = False, wide: bool = True) -> list[Step]:
     queue = read_queue(client)
 
     def flows(entries: Sequence[Queued], span: Span) -> Iterator[Any]:
         return flows_again(lambda: Lasting(log), LANES, ENRICHER, entries, span)
 
-    return list(repair(client, queue, ready(queue, LATER, LATER, 0, again), flows, Rules(limits, ENRICHER)))
+    return list(repair(client, queue, ready(queue, LATER, LATER, 0, again), flows, Rules(limits, ENRICHER, wide)))
 
 
 def ledger_of(client: Client) -> dict[str, int]:
@@ -171,13 +171,13 @@ def test_a_window_that_a_lane_is_not_through_with_waits(client: Client) -> None:
     ]
 
 
-def test_where_only_exporters_have_documents_nothing_wider_is_written(
+def test_without_location_and_system_scope_only_exporters_are_written(
     client: Client, log: MemoryLog, entries: list[BusEntry]
 ) -> None:
     client.ask("POST", f"/{client.target.prefix}{AGGREGATES}-*/_refresh")
     wider = {"query": {"bool": {"must_not": {"exists": {"field": "lane"}}}}}
     assert client.ask("POST", f"/{client.target.prefix}{AGGREGATES}-*/_delete_by_query?refresh=true", wider)["deleted"] > 0
-    repaired(client, log)
+    repaired(client, log, wide=False)
     assert newest(aggregate_rows(client)) == [row for row in repaired_documents(entries) if row["exporter_addr"] is not None]
 
 
