@@ -18,7 +18,7 @@ from ingest.rows import Rows
 
 _BY_HAND: Final = frozenset(
     (
-        *("direction", "ip_version", "icmp_type", "icmp_code", "bytes", "packets"),
+        *("direction", "ip_version", "icmp_type", "icmp_code", "bytes", "packets", "tos"),
         *("sampling_interval", "sampling_algorithm", "sampling_source", "vni_in"),
     )
 )
@@ -35,6 +35,7 @@ _ADDRESSES: Final = tuple(
 )
 _MACS: Final = ("src_mac", "dst_mac")
 _LABELS: Final = BY_NAME["mpls_labels"].elements
+_TOS, _CODE_POINT = BY_NAME["tos"].elements
 _COMMUNITY: Final = 483
 _SEGMENT: Final = 351
 _COUNTERS: Final = (("bytes", (1, 23, 352, 417, 401, 85)), ("packets", (2, 24, 402, 86)))
@@ -59,6 +60,14 @@ def put_number(rows: Rows, name: str, dtype: Any, elements: tuple[int, ...]) -> 
             break
         values = np.where(values == 0, rows.uint(number, dtype), values)
     rows.put(name, values)
+
+
+def put_tos(rows: Rows) -> None:
+    """The octet (5), or the code point that is its upper six bits (195)."""
+    if rows.has(_TOS):
+        put_number(rows, "tos", np.uint8, (_TOS,))
+    elif rows.has(_CODE_POINT):
+        rows.put("tos", rows.uint(_CODE_POINT, np.uint8) << np.uint8(2))
 
 
 def put_direction(rows: Rows) -> None:
@@ -187,6 +196,7 @@ def _text(value: bytes) -> str:
 
 STEPS: Final[tuple[Callable[[Rows], None], ...]] = (
     put_numbers,
+    put_tos,
     put_direction,
     put_addresses,
     put_macs,

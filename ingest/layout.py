@@ -17,6 +17,8 @@ Index = dict[Key, int]
 
 _ALIASES: Final = {40001: 225, 40002: 226, 40003: 227, 40004: 228, 40005: 233}
 """Cisco ASA software before 8.4 numbered translated addresses, ports and the firewall event so."""
+_CONNECTION: Final = {(9, 12236): 8, (9, 12237): 12, (9, 12240): 7, (9, 12241): 11}
+"""Client and server of a connection, as Cisco's performance monitor (AVC) sends them with 231 and 232 in place of both ends."""
 _EXCHANGED: Final = (
     (8, 12),
     (27, 28),
@@ -82,6 +84,8 @@ def _views(fields: tuple[Field, ...]) -> tuple[View, ...]:
         if item.length and item.pen != SCOPE_PEN:
             element = _ALIASES.get(item.id, item.id) if item.pen == 0 else item.id
             index.setdefault((item.pen, element), number)
+    for key in _CONNECTION.keys() & index.keys():
+        index.setdefault((0, _CONNECTION[key]), index[key])
     pair = _take_pair(index)
     if pair is not None:
         return pair

@@ -117,7 +117,7 @@ FLOW: Final[tuple[Column, ...]] = (
     Column("dst_port", _U16, "port", _NOT_SENT, (11, 181, 183), "dstport", "0:1 header, 0:3, 0:4", 8, "netflow.dst_port", "keyword"),
     Column("protocol", _U8, "IANA protocol number", _NOT_SENT, (4,), "prot", "0:1 header, 0:3, 0:4", 22, "netflow.protocol", "keyword"),
     Column("ip_version", _U8, "4 or 6", "no address exported", (60,), "4", "0:1 header", 19, "netflow.ip_protocol_version", "integer"),
-    Column("tos", _U8, "octet", _NOT_SENT, (5,), "tos", "0:1 header, 0:3, 0:4", 32, "netflow.tos", "keyword"),
+    Column("tos", _U8, "octet", _NOT_SENT, (5, 195), "tos", "0:1 header, 0:3, 0:4", 32, "netflow.tos", "keyword"),
     Column("in_if", _U32, "ifIndex", _NOT_SENT, (10, 252), "input", "input", 17, "netflow.input_snmp", "integer"),
     Column("out_if", _U32, "ifIndex", _NOT_SENT, (14, 253), "output", "output", 18, "netflow.output_snmp", "integer"),
     Column("direction", _U8, "Direction", "unknown", (61,), "ingress", "ingress", 3, "netflow.direction", "keyword"),

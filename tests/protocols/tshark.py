@@ -69,6 +69,13 @@ _NETFLOW: Final[dict[str, tuple[str, Read]]] = {
     "DstAS": ("dst_as", _number),
     "SrcMask": ("src_mask", _number),
     "DstMask": ("dst_mask", _number),
+    "DSCP": ("tos", lambda text: _number(text) << 2),
+    "Connection Client IPv4 Address": ("src_addr", str),
+    "Connection Server IPv4 Address": ("dst_addr", str),
+    "Connection Client Transport Port": ("src_port", _number),
+    "Connection Server Transport Port": ("dst_port", _number),
+    "Initiator Packets": ("packets", _number),
+    "Initiator Octets": ("bytes", _number),
 }
 _SFLOW: Final[dict[str, tuple[str, Read]]] = {
     "Sampling rate": ("sampling_interval", lambda text: float(text.split()[3])),
