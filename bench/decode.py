@@ -3,7 +3,7 @@
 In: mixes of packets, or a capture. Out: `flows_per_second` and `cpu_seconds_per_million_flows`. CPU time of one thread, the least
 of some runs; nothing but decode, canonical columns and Arrow IPC is inside the clock. Peers are measured in the same run.
 
-    PYTHONPATH=.:proto python -m bench.decode [WORD ...] [--peers] [--json]
+    PYTHONPATH=.:proto python -m bench.decode [WORD ...] [--peers] [--json] [--write docs/reference/benchmarks-decode.md]
 """
 
 import argparse
@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from bench.ingest_table import put_into
 from bench.packets import Mix, make_packets, make_sflow
 from bench.peers import PEERS, PeerResult
 from common.config import Ingest
@@ -43,6 +44,20 @@ MIXES: Final[dict[str, Mix]] = {
     "v9, 25 records, 200 structures": Mix("v9", 3000, 25, structures=200),
     "ipfix variable, 20 records": Mix("ipfix", 3000, 20, variable=True),
 }
+
+
+BUDGETS: Final = {
+    "v5, 30 records": 0.5,
+    "v9, 25 records": 0.7,
+    "ipfix, 25 records": 0.7,
+    "sflow, 7 samples": 1.5,
+    "ipfix IPv6, 20 records": 0.7,
+    "v9, 5 records": 3.0,
+    "v9, 1 record": 10.0,
+    "v9, 25 records, 1 exporter": 0.7,
+    "ipfix variable, 20 records": 10.0,
+}
+"""CPU seconds per million flows that a mix may take; the others have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +142,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--codec", choices=("none", "lz4", "zstd"), default="none")
     parser.add_argument("--peers", action="store_true", help="measure other collectors too, as far as they are installed")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table between the marks of this page")
     chosen = parser.parse_args(arguments)
     collect_rarely()
     names = [name for name in MIXES if not chosen.words or any(word in name for word in chosen.words)]
@@ -134,19 +150,27 @@ def main(arguments: list[str]) -> int:
     for name in names:
         results.append(measure_mix(name, chosen.runs, chosen.codec, chosen.peers))
         print(f"{name}: {results[-1].cpu_seconds_per_million_flows:.2f}", file=sys.stderr)
-    print(json.dumps([asdict(result) for result in results], indent=2) if chosen.json else _table(results))
+    table = _table(results)
+    print(json.dumps([asdict(result) for result in results], indent=2) if chosen.json else table)
+    if chosen.write:
+        put_into(chosen.write, table)
     return 0
 
 
 def _table(results: list[Result]) -> str:
     peers = list(dict.fromkeys(name for result in results for name in result.peers))
-    lines = [f"| CPU microseconds per flow | flows/s | B/flow | Nephrite | {' | '.join(peers)} |".replace("|  |", "|")]
-    lines += ["|" + "---|" * (4 + len(peers))]
+    head = ["packets", "budget", "Nephrite", "flows/s and core", "octets per flow", *peers]
+    lines = [_row(head), "|" + "---|" * len(head)]
     for result in results:
-        others = [_cell(result.peers.get(name)) for name in peers]
-        own = [f"{result.flows_per_second:,.0f}", f"{result.octets_per_flow:.0f}", f"{result.cpu_seconds_per_million_flows:.2f}"]
-        lines.append(f"| {' | '.join([result.name, *own, *others])} |")
+        budget = f"{BUDGETS[result.name]:g}" if result.name in BUDGETS else "-"
+        cost = f"{result.cpu_seconds_per_million_flows:.2f}"
+        own = [result.name, budget, cost, f"{result.flows_per_second:,.0f}", f"{result.octets_per_flow:.0f}"]
+        lines.append(_row([*own, *(_cell(result.peers.get(name)) for name in peers)]))
     return "\n".join(lines)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _cell(result: PeerResult | None) -> str:

@@ -29,6 +29,12 @@ class _Sampling:
     source: NDArray[np.uint8]
 
     def set(self, where: NDArray[np.bool_], interval: Any, algorithm: Any, source: Any) -> None:
+        if where.all():
+            rows = len(where)
+            self.interval = np.broadcast_to(np.asarray(interval, np.float64), rows)
+            self.algorithm = np.broadcast_to(np.asarray(algorithm, np.uint8), rows)
+            self.source = np.broadcast_to(np.asarray(source, np.uint8), rows)
+            return
         self.interval = np.where(where, interval, self.interval)
         self.algorithm = np.where(where, algorithm, self.algorithm).astype(np.uint8)
         self.source = np.where(where, source, self.source).astype(np.uint8)
@@ -38,10 +44,12 @@ def put_sampling(rows: Rows, views: Sequence[SamplingView]) -> None:
     """The three sampling columns."""
     sampling = _defaults(rows, views)
     if rows.packets["sampling"].any():
-        header = rows.of_packet("sampling")
+        header = rows.packets["sampling"]  # per datagram: what it says holds for all of its rows
         interval = header & _V5_INTERVAL
-        from_header = (interval > 0) & (sampling.source < SamplingSource.HEADER)
-        sampling.set(from_header, interval, _V5_MODE[header >> 14], SamplingSource.HEADER)
+        from_header = rows.spread(interval > 0) & (sampling.source < SamplingSource.HEADER)
+        sampling.set(
+            from_header, rows.spread(interval.astype(np.float64)), rows.spread(_V5_MODE[header >> 14]), SamplingSource.HEADER
+        )
     _look_up(rows, views, sampling)
     _from_record(rows, sampling)
     known = sampling.interval > 0
