@@ -174,15 +174,20 @@ def test_a_clock_that_jumps_stops_nothing(tmp_path: Path) -> None:
     service, producer = service_in(tmp_path, bus, lambda: now[0])
     service.start()
 
-    def arrived(count: int) -> bool:
-        now[0] += 10
-        return len(numbers(read_all(source))) == count
+    def goes_on(count: int, before: int) -> bool:
+        """Flows come, every lane has another heartbeat, and exporters are reported again."""
+        now[0] += 250
+        entries = read_all(source)
+        later = [header for header, _ in entries if header.seq > before]
+        reported = any(header.reports for header in later)
+        return len(numbers(entries)) == count and {header.lane for header in later} == {0, 1} and reported
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, closing(open_source(bus, tmp_path)) as source:
         for number, jump_ms in enumerate((250, -3_600_000, 250, 7_200_000, 250)):
+            before = max((header.seq for header, _ in read_all(source)), default=-1)
             now[0] += jump_ms
             udp.sendto(v5(1, number), service.addresses[0])
-            until(lambda number=number: arrived(number + 1))  # type: ignore[misc]
+            until(lambda number=number, before=before: goes_on(number + 1, before))  # type: ignore[misc]
         service.stop()
         entries = read_all(source)
     producer.close()

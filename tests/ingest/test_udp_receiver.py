@@ -115,6 +115,19 @@ def test_a_refused_source_is_counted_and_not_handed_on() -> None:
     assert (receiver.received, receiver.refused, queue.take(0)) == (10, 10, [])
 
 
+def test_more_sources_than_are_remembered_are_taken_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.listeners.udp._KNOWN_SOURCES", 4)
+    queue = ChunkQueue(1 << 20)
+    sources = [f"127.4.0.{number}" for number in range(1, 20)]
+    with receiving([Listener(host="127.0.0.1", port=0)], queue) as receiver:
+        for source in sources * 2:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+                udp.bind((source, 0))
+                udp.sendto(source.encode(), receiver.addresses[0])
+        taken = take(queue, len(sources) * 2)
+    assert taken == [(pack_address(source), source.encode()) for source in sources * 2]
+
+
 def test_every_listener_that_fails_is_named_at_once() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", 0))
