@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from common.errors import UsageError
+from common.process import collect_rarely, keep_memory
 
 
 class Protocol(StrEnum):
@@ -45,11 +46,14 @@ def ingest(
     highest: Annotated[bool, typer.Option("--highest", help="Raise the rate until something is lost.")] = False,
     peers: Annotated[bool, typer.Option("--peers", help="Also goflow2, nfcapd and pmacct, where they are on the PATH.")] = False,
     table: Annotated[bool, typer.Option("--table", help="All protocols and peers, highest rates too: ten minutes.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Table: seconds instead of minutes, to see that all of it works.")] = False,
     write: Annotated[Path | None, typer.Option(metavar="PAGE.md", help="Put the table into this page, too.")] = None,
 ) -> None:
     """A paced sender over loopback UDP -> ingest -> the bus; CPU of the ingest process alone."""
+    keep_memory()  # as `nephrite ingest` does
+    collect_rarely()
     if table:
-        _table(bus, write)
+        _table(bus, write, quick)
         return
     module = importlib.import_module("bench.ingest")
     run = module.highest(protocol.value, seconds, bus) if highest else module.measure(protocol.value, rate, seconds, bus)
@@ -100,9 +104,10 @@ def sizing(
     typer.echo("\n".join(module.lines(((flows, interfaces),) if flows else module.SITES)))
 
 
-def _table(bus: str, write: Path | None) -> None:
+def _table(bus: str, write: Path | None, quick: bool) -> None:
     module = importlib.import_module("bench.ingest_table")
-    text = module.measure_table(module.Plan(), bus if bus.startswith("kafka:") else "", lambda line: typer.echo(line, err=True))
+    plan = module.QUICK if quick else module.Plan()
+    text = module.measure_table(plan, bus if bus.startswith("kafka:") else "", lambda line: typer.echo(line, err=True))
     typer.echo(text)
     if write is not None:
         module.put_into(write, text)

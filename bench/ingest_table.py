@@ -7,7 +7,7 @@ when the kernel dropped none of its datagrams.
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
@@ -38,6 +38,10 @@ class Plan:
     peer_probe_s: float = 4
     peer_probes: int = 3
     kafka_s: float = 20
+
+
+QUICK: Final = Plan(1, 1, 2, 1, 1, 2)
+"""Says nothing about the machine, only that everything runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ def bisect(low: float, high: float, probes: int, holds: Callable[[float], bool])
 
 def _nephrite(sender: Sender, plan: Plan, tell: Callable[[str], None]) -> Cell:
     protocol = sender.protocol
-    limited: list[bool] = []
+    refused: dict[float, bool] = {}  # rates that were not held -> whether it was the sender that could do no more
 
     def run(rate: float, seconds: float) -> Result:
         result = measure(protocol, rate, seconds, sender=sender)
@@ -104,26 +108,38 @@ def _nephrite(sender: Sender, plan: Plan, tell: Callable[[str], None]) -> Cell:
 
     def holds(rate: float) -> bool:
         result = run(rate, plan.probe_s)
-        limited.append(result.is_lossless and result.flows_per_second < rate * _REACHED)
-        return _is_held(result, rate)
+        held = _is_held(result, rate)
+        if not held:
+            refused[rate] = _is_kept_up(result)
+        return held
 
     common = run(_COMMON[protocol], plan.probe_s)
     rate = bisect(_COMMON[protocol], _TOP[protocol], plan.probes, holds)
     held = run(rate, plan.long_s)
     while not _is_held(held, rate) and rate > _COMMON[protocol]:
+        refused[rate] = _is_kept_up(held)
         rate *= _STEP_DOWN
         held = run(rate, plan.long_s)
     return Cell(
         common.cpu_seconds_per_million_flows,
         held.flows_per_second,
         held.cpu_seconds_per_million_flows,
-        any(limited),
+        is_senders_limit(rate, refused),
         held.peak_rss_mb,
     )
 
 
+def is_senders_limit(rate: float, refused: Mapping[float, bool]) -> bool:
+    """Whether the next higher rate that was tried failed for the sender's sake; `refused` says so for each rate that failed."""
+    return bool(refused) and rate < min(refused) and refused[min(refused)]
+
+
+def _is_kept_up(result: Result) -> bool:
+    return result.is_lossless and result.backlog_bytes < _BACKLOG_BYTES
+
+
 def _is_held(result: Result, rate: float) -> bool:
-    return result.is_lossless and result.backlog_bytes < _BACKLOG_BYTES and result.flows_per_second >= rate * _REACHED
+    return _is_kept_up(result) and result.flows_per_second >= rate * _REACHED
 
 
 def _peer(name: str, sender: Sender, plan: Plan, tell: Callable[[str], None]) -> Cell | None:

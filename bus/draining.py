@@ -163,9 +163,15 @@ class SpoolingProducer:
         """One step towards an empty spool; returns for how many seconds there is nothing to do."""
         try:
             return self._drain_some()
-        except BusError:
+        except BusError as error:
             self._counters.add("bus_drain_failures_total")
-            return _RETRY_S
+            self._told.warning("drain", str(error))
+        except Exception as error:  # noqa: BLE001 - whatever the client's library raises: nothing is lost, and draining must go on
+            self._counters.add("bus_drain_failures_total")
+            self._told.warning("drain", f"draining {self._place} failed, trying again: {type(error).__name__}: {error}")
+            with self._lock:
+                self._give_up()
+        return _RETRY_S
 
     def close(self) -> None:
         """Flush, stop draining and let go; what is left in the spool is for the next process."""

@@ -112,8 +112,7 @@ class TopicFacts:
 def ensure_topic(target: KafkaTarget) -> TopicFacts:
     """Make the topic if it is missing; returns what it is like."""
     with closing(connect(KafkaAdminClient, target)) as admin, located(target, f"topic {target.topic} cannot be made"):
-        described = admin.describe_topics([target.topic])
-        if described[0]["error_code"] == errors.UnknownTopicOrPartitionError.errno:
+        if not _is_there(admin, target.topic):
             _create(admin, target)
         return _facts(admin, target.topic)
 
@@ -121,7 +120,7 @@ def ensure_topic(target: KafkaTarget) -> TopicFacts:
 def topic_facts(target: KafkaTarget) -> TopicFacts | None:
     """What the topic is like; None where there is none. Makes nothing; raises BusError."""
     with closing(connect(KafkaAdminClient, target)) as admin, located(target, f"topic {target.topic} is not to be seen"):
-        if admin.describe_topics([target.topic])[0]["error_code"] == errors.UnknownTopicOrPartitionError.errno:
+        if not _is_there(admin, target.topic):
             return None
         return _facts(admin, target.topic)
 
@@ -183,6 +182,14 @@ def _probe(target: KafkaTarget) -> None:
     raise BusError(f"{target} cannot be reached: {'; '.join(dict.fromkeys(reasons))}; is it running, and bus.url right?")
 
 
+def _is_there(admin: Any, topic: str) -> bool:
+    """Whether there is such a topic; raises KafkaError when the brokers do not say."""
+    code = admin.describe_topics([topic])[0]["error_code"]
+    if code not in (0, errors.UnknownTopicOrPartitionError.errno):
+        raise errors.for_code(code)
+    return bool(code == 0)
+
+
 def _create(admin: Any, target: KafkaTarget) -> None:
     configs = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(MAX_MESSAGE_BYTES), **target.configs}
     topic = NewTopic(target.topic, target.partitions, target.replication, topic_configs=configs)
@@ -199,4 +206,6 @@ def _facts(admin: Any, topic: str) -> TopicFacts:
     except errors.AuthorizationError:
         return TopicFacts(1 << 20, None)  # about the broker's default; who may not ask gets by with it
     configs = found["topic"][topic]
+    if "max.message.bytes" not in configs:
+        raise BusError(f"the brokers do not say how topic {topic} is configured")
     return TopicFacts(int(configs["max.message.bytes"]["value"]), configs["message.timestamp.type"]["value"] == "LogAppendTime")

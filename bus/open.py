@@ -4,6 +4,7 @@ In: settings.bus and the data folder. Out: the ends of the bus; the Kafka client
 names no bus is a ConfigError that lists the forms there are; brokers and folders that cannot be used are a BusError.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from bus.kafka_client import KafkaTarget, Option
 
 FORMS: Final = "spool:, spool:/path, kafka://host:9092,host:9092/topic?option=value or memory:name"
+_TOPIC: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
 _PASSWORD_FILE: Final = "sasl_plain_password_file"
 _NUMBERS: Final = {"partitions": "16", "replication": "-1"}
 
@@ -102,6 +104,8 @@ def _kafka(rest: str) -> "KafkaTarget":
     hosts, _, topic = address.partition("/")
     servers = tuple(host if ":" in host else f"{host}:9092" for host in hosts.split(",") if host)
     problems = [] if servers and topic else [f"kafka needs brokers and a topic, as in {FORMS.split(', ')[2]}"]
+    if topic and not _TOPIC.fullmatch(topic := unquote(topic)):
+        problems.append(f"{topic!r} can be no topic: letters, digits, dots, dashes and underscores, at most 249")
     problems += [f"{server!r} has no port number" for server in servers if not server.rpartition(":")[2].isdigit()]
     given = dict(parse_qsl(query, keep_blank_values=True))
     numbers = {name: given.pop(name) for name in _NUMBERS if name in given}
@@ -111,7 +115,7 @@ def _kafka(rest: str) -> "KafkaTarget":
     if problems:
         raise ConfigError([f"bus.url: {problem}" for problem in problems])
     partitions, replication = (int(numbers.get(name, default)) for name, default in _NUMBERS.items())
-    return KafkaTarget(servers, unquote(topic), partitions, replication, group, options, pinned="partitions" in numbers)
+    return KafkaTarget(servers, topic, partitions, replication, group, options, pinned="partitions" in numbers)
 
 
 def _options(given: Mapping[str, str], problems: list[str]) -> "dict[str, Option]":

@@ -8,6 +8,7 @@ the machine, entries that a reader has seen may be missing, too; the next writer
 so that no number is given twice and no reader waits at, or jumps over, a number that means another entry now.
 """
 
+import errno
 import fcntl
 import os
 from collections import deque
@@ -30,6 +31,12 @@ _WRITE_AT: Final = 1 << 20
 """Octets sent but not yet written, over all lanes, at which they are written without waiting for a flush."""
 _SYNCS: Final = 8
 """Lanes of which the disk is asked for at the same time."""
+_NO_ROOM: Final = "free some space there, or lower bus.spool_bytes"
+_NO_RIGHT: Final = "give this user the right to write there, or choose another folder by data_dir or bus.url"
+_REMEDIES: Final = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _NO_ROOM),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), _NO_RIGHT),
+}
 _BUFFERS: Final = 512
 """Buffers per writev; IOV_MAX is 1024 on Linux."""
 
@@ -308,9 +315,7 @@ class SpoolProducer:
         try:
             yield
         except OSError as error:
-            remedy = "give this user the right to write there, or set bus.url to another folder"
-            if not isinstance(error, PermissionError):
-                remedy = "free some space there, or lower bus.spool_bytes"
+            remedy = _REMEDIES.get(error.errno or 0, "choose another folder by data_dir or bus.url")
             raise BusError(f"spool {self._path}: {what}: {error.strerror}; {remedy}") from error
 
 

@@ -31,8 +31,9 @@ def check(
 ) -> None:
     """Read the configuration and say whether it can be used; all faults at once."""
     settings = settings_of(config, data_dir)
+    # Rooms that know more are known here by name alone, as in the table of commands.
+    importlib.import_module("ingest.checking").check_settings(settings, are_ports_ours=True)
     if connect:
-        # The pipeline's room knows all parts; this one may not know it, except by name, as the table of commands does.
         findings = list(importlib.import_module("pipelines.reachable").try_out(settings))
         for finding in findings:
             typer.echo(f"{'FAULT' if finding.wrong else 'ok   '} {finding.what}: {finding.found}")

@@ -53,7 +53,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("bus_drained_total", "batches drained from the spool to Kafka", ()),
     Metric("bus_overtaken_total", "batches that Kafka refused after it had taken a newer one of their lane", ()),
     Metric("bus_connect_failures_total", "failed attempts to reach Kafka", ()),
-    Metric("bus_drain_failures_total", "failed attempts to read the spool that is to be drained", ()),
+    Metric("bus_drain_failures_total", "failed attempts to hand over what is to be drained", ()),
     Metric("bus_commit_failures_total", "positions that could not be recorded in Kafka for the lag", ()),
     Metric("pipeline_batches_total", "batches read from the bus", ()),
     Metric(

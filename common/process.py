@@ -13,17 +13,22 @@ _COLLECT_RARELY: Final = (20_000, 20, 50)
 WITH_PARENT: Final = "NEPHRITE_WITH_PARENT"
 """Set in the environment of a child whose standard input is a pipe that its parent holds open."""
 
-_M_ARENA_MAX: Final = -8  # of glibc's malloc.h
+_MALLOC: Final = {  # parameters of glibc's malloc.h
+    -8: 2,  # arenas that all threads share: each keeps what it once had, and there would be one per thread
+    -3: 32 << 20,  # octets from which on memory is mapped anew each time
+    -1: 256 << 20,  # free octets at the end that are kept
+}
 
 
-def use_few_arenas() -> None:
-    """Let all threads share two of the C library's memory arenas: each keeps what it once had, and there would be one per thread.
+def keep_memory() -> None:
+    """Let the C library use large buffers again instead of giving them back, in few arenas; without such a library nothing is done.
 
-    Where there is no such library nothing is done.
+    The same as MALLOC_ARENA_MAX, MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_ in the environment.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
-        mallopt(_M_ARENA_MAX, 2)
+        for parameter, value in _MALLOC.items():
+            mallopt(parameter, value)
 
 
 def stop_event() -> threading.Event:

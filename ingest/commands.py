@@ -17,15 +17,16 @@ from common.errors import ConfigError, NephriteError, UsageError
 from common.logs import set_up_logs
 from common.metrics import Counters
 from common.options import ConfigFile, DataDir, listener_of, settings_of
-from common.process import collect_rarely, stop_event, use_few_arenas
+from common.process import collect_rarely, keep_memory, stop_event
 from common.watch import WatchServer
 from ingest.bus_commands import bus_app
 from ingest.captures import ingest_captures
+from ingest.checking import check_settings
 from ingest.dead_letter_commands import dead_letters_app
 from ingest.decoding import Shown, Wish, decode_captures
 from ingest.listeners.pcap import captures_of
 from ingest.pages import pages_of
-from ingest.processes import ProcessGroup, check_processes, settings_of_process
+from ingest.processes import ProcessGroup, settings_of_process
 from ingest.render import Format
 from ingest.service import IngestService, collector_name
 from ingest.tap import FlowTap, parse_condition
@@ -71,12 +72,13 @@ def ingest(
             raise UsageError("captures are read in place of listening: --listen, --tap and --where do not go with them")
         _put_captures(captures, settings)
         return
-    check_processes(settings)
+    if process is None:
+        check_settings(settings)
     stopped, reload = stop_event(), _reload_event()
     if settings.ingest.processes > 1 and process is None:
         _serve_in_processes(settings, stopped, reload)
         return
-    use_few_arenas()
+    keep_memory()
     flow_tap = FlowTap(sys.stdout, form, [parse_condition(each) for each in where or []]) if tap or where else None
     bus_counters = Counters()
     with ExitStack() as closing:
@@ -144,7 +146,9 @@ def _reload_event() -> Event:
 def _reload(service: IngestService, read: Callable[[], Settings]) -> None:
     """Bring a changed configuration into force; on any error the last good one stays."""
     try:
-        waiting = service.reload(read())
+        settings = read()
+        check_settings(settings, are_ports_ours=True)
+        waiting = service.reload(settings)
     except ConfigError as error:
         service.refuse_reload()
         for problem in error.problems:

@@ -8,7 +8,7 @@ import logging
 import threading
 from collections import Counter, deque
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
@@ -17,9 +17,25 @@ from common.config import Settings
 from common.errors import BusError, ConfigError
 from common.logs import Limited
 
+if TYPE_CHECKING:
+    from bus.kafka_client import KafkaTarget
+
 _WAITING_FLOWS: Final = 500_000
 _RETRY_S: Final = 5.0
 _log = Limited(logging.getLogger(__name__))
+
+
+def document_target(settings: Settings) -> "KafkaTarget":
+    """The topic of FlowDocuments; raises ConfigError for a URL that is not Kafka's."""
+    from bus.kafka_client import KafkaTarget
+
+    try:
+        target = parse_url(settings.ingest.flow_documents, Path(settings.data_dir))
+    except ConfigError as error:
+        raise ConfigError([problem.replace("bus.url", "ingest.flow_documents", 1) for problem in error.problems]) from error
+    if not isinstance(target, KafkaTarget):
+        raise ConfigError(["ingest.flow_documents: it must be kafka://host:9092/topic"])
+    return target
 
 
 class FlowDocumentSender:
@@ -27,12 +43,8 @@ class FlowDocumentSender:
 
     def __init__(self, settings: Settings) -> None:
         from bus.document_topic import DocumentTopic
-        from bus.kafka_client import KafkaTarget
 
-        target = parse_url(settings.ingest.flow_documents, Path(settings.data_dir))
-        if not isinstance(target, KafkaTarget):
-            raise ConfigError(["ingest.flow_documents: it must be kafka://host:9092/topic"])
-        self._topic = DocumentTopic(target)
+        self._topic = DocumentTopic(document_target(settings))
         self._waiting: deque[pa.RecordBatch] = deque()
         self._waiting_flows = 0
         self._changed = threading.Condition()

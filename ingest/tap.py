@@ -12,6 +12,7 @@ from typing import Final, TextIO
 
 import pyarrow as pa
 
+from common.addresses import format_address, pack_address
 from common.errors import UsageError
 from flowpb.schema import INGEST_SCHEMA
 from ingest.render import Format, row_writer, rows_of
@@ -35,7 +36,18 @@ def parse_condition(text: str) -> Condition:
     column, equals, value = text.partition("=")
     if not equals or column not in INGEST_SCHEMA.names:
         raise UsageError(f"--where {text}: expected COLUMN=VALUE with a column of {', '.join(INGEST_SCHEMA.names)}")
-    return Condition(column, value)
+    try:
+        return Condition(column, _as_shown(column, value))
+    except ValueError as error:
+        raise UsageError(f"--where {text}: {column} has no value {value!r}: {error}") from error
+
+
+def _as_shown(column: str, value: str) -> str:
+    """The value as a row shows it; raises ValueError for one that no row can have."""
+    kind = INGEST_SCHEMA.field(column).type
+    if pa.types.is_dictionary(kind) and kind.value_type == pa.binary(16):
+        return format_address(pack_address(value))
+    return str(int(value)) if pa.types.is_integer(kind) else value
 
 
 class FlowTap:

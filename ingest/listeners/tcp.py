@@ -24,6 +24,7 @@ from ingest.chunks import Chunk, ChunkQueue
 from ingest.listeners.dispensing import dispensable
 from ingest.listeners.ipfix_stream import MessageSplitter
 from ingest.listeners.receiving import Receiving
+from ingest.listeners.refusals import refusal
 from ingest.listeners.sources import Identify
 
 _READ_BYTES: Final = 1 << 16
@@ -246,4 +247,4 @@ def bind_stream(listener: Listener) -> socket.socket:
             return bound
     except OSError as error:
         where = f"{listener.transport.upper()} {listener.host} port {listener.port}"
-        raise ConfigError([f"ingest.listeners: {where}: {error.strerror}"]) from error
+        raise ConfigError([f"ingest.listeners: {where}: {refusal(error)}"]) from error

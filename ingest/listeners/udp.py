@@ -23,6 +23,7 @@ from ingest.chunks import Chunk, ChunkQueue
 from ingest.listeners.bulk_receive import SLOTS, BulkReceiver, Taken, bulk_receiver
 from ingest.listeners.dispensing import dispensable
 from ingest.listeners.receiving import Receiving
+from ingest.listeners.refusals import refusal
 from ingest.listeners.sources import Identify
 
 _IPV4_MAPPED: Final = bytes(10) + b"\xff\xff"
@@ -65,7 +66,7 @@ def open_socket(listener: Listener, shared: bool = False) -> socket.socket:
             _join(udp, listener.group)
     except OSError as error:
         udp.close()
-        raise ConfigError([f"{place}: {error.strerror}"]) from error
+        raise ConfigError([f"{place}: {refusal(error)}"]) from error
     return udp
 
 

@@ -252,6 +252,24 @@ def test_a_client_that_takes_nothing_is_replaced(line: Line, broker: Broker) -> 
     assert broker.log[0] == [(1, 0)]
 
 
+@pytest.mark.parametrize("during", ["connecting", "handing over"])
+def test_an_error_that_nobody_expected_is_told_and_draining_goes_on(
+    line: Line, broker: Broker, during: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> HeldDelivery:
+        raise KeyError("max.message.bytes")
+
+    for seq in range(5):
+        line.producer.send(0, batch(1, seq))
+    with monkeypatch.context() as broken:
+        broken.setattr(*((line.producer, "_connect", fail) if during == "connecting" else (HeldClient, "hand_over", fail)))
+        assert line.producer.drain() > 0
+    line.drained(broker)
+    assert broker.log[0] == [(1, seq) for seq in range(5)]
+    assert line.counters.value("bus_drain_failures_total") == 1
+    assert "failed, trying again: KeyError: 'max.message.bytes'" in caplog.text
+
+
 def test_a_batch_too_large_for_the_topic_is_refused_or_dropped_from_the_spool(line: Line, broker: Broker) -> None:
     line.producer.send(0, b"1 0".ljust(1001))
     line.producer.send(0, batch(1, 1))

@@ -39,6 +39,11 @@ def test_kafka_options_get_the_type_that_the_client_wants(tmp_path: Path) -> Non
         ("spool://host/path", [f"bus.url: 'spool://host/path' names no bus; it must be {FORMS}"]),
         ("memory:", [f"bus.url: 'memory:' names no bus; it must be {FORMS}"]),
         ("kafka:host/flows", [f"bus.url: 'kafka:host/flows' names no bus; it must be {FORMS}"]),
+        (
+            "kafka://host/all%20flows",
+            ["bus.url: 'all flows' can be no topic: letters, digits, dots, dashes and underscores, at most 249"],
+        ),
+        ("kafka://host/..", ["bus.url: '..' can be no topic: letters, digits, dots, dashes and underscores, at most 249"]),
         ("kafka://host:x/flows", ["bus.url: 'host:x' has no port number"]),
         (
             "kafka://host/flows?acks=0&linger_ms=soon&metrics_enabled=2&partitions=0&sasl_plain_password_file=/none",

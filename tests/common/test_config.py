@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
-from common.commands import document
+from common.commands import config_app, document
 from common.config import Settings, load_settings
 from common.errors import ConfigError
 from flowpb.groupings import AUTONOMOUS_SYSTEM, DEFAULT_VALUES, PROTOCOL, Scope, Values
@@ -125,3 +126,18 @@ def test_every_setting_is_documented() -> None:
     rows = [line for line in document(Settings, "").splitlines() if line.startswith("| `")]
     assert len(rows) > 50
     assert [row for row in rows if row.rstrip().endswith("| None |") or row.rstrip().endswith("|  |")] == []
+
+
+@pytest.mark.parametrize("text", ["query: {token: 123456}", "series: {prometheus: 'htps://123456@host'}", "bus: {url: [123456]}"])
+def test_errors_do_not_repeat_secrets(tmp_path: Path, text: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path, {})
+    assert "123456" not in str(caught.value)
+
+
+def test_check_finds_what_only_ingest_knows(tmp_path: Path) -> None:
+    path = written(tmp_path, "bus: {url: 'kafkas://host/topic'}\ningest: {elements: [{id: 1, name: x, type: y}]}\n")
+    done = CliRunner().invoke(config_app, ["check", "--config", str(path)])
+    assert isinstance(done.exception, ConfigError)
+    assert [problem.split(":")[0] for problem in done.exception.problems] == ["bus.url", "ingest.elements"]

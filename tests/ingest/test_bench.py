@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.ingest import measure, peers
-from bench.ingest_table import bisect, put_into
+from bench.ingest_table import bisect, is_senders_limit, put_into
 
 
 @pytest.mark.parametrize("protocol", ["v9", "sflow"])
@@ -32,6 +32,14 @@ def test_bisecting_rates_comes_near_the_limit_and_stays_below(limit: float) -> N
     found = bisect(90_000, 1_200_000, 8, lambda rate: rate <= limit)
     assert limit * 0.98 <= found * 1.011
     assert found <= max(limit, 90_000)
+
+
+def test_a_rate_is_the_senders_limit_only_where_the_sender_failed_next() -> None:
+    assert is_senders_limit(90_000, {300_000: True})
+    assert is_senders_limit(200_000, {300_000: True, 400_000: False})
+    assert not is_senders_limit(90_000, {150_000: False, 300_000: True})
+    assert not is_senders_limit(200_000, {200_000: False, 300_000: True})
+    assert not is_senders_limit(90_000, {})
 
 
 def test_the_table_is_put_between_its_marks(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from common.config import CUSTOMARY, Ingest, Listener
+from common.config import CUSTOMARY, Bus, ExporterSettings, Ingest, Listener, Settings
 from common.errors import ConfigError
+from ingest.checking import check_settings
 from ingest.chunks import ChunkQueue
 from ingest.listeners.receivers import Receivers
 from ingest.processes import ProcessGroup
@@ -82,6 +83,31 @@ def test_a_customary_port_that_is_taken_is_done_without(caplog: pytest.LogCaptur
 def test_a_port_that_was_asked_for_has_to_be_free(transport: str) -> None:
     with taken_port() as port, pytest.raises(ConfigError, match=f"port {port}: Address already in use"):
         receivers(here(port, transport, optional=False)).open()
+
+
+def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    with taken_port() as port:
+        ingest = Ingest(
+            listeners=(Listener(host="127.0.0.1", port=port),),
+            exporter_settings=(ExporterSettings(networks=("10.0.0.0/8",), keep_elements=("nonsense",)),),
+            share_templates="kafka:",
+            flow_documents="kafka://host",
+            processes=2,
+        )
+        settings = Settings(data_dir=str(tmp_path), ingest=ingest, bus=Bus(url="kafkas://host/topic"))
+        with pytest.raises(ConfigError) as caught:
+            check_settings(settings)
+        with pytest.raises(ConfigError) as while_running:
+            check_settings(settings, are_ports_ours=True)
+    assert [problem.split(":")[0] for problem in caught.value.problems] == [
+        "bus.url",
+        "ingest.processes",
+        "ingest.exporter_settings",
+        "ingest.flow_documents",
+        "ingest.listeners",
+    ]
+    assert caught.value.problems[:-1] == while_running.value.problems
+    check_settings(Settings(data_dir=str(tmp_path)))
 
 
 def test_other_faults_of_a_customary_port_stop_the_start() -> None:

@@ -265,7 +265,7 @@ def test_wrong_certificates_and_ports_are_named_at_once(certificates: Path) -> N
         with pytest.raises(ConfigError) as failed:
             StreamReceiver([TCP.model_copy(update={"port": port}), missing, no_ca], ChunkQueue(1 << 20), lambda: 0).open()
     assert failed.value.problems == (
-        f"ingest.listeners: TCP 127.0.0.1 port {port}: Address already in use",
+        f"ingest.listeners: TCP 127.0.0.1 port {port}: Address already in use; `ss -lnp` shows who has it",
         "ingest.listeners: TLS 127.0.0.1 port 0: certificate /none.pem: No such file or directory",
         "ingest.listeners: TLS 127.0.0.1 port 0: client_ca_file /none.pem: No such file or directory",
     )

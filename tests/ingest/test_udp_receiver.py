@@ -136,8 +136,8 @@ def test_every_listener_that_fails_is_named_at_once() -> None:
         with pytest.raises(ConfigError) as failed:
             UdpReceiver(listeners, ChunkQueue(1 << 20), lambda: 0).open()
     assert failed.value.problems == (
-        f"ingest.listeners: UDP 127.0.0.1 port {taken}: Address already in use",
-        "ingest.listeners: UDP 203.0.113.7 port 0: Cannot assign requested address",
+        f"ingest.listeners: UDP 127.0.0.1 port {taken}: Address already in use; `ss -lnp` shows who has it",
+        "ingest.listeners: UDP 203.0.113.7 port 0: Cannot assign requested address; no interface of this machine has this address",
     )
 
 

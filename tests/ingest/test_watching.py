@@ -246,6 +246,17 @@ def test_a_slow_reader_of_the_tap_costs_rows_not_time() -> None:
     assert len(out.getvalue().splitlines()) == 1 + 200 - tap.skipped
 
 
+@pytest.mark.parametrize("text", ["src_addr=10.0.0", "src_port=http", "exporter_addr="])
+def test_values_that_a_column_of_the_tap_cannot_have(text: str) -> None:
+    with pytest.raises(UsageError, match=f"--where {text}: .* has no value"):
+        parse_condition(text)
+
+
+def test_addresses_of_the_tap_may_be_written_in_any_form() -> None:
+    assert parse_condition("src_addr=2001:DB8:0::1") == parse_condition("src_addr=2001:db8::1")
+    assert parse_condition("src_addr=::ffff:10.0.0.1") == parse_condition("src_addr=10.0.0.1")
+
+
 @pytest.mark.parametrize("text", ["bytes", "colour=red", "=3"])
 def test_wrong_conditions_of_the_tap(text: str) -> None:
     with pytest.raises(UsageError, match="expected COLUMN=VALUE"):

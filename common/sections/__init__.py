@@ -1,0 +1,1 @@
+"""The settings by area, one module each; `common.config` puts them together and reads them."""
