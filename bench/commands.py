@@ -1,5 +1,6 @@
 """`nephrite bench`: how much this machine takes, as JSON."""
 
+import functools
 import importlib
 import json
 from dataclasses import asdict
@@ -78,7 +79,8 @@ def matrix(
     write: Annotated[Path | None, typer.Option(metavar="PAGE.md", help="Put the table into this page, too.")] = None,
 ) -> None:
     """The pipeline's speed table: CPU per flow by interfaces, hosts and K, on the in-process runner and on Flink."""
-    importlib.import_module("bench.matrix").measure(quick, flink, write, typer.echo)
+    tell = functools.partial(typer.echo, err=True)
+    importlib.import_module("bench.matrix").measure(quick, flink, write, typer.echo, tell)
 
 
 @bench_app.command()

@@ -133,11 +133,12 @@ def run(due: Iterable[Entries], settings: Settings, change: Callable[[FlinkOptio
     with running(settings, change) as line:
         line.give(parts[0])
         line.settle()
-        before, documents, started = sum(line.cpu_s().values()), line.documents(), time.perf_counter()
+        before, documents, started = line.cpu_s(), line.documents(), time.perf_counter()
         flows = sum(map(line.give, parts[1:]))
         line.settle()
         wall = time.perf_counter() - started - _QUIET_S
-        return Figures(flows, line.documents() - documents, wall, sum(line.cpu_s().values()) - before)
+        spent = {name: cpu_s - before.get(name, 0.0) for name, cpu_s in line.cpu_s().items()}
+        return Figures(flows, line.documents() - documents, wall, sum(spent.values()), spent)
 
 
 def _free_port() -> int:

@@ -7,11 +7,13 @@ second of it, as the service does. CPU is that of this process, everything inclu
 import math
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from bench.stages import REST, timed
 from bus.memory import MemoryLog, MemoryProducer, MemorySource
 from common.config import Ingest, Settings
 from ingest.loadgen.batches import BusEntry
@@ -38,6 +40,13 @@ class Figures:
     documents: int
     wall_s: float
     cpu_s: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """The same by stage, or by process."""
+
+    @property
+    def us_by_part(self) -> dict[str, float]:
+        """CPU microseconds per flow of each part."""
+        return {name: spent / self.flows * 1e6 for name, spent in self.parts.items()}
 
     @property
     def us_per_flow(self) -> float:
@@ -51,6 +60,7 @@ class Figures:
             "documents": self.documents,
             "flows_per_second": round(self.flows / self.wall_s),
             "cpu_seconds_per_million_flows": round(self.us_per_flow, 2),
+            "by_part": {name: round(us, 2) for name, us in self.us_by_part.items()},
         }
 
 
@@ -89,15 +99,20 @@ def run(due: Iterable[Entries], settings: Settings, raw: bool) -> Figures:
     producer = MemoryProducer(log)
     base = work_of(settings)
     work = Work(base.enricher, base.limits, LANES, outputs=Outputs(raw=raw))
-    with tempfile.TemporaryDirectory(prefix="nephrite-bench-") as folder, Manifest.open(Path(folder), writer=True) as manifest:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nephrite-bench-")))
+        manifest = stack.enter_context(Manifest.open(folder, writer=True))
         driver = MicroBatches(MemorySource(log), manifest, work)
         flows, cpu, wall = 0, 0.0, 0.0
+        spent = stack.enter_context(timed())
         for number, part in enumerate(due):
             for lane, value in part:
                 producer.send(lane, value)
             started = time.process_time(), time.perf_counter()
             done = driver.drain()
-            if number:  # in the first, rules are compiled and modules loaded, once in a process's life
+            if number:
                 flows, cpu, wall = flows + done, cpu + time.process_time() - started[0], wall + time.perf_counter() - started[1]
+            else:  # rules are compiled and modules loaded, once in a process's life
+                spent.update(dict.fromkeys(spent, 0.0))
         documents = manifest.load().counters.get("pipeline_documents_total", 0)
-    return Figures(flows, documents, wall, cpu)
+    return Figures(flows, documents, wall, cpu, {**spent, REST: cpu - sum(spent.values())})

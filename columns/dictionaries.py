@@ -4,11 +4,15 @@ In: columns of a batch. Out: numbers with a stand-in for null; places, one past 
 values are.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from common.dictionaries import with_shared_joined
 from flowpb.schema import TEXT
 
 
@@ -43,3 +47,24 @@ def as_text(found: NDArray[np.int32], names: pa.StringArray) -> pa.DictionaryArr
     place = np.cumsum(used[:-1], dtype=np.int32) - 1
     indices = pa.array(place[found] if len(place) else np.zeros(len(found), np.int32), mask=found < 0)
     return pa.DictionaryArray.from_arrays(indices, names.take(pa.array(np.flatnonzero(used[:-1])))).cast(TEXT)
+
+
+def joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """Batches of one schema as one, with one dictionary for each column that has some."""
+    return joined_columns(pa.Table.from_batches(batches))
+
+
+def joined_columns(table: pa.Table) -> pa.RecordBatch:
+    """The one batch of a table of at least one row."""
+    if any(_has_null(chunk) for column in table.columns if pa.types.is_dictionary(column.type) for chunk in column.chunks):
+        table = pa.Table.from_arrays([_encoded_again(column) for column in table.columns], table.column_names)
+    return with_shared_joined(table).combine_chunks().to_batches()[0]
+
+
+def _has_null(chunk: Any) -> bool:
+    return bool(chunk.dictionary.null_count)
+
+
+def _encoded_again(column: Any) -> Any:
+    """A dictionary column without nulls among its values, which Arrow cannot join: they become nulls of the column."""
+    return column.cast(column.type.value_type).dictionary_encode() if pa.types.is_dictionary(column.type) else column

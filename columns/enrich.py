@@ -4,7 +4,7 @@ In: a record batch with columns of FLOW, in any number. Out: the same with the c
 order of FLOW. Refuses to know the bus, Beam and windows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from columns.classify import NOTHING_KNOWN, Classifier, Exporters, default_classifier
 from columns.client import client_column
+from columns.dictionaries import joined
 from columns.direction import repaired_direction
 from columns.inventory import Inventory, inventory_columns, process_inventory
 from columns.locality import PRIVATE_NETWORKS, locality_columns
@@ -94,6 +95,22 @@ class Enricher:
             added |= self.hostnames.columns(flows)
         return _with_columns(flows, _completed(flows, added) if keep else added)
 
+    def enrich_many(self, batches: Sequence[pa.RecordBatch], keep: bool = False) -> list[pa.RecordBatch]:
+        """What `enrich` gives for each batch; those with the same columns are taken together, which costs much less."""
+        if self.client:  # is found by what else is in its batch
+            return [self.enrich(flows, keep) for flows in batches]
+        alike: dict[pa.Schema, list[int]] = {}
+        for number, flows in enumerate(batches):
+            alike.setdefault(flows.schema, []).append(number)
+        enriched = list(batches)
+        for numbers in alike.values():
+            together = self.enrich(_joined([batches[number] for number in numbers]), keep)
+            start = 0
+            for number in numbers:
+                enriched[number] = together.slice(start, batches[number].num_rows)
+                start += batches[number].num_rows
+        return enriched
+
     def take_counts(self) -> dict[str, int]:
         """Counters of this process that grew since the last call, under their full names."""
         counts = {} if self.hostnames is None else self.hostnames.take_counts()
@@ -106,6 +123,10 @@ class Enricher:
             return applications
         version = pa.array([self.rules_version()], pa.string())
         return applications | {"rules_version": pa.DictionaryArray.from_arrays(np.zeros(flows.num_rows, np.int32), version)}
+
+
+def _joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else joined(batches)
 
 
 def _completed(flows: pa.RecordBatch, added: Mapping[str, pa.Array]) -> dict[str, pa.Array]:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from columns.arrays import Floats, Ints, Mask, Octets, Words
+from columns.dictionaries import joined_columns
 from columns.distinct import distinct_addresses, distinct_texts
 from columns.limits import Limits
 from columns.names import ValueNames
@@ -112,19 +113,7 @@ def _combined(batches: Sequence[pa.RecordBatch], wanted: Collection[str]) -> pa.
         table = pa.Table.from_batches(batches)
     else:
         table = pa.concat_tables([pa.Table.from_batches([batch]) for batch in batches], promote_options="default")
-    table = table.select([name for name in table.column_names if name in wanted])
-    if any(_has_null(chunk) for column in table.columns if pa.types.is_dictionary(column.type) for chunk in column.chunks):
-        table = pa.table({name: _encoded_again(column) for name, column in zip(table.column_names, table.columns, strict=True)})
-    return table.combine_chunks().to_batches()[0]
-
-
-def _has_null(chunk: Any) -> bool:
-    return bool(chunk.dictionary.null_count)
-
-
-def _encoded_again(column: Any) -> Any:
-    """A dictionary column without nulls among its values, which Arrow cannot join: they become nulls of the column."""
-    return column.cast(column.type.value_type).dictionary_encode() if pa.types.is_dictionary(column.type) else column
+    return joined_columns(table.select([name for name in table.column_names if name in wanted]))
 
 
 def _is_external(batch: pa.RecordBatch, name: str) -> Mask:

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from columns.arrays import Ints, Words
+from columns.arrays import Ints, Mask, Words
 from columns.distinct import distinct_codes
 from columns.sums import sum_by_key
 
@@ -40,6 +40,11 @@ class Judged:
     batch: Ints
     exporter: Words
     counts: Ints
+
+    def of(self, batches: Mask) -> "Judged":
+        """Those of some batches, told by their numbers."""
+        kept = np.flatnonzero(batches[self.batch])
+        return Judged(self.batch[kept], self.exporter[kept], self.counts[:, kept])
 
     @staticmethod
     def none() -> "Judged":

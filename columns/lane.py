@@ -7,7 +7,7 @@ number is in docs/explanation/numbers.md; no module behind this one reads a cloc
 from columns.absorb import absorb
 from columns.combine import combine
 from columns.emit import emit
-from columns.layout import LaidOut, lay_out, lay_out_many
+from columns.layout import LaidOut, lay_out, lay_out_lanes, lay_out_many
 from columns.limits import Limits
 from columns.marks import MARKS, due, mark_times
 from columns.wide import contribution, emit_wide
@@ -23,6 +23,7 @@ __all__ = [
     "emit",
     "emit_wide",
     "lay_out",
+    "lay_out_lanes",
     "lay_out_many",
     "mark_times",
 ]

@@ -6,19 +6,19 @@ the way. Refuses to know state.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
 from columns.arrays import Ints, Mask, Octets, run_ends
-from columns.distinct import distinct_pairs
+from columns.distinct import distinct_codes, distinct_pairs
 from columns.flows import Flows, read_flows
 from columns.interval import Intervals, judge
 from columns.judged import Changes, Judged, judged_flows
 from columns.limits import Limits
-from columns.names import Names, Used, restrict
+from columns.names import Names, Recoding, Used, restrict
 from columns.packing import Numbers
 from columns.part import CONGESTED, EDGE, IN, LAST, MIRROR, NOT_ECT, OUT, Part
 from columns.scale import saturate, scale
@@ -64,9 +64,20 @@ def lay_out_many(batches: Sequence[tuple[pa.RecordBatch, int | Ints, int | Ints]
 
     Marks and frontiers are those of the batch, or one per flow. With `repair` late flows have parts, too (numbers.md 2.6).
     """
+    parts, laid = lay_out_lanes(batches, [0] * len(batches), limits, repair)
+    return replace(laid, parts={window: part for (_, window), part in parts.items()})
+
+
+def lay_out_lanes(
+    batches: Sequence[tuple[pa.RecordBatch, int | Ints, int | Ints]], lanes: Sequence[int], limits: Limits, repair: bool = False
+) -> tuple[dict[tuple[int, int], bytes], LaidOut]:
+    """Parts by (lane, window) of a bundle of several lanes, and what `lay_out_many` says about all of it, without parts.
+
+    `lanes` is that of each batch. A lay-out costs as much for a hundred flows as for some thousands more.
+    """
     sizes = [flows.num_rows for flows, _, _ in batches]
     if not sum(sizes):
-        return LaidOut({}, np.empty(0, np.int64))
+        return {}, LaidOut({}, np.empty(0, np.int64))
     flows = read_flows([flows for flows, _, _ in batches if flows.num_rows], limits)
     marks, frontiers = (
         np.concatenate([np.broadcast_to(batch[i], size) for batch, size in zip(batches, sizes, strict=True)]) for i in (1, 2)
@@ -82,9 +93,10 @@ def lay_out_many(batches: Sequence[tuple[pa.RecordBatch, int | Ints, int | Ints]
     shares = spread(intervals.start[kept], intervals.end[kept], counters[:, kept])
     if len(refused):
         shares = Shares(np.flatnonzero(intervals.accepted)[shares.flow], shares.window, shares.last, shares.values)
-    parts, rows = _parts(flows, shares, limits)
-    return LaidOut(
-        parts,
+    distinct_lanes, lane = np.unique(np.array(lanes), return_inverse=True)
+    parts, rows = _parts(flows, shares, _Lanes(distinct_lanes.tolist(), np.repeat(lane, sizes)), limits)
+    return parts, LaidOut(
+        {},
         refused,
         flows=sum(sizes),
         late=late,
@@ -151,8 +163,16 @@ class _Rows:
     measures: Ints
 
 
-def _parts(flows: Flows, shares: Shares, limits: Limits) -> tuple[dict[int, bytes], int]:
-    """Rows of all sides, cut by window."""
+@dataclass(frozen=True, slots=True)
+class _Lanes:
+    """Distinct lanes, and which of them each flow is in."""
+
+    numbers: Sequence[int]
+    of_flow: Ints
+
+
+def _parts(flows: Flows, shares: Shares, lanes: _Lanes, limits: Limits) -> tuple[dict[tuple[int, int], bytes], int]:
+    """Rows of all sides, cut by lane and window."""
     if not len(shares.flow):
         return {}, 0
     egress = flows.direction == Direction.EGRESS
@@ -178,7 +198,7 @@ def _parts(flows: Flows, shares: Shares, limits: Limits) -> tuple[dict[int, byte
         tuple(codes for _, columns in flows.values for codes in columns),
         shares.values,
     )
-    return _by_window(rows, shares.window[share]), len(flow)
+    return _by_window(rows, shares.window[share], lanes), len(flow)
 
 
 def _names(flows: Flows, egress: Mask) -> tuple[Names, Ints, Ints, Ints]:
@@ -193,34 +213,92 @@ def _names(flows: Flows, egress: Mask) -> tuple[Names, Ints, Ints, Ints]:
     return names, port[: len(egress)], port[len(egress) :], service
 
 
-def _by_window(rows: _Rows, window: Ints) -> dict[int, bytes]:
+def _by_window(rows: _Rows, window: Ints, lanes: _Lanes) -> dict[tuple[int, int], bytes]:
     first = int(window.min())
+    span = int(window.max()) - first + 1
     number = window - first
+    if len(lanes.numbers) > 1:
+        number += lanes.of_flow[rows.flow] * span
     # The horizon leaves room for some thirty windows; numpy sorts 16 bits by radix.
-    order = np.argsort(number.astype(np.uint16 if number.max() < 1 << 16 else np.int64), kind="stable")
+    order = np.argsort(number.astype(np.uint16 if span * len(lanes.numbers) <= 1 << 16 else np.int64), kind="stable")
     ends = run_ends(number[order])
-    windows = (number[order[ends]] + first) * WINDOW_MS
-    pieces = np.split(order, ends[:-1] + 1)
-    return {window: _part(rows, piece) for window, piece in zip(windows.tolist(), pieces, strict=True)}
+    keys = [(lanes.numbers[at // span], (at % span + first) * WINDOW_MS) for at in number[order[ends]].tolist()]
+    located = _located(rows, order, np.repeat(np.arange(len(ends)), np.diff(ends, prepend=-1)))
+    starts = [0, *(ends[:-1] + 1).tolist()]
+    return {
+        key: _part(rows, order[start : end + 1], located.of(number, slice(start, end + 1)))
+        for number, (key, start, end) in enumerate(zip(keys, starts, ends.tolist(), strict=True))
+    }
 
 
-def _part(rows: _Rows, piece: Ints) -> bytes:
+@dataclass(frozen=True, slots=True)
+class _Located:
+    """The ends of all rows, piece by piece, under the addresses of their piece alone: those of a bundle may be far more.
+
+    `kept`: per piece the codes of its addresses; `exporters`: per piece those of the bundle with the new code of their address.
+    """
+
+    lower: Ints
+    upper: Ints
+    kept: Sequence[Ints]
+    exporters: Sequence[Ints]
+
+    def of(self, piece: int, rows: slice) -> tuple[Ints, Ints, Ints, Ints]:
+        """Lower and upper ends, kept addresses and exporters of one piece."""
+        return self.lower[rows], self.upper[rows], self.kept[piece], self.exporters[piece]
+
+
+def _located(rows: _Rows, order: Ints, piece: Ints) -> _Located:
+    """`piece` is that of each row in order."""
+    names, count, width = rows.names, int(piece[-1]) + 1, len(rows.names.addresses) + 1
+    ports = distinct_codes(piece * len(names.ports) + rows.port[order], count * len(names.ports))[0]
+    piece_of_port, exporter = ports // len(names.ports), names.ports[ports % len(names.ports), 0]
+    flow = rows.flow[order]
+    pieces = np.concatenate([piece, piece, piece_of_port])
+    wanted = np.concatenate([rows.lower[flow], rows.upper[flow], names.exporters[exporter, 1]])
+    distinct, codes = distinct_codes(pieces * width + wanted, count * width)
+    bounds = np.searchsorted(distinct, np.arange(count + 1) * width)
+    has_null = distinct[bounds[:-1]] == np.arange(count) * width
+    local = codes - (bounds[:-1] + has_null - 1)[pieces]
+    exporters = np.repeat(names.exporters[None], count, axis=0)
+    exporters[:, :, 1] = 0
+    exporters[piece_of_port, exporter, 1] = local[2 * len(piece) :]
+    firsts = (bounds[:-1] + has_null).tolist()
+    kept = [
+        distinct[first:end] - number * width for number, (first, end) in enumerate(zip(firsts, bounds[1:].tolist(), strict=True))
+    ]
+    return _Located(local[: len(piece)], local[len(piece) : 2 * len(piece)], kept, list(exporters))
+
+
+def _part(rows: _Rows, piece: Ints, located: tuple[Ints, Ints, Ints, Ints]) -> bytes:
+    lower, upper, kept, exporters = located
     port, flow = rows.port[piece], rows.flow[piece]
-    service, lower, upper = rows.service[flow], rows.lower[flow], rows.upper[flow]
-    used = Used.none(rows.names)
-    for mask, codes in ((used.ports, port), (used.services, service), (used.addresses, lower), (used.addresses, upper)):
-        mask[codes] = True
-    for mask in used.values:  # the values of a bundle are few, to look for those of a window would cost more than they do
-        mask[:] = True
-    names, to = restrict(rows.names, used)
+    service = rows.service[flow]
+    values = tuple(codes[flow] for codes in rows.values)
+    own = replace(rows.names, addresses=rows.names.addresses[kept - 1], exporters=exporters)
+    used = Used.none(own)
+    used.addresses[:] = used.ports[port] = used.services[service] = True
+    columns = iter(values)
+    for mask, kind in zip(used.values, own.values, strict=True):
+        for _ in range(kind.columns):
+            mask[next(columns)] = True
+    names, to = restrict(own, used)
+    measures = np.take(rows.measures, rows.share[piece], axis=1)
+    if len(measures) > 2 and np.array_equal(measures[:2], measures[2:]):  # sampled was another piece
+        measures = measures[:2]
     return Part(
         names,
         to.ports[port],
         to.services[service],
-        to.addresses[lower],
-        to.addresses[upper],
+        lower,
+        upper,
         rows.tag[piece],
         rows.dscp[flow],
-        tuple(codes[flow] for codes in rows.values),
-        np.take(rows.measures, rows.share[piece], axis=1),
+        _recoded_values(own, to, values),
+        measures,
     ).pack()
+
+
+def _recoded_values(names: Names, to: Recoding, values: Sequence[Numbers]) -> tuple[Numbers, ...]:
+    kinds = (kind for kind, content in enumerate(names.values) for _ in range(content.columns))
+    return tuple(to.values[kind][codes] for kind, codes in zip(kinds, values, strict=True))

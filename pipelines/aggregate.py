@@ -4,16 +4,23 @@ lanes -> accepted batches -> enriched flows -> raw files
                          |                |\\-> what came too late, to the queue of repairs
                          |                \\-> parts -> by (lane, window) -> lane state -> aggregate files
                          \\-> reports, and what became of flows -> the run's parts of ledgers
+
+Each stage of Beam costs milliseconds in every run, whatever goes through it; so there are three, cut by the two groupings by key,
+and what else begins or ends in a run rides in one of them.
 """
 
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import apache_beam as beam
 import pyarrow as pa
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
 
 from columns.enrich import Enricher
 from columns.lane import Limits
@@ -24,6 +31,7 @@ from stores.queued import Late
 from transforms.carried_state import AbsorbRun, Stepped
 from transforms.carried_wide import SteppedWide, WideRun
 from transforms.flows import AcceptedBatch, Enrich, laying_out
+from transforms.in_place import KnownDoFn
 from transforms.keys import pack_key, pack_window, unpack_lane
 from transforms.ledger import TakeReports
 
@@ -32,7 +40,7 @@ if TYPE_CHECKING:
     from pipelines.series_sink import Receiver
 
 
-class WriteRaw(beam.DoFn):
+class WriteRaw(KnownDoFn):
     """Enriched batches -> one Parquet file of raw flows per bundle, listed in the run."""
 
     def __init__(self, token: str, folder: Path) -> None:
@@ -53,7 +61,7 @@ class WriteRaw(beam.DoFn):
             take(self._token).files.extend(write_raw(self._folder, self._flows))
 
 
-class NoteLate(beam.DoFn):
+class NoteLate(KnownDoFn):
     """Batches -> the run's account of what windows miss because it came too late."""
 
     def __init__(self, token: str) -> None:
@@ -68,7 +76,7 @@ class NoteLate(beam.DoFn):
             noted[key] = noted[key].plus(late) if key in noted else late
 
 
-class WriteAggregates(beam.DoFn):
+class WriteAggregates(KnownDoFn):
     """Stepped -> the run's list of steps, and one Parquet file of all their documents."""
 
     def __init__(self, token: str, folder: Path) -> None:
@@ -90,7 +98,7 @@ class WriteAggregates(beam.DoFn):
             take(self._token).files.extend(write_aggregates(self._folder, pa.concat_tables(self._tables)))
 
 
-class NoteLedger(beam.DoFn):
+class NoteLedger(KnownDoFn):
     """KV[lane, part] -> the run's parts of ledgers; the driver steps them, since they are one per lane."""
 
     def __init__(self, token: str) -> None:
@@ -101,7 +109,7 @@ class NoteLedger(beam.DoFn):
         take(self._token).ledger.setdefault(unpack_lane(keyed[0]), []).append(keyed[1])
 
 
-class WriteWide(beam.DoFn):
+class WriteWide(KnownDoFn):
     """SteppedWide -> the run's list of steps, and one Parquet file of all their documents."""
 
     def __init__(self, token: str, folder: Path) -> None:
@@ -123,10 +131,16 @@ class WriteWide(beam.DoFn):
             take(self._token).files.extend(write_aggregates(self._folder, pa.concat_tables(self._tables)))
 
 
-def accepted_batches(token: str) -> Iterator[AcceptedBatch]:
-    """The batches that the driver accepted for this run, in the order of each lane's log."""
-    accepted = take(token).accepted
-    return itertools.chain.from_iterable(accepted[lane] for lane in sorted(accepted))
+class ReadRun(KnownDoFn):
+    """Anything -> the batches that the driver accepted for this run, in the order of each lane's log."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def process(self, _: bytes) -> Iterator[AcceptedBatch]:
+        """All of them."""
+        accepted = take(self._token).accepted
+        return itertools.chain.from_iterable(accepted[lane] for lane in sorted(accepted))
 
 
 def due_keys(token: str) -> Iterator[tuple[bytes, bytes]]:
@@ -148,21 +162,29 @@ class Outputs:
     wide: bool = True
 
 
-def contributed(stepped: Stepped) -> Iterator[tuple[bytes, bytes]]:
-    """What a lane contributes to a window at a mark."""
-    if stepped.contribution:
-        yield pack_window(stepped.window_start_ms), stepped.contribution
+class Contribute(KnownDoFn):
+    """Stepped -> KV[window, what the lane contributes to it at a mark], and for each window that all lanes have passed a mark of
+    an empty contribution: there may be no other in this run.
+    """
 
+    def __init__(self, token: str) -> None:
+        self._token = token
 
-def due_windows(token: str) -> Iterator[tuple[bytes, bytes]]:
-    """Keys of windows that all lanes have passed a mark of, with an empty contribution."""
-    return ((pack_window(window_start_ms), b"") for window_start_ms in take(token).wide_due)
+    def process(self, stepped: Stepped) -> Iterator[tuple[bytes, bytes]]:
+        """At most one output."""
+        if stepped.contribution:
+            yield pack_window(stepped.window_start_ms), stepped.contribution
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        """The empty ones."""
+        for window_start_ms in take(self._token).wide_due:
+            yield GlobalWindows.windowed_value((pack_window(window_start_ms), b""), MIN_TIMESTAMP)
 
 
 def build_run(pipeline: beam.Pipeline, token: str, folder: Path, enricher: Enricher, limits: Limits, outputs: Outputs) -> None:
     """Adds the transforms of a driver's runs to `pipeline`; files go to `folder`, data comes and goes under `token`."""
-    batches = pipeline | "Run" >> beam.Impulse() | "Read" >> beam.FlatMap(lambda _: accepted_batches(token))
-    flows = batches | "Enrich" >> beam.ParDo(Enrich(enricher, outputs.keep))
+    batches = pipeline | "Run" >> beam.Impulse() | "Read" >> beam.ParDo(ReadRun(token)).with_output_types(AcceptedBatch)
+    flows = batches | "Enrich" >> beam.ParDo(Enrich(enricher, outputs.keep)).with_output_types(AcceptedBatch)
     flows | "Late" >> beam.ParDo(NoteLate(token))
     if outputs.flow_documents:
         from pipelines.document_sink import WriteFlowDocuments  # where no Kafka is named, no client of it is imported
@@ -170,19 +192,14 @@ def build_run(pipeline: beam.Pipeline, token: str, folder: Path, enricher: Enric
         flows | "Flow documents" >> beam.ParDo(WriteFlowDocuments(outputs.flow_documents))
     if outputs.raw:
         flows | "Raw documents" >> beam.ParDo(WriteRaw(token, folder))
-    parts, judged = flows | "Lay out" >> laying_out(limits)
+    parts, judged = flows | "Lay out" >> laying_out(limits, partial(due_keys, token))
     reports = batches | "Reports" >> beam.ParDo(TakeReports()).with_output_types(tuple[bytes, bytes])
-    (reports, judged) | "Ledgers" >> beam.Flatten() | "Note" >> beam.ParDo(NoteLedger(token))
-    due = (
-        pipeline
-        | "Marks" >> beam.Impulse()
-        | "Due" >> beam.FlatMap(lambda _: due_keys(token)).with_output_types(tuple[bytes, bytes])
-    )
+    reports | "Note reports" >> beam.ParDo(NoteLedger(token))
+    judged | "Note judged" >> beam.ParDo(NoteLedger(token))
     stepped = (
-        (parts, due)
-        | beam.Flatten()
+        parts
         | "By lane and window" >> beam.GroupByKey()
-        | "Lane state" >> beam.ParDo(AbsorbRun(look, token, limits, enricher, outputs.wide))
+        | "Lane state" >> beam.ParDo(AbsorbRun(look, token, limits, enricher, outputs.wide)).with_output_types(Stepped)
     )
     stepped | "Documents" >> beam.ParDo(WriteAggregates(token, folder))
     for receiver in outputs.series:
@@ -190,23 +207,10 @@ def build_run(pipeline: beam.Pipeline, token: str, folder: Path, enricher: Enric
 
         stepped | f"Series to {receiver.protocol}" >> beam.ParDo(WriteSeries(receiver))
     if outputs.wide:
-        _put_together(pipeline, stepped, token, folder, enricher, limits)
-
-
-def _put_together(
-    pipeline: beam.Pipeline, stepped: beam.PCollection, token: str, folder: Path, enricher: Enricher, limits: Limits
-) -> None:
-    """Adds the second stage: location and system scope."""
-    contributions = stepped | "Contributions" >> beam.FlatMap(contributed).with_output_types(tuple[bytes, bytes])
-    passed = (
-        pipeline
-        | "Wide marks" >> beam.Impulse()
-        | "Passed" >> beam.FlatMap(lambda _: due_windows(token)).with_output_types(tuple[bytes, bytes])
-    )
-    (
-        (contributions, passed)
-        | "Wide" >> beam.Flatten()
-        | "By window" >> beam.GroupByKey()
-        | "Wide state" >> beam.ParDo(WideRun(look_wide, token, limits, enricher))
-        | "Wide documents" >> beam.ParDo(WriteWide(token, folder))
-    )
+        (
+            stepped
+            | "Contributions" >> beam.ParDo(Contribute(token)).with_output_types(tuple[bytes, bytes])
+            | "By window" >> beam.GroupByKey()
+            | "Wide state" >> beam.ParDo(WideRun(look_wide, token, limits, enricher)).with_output_types(SteppedWide)
+            | "Wide documents" >> beam.ParDo(WriteWide(token, folder))
+        )

@@ -63,7 +63,7 @@ def build_streaming(
         | "Partitions" >> beam.Create(list(job.elements), reshuffle=False).with_output_types(bytes)
         | "Read" >> beam.ParDo(ReadBus(job.name, job.opener, job.lanes, documents=job.documents)).with_output_types(AcceptedBatch)
     )
-    flows = batches | "Enrich" >> beam.ParDo(Enrich(job.enricher, job.documents))
+    flows = batches | "Enrich" >> beam.ParDo(Enrich(job.enricher, job.documents)).with_output_types(AcceptedBatch)
     if job.flow_documents:
         flows | "Flow documents" >> beam.ParDo(WriteFlowDocuments(job.flow_documents))
     if raw:

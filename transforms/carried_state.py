@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-import apache_beam as beam
 import pyarrow as pa
 
 from columns.enrich import Enricher
@@ -17,6 +16,7 @@ from columns.lane import Limits, absorb, contribution, emit
 from columns.marks import MARKS, due
 from columns.naming import named
 from columns.partials import partial_of
+from transforms.in_place import KnownDoFn, stays_in_place
 from transforms.keys import pack_contribution, unpack_key
 
 LOG_BYTES: Final = 4 << 20
@@ -32,6 +32,7 @@ class CarriedWindow:
     parts: tuple[bytes, ...] = ()
 
 
+@stays_in_place
 @dataclass(frozen=True, slots=True)
 class Stepped:
     """What one run does to one window: parts to append, or a new state, or its end; documents; at the end its partial.
@@ -86,7 +87,7 @@ Look = Callable[[int, int], tuple[CarriedWindow, int]]
 """(lane, window start) -> carried state and frontier of the lane."""
 
 
-class AbsorbRun(beam.DoFn):
+class AbsorbRun(KnownDoFn):
     """KV[key, parts] -> Stepped. An empty part only says that a mark may be due."""
 
     def __init__(self, look: Callable[[str], Look], token: str, limits: Limits, enricher: Enricher, wide: bool = False) -> None:

@@ -7,13 +7,13 @@ caller's look-up. Out: `SteppedWide`, what has to be written. Refuses to know wh
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-import apache_beam as beam
 import pyarrow as pa
 
 from columns.enrich import Enricher
 from columns.lane import Limits, emit_wide
 from columns.marks import MARKS, due
 from columns.naming import named
+from transforms.in_place import KnownDoFn, stays_in_place
 from transforms.keys import unpack_contribution, unpack_window
 
 
@@ -26,6 +26,7 @@ class CarriedWide:
     contributions: Mapping[int, bytes] = field(default_factory=dict)
 
 
+@stays_in_place
 @dataclass(frozen=True, slots=True)
 class SteppedWide:
     """What one run does to one window: contributions to keep beside the mark, or its end; and documents to write."""
@@ -58,7 +59,7 @@ LookWide = Callable[[int], tuple[CarriedWide, Mapping[int, bytes], int | None]]
 """Window start -> what is carried; if nothing, what lanes contribute that closed it before; the least frontier of all lanes."""
 
 
-class WideRun(beam.DoFn):
+class WideRun(KnownDoFn):
     """KV[window, contributions] -> SteppedWide. An empty contribution only says that a mark may be due."""
 
     def __init__(self, look: Callable[[str], LookWide], token: str, limits: Limits, enricher: Enricher) -> None:

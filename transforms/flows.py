@@ -4,29 +4,35 @@ In: batches that their lane's log accepted, each with the mark and the frontier 
 raw store, and KV[(lane, window), part] for lane state. Refuses to know where batches come from and who keeps the parts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.window import GlobalWindows
-from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
 
 from columns.arrays import Ints
 from columns.enrich import Enricher
-from columns.lane import LaidOut, Limits, lay_out_many
+from columns.lane import LaidOut, Limits, lay_out_lanes
 from columns.ledger import part_of_judged
 from flowpb.flow_batch_pb2 import ExporterReport
+from transforms.in_place import KnownDoFn, stays_in_place
 from transforms.keys import pack_key, pack_lane
 
 NAMESPACE: Final = "nephrite"
 LEDGER: Final = "ledger"
 _BUNDLE_FLOWS: Final = 200_000
+_ENRICHED_FLOWS: Final = 50_000
+"""Flows that wait to be enriched together: as many as raw documents are made of at a time, since they get one dictionary."""
 
 
+@stays_in_place
 @dataclass(frozen=True, slots=True)
 class AcceptedBatch:
     """One batch of a lane's log that is no repeat; `mark_ms` is clamped, `frontier_ms` the frontier that it raised.
@@ -50,43 +56,69 @@ class AcceptedBatch:
     """Numbers of the flows in the identity (collector, epoch, lane, seq, number); None: 0, 1, 2 ..."""
 
 
-class Enrich(beam.DoFn):
-    """AcceptedBatch -> the same with the pipeline's columns; a batch without flows (a heartbeat) ends here."""
+class Enrich(KnownDoFn):
+    """AcceptedBatch -> the same with the pipeline's columns; a batch without flows (a heartbeat) ends here.
+
+    Batches wait until there are many flows, or the bundle ends: enriching costs more per batch than per flow.
+    """
 
     def __init__(self, enricher: Enricher, keep: bool = False) -> None:
         self._enricher, self._keep = enricher, keep
         self._flows = Metrics.counter(NAMESPACE, "pipeline_flows_total")
-
-    def process(self, batch: AcceptedBatch) -> Iterator[AcceptedBatch]:
-        """At most one output."""
-        if batch.flows.num_rows:
-            self._flows.inc(batch.flows.num_rows)
-            yield replace(batch, flows=self._enricher.enrich(batch.flows, self._keep))
-
-    def finish_bundle(self) -> None:
-        """Counts what enrichment did beside the flows."""
-        for name, amount in self._enricher.take_counts().items():
-            Metrics.counter(NAMESPACE, name).inc(amount)
-
-
-class LayOut(beam.DoFn):
-    """AcceptedBatch -> KV[key, part]: one part per (lane, window) and bundle, so that elements stay few.
-
-    Tagged LEDGER: KV[key of the lane, part of its ledger], what became of the flows.
-    """
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._waiting: dict[int, list[AcceptedBatch]] = {}
+        self._waiting: list[AcceptedBatch] = []
         self._count = 0
 
     def start_bundle(self) -> None:
         """A bundle starts empty, also when the last one failed."""
-        self._waiting, self._count = {}, 0
+        self._waiting, self._count = [], 0
+
+    def process(self, batch: AcceptedBatch) -> Iterator[WindowedValue]:
+        """Keeps the batch until there are enough."""
+        if batch.flows.num_rows:
+            self._flows.inc(batch.flows.num_rows)
+            self._waiting.append(batch)
+            self._count += batch.flows.num_rows
+        if self._count >= _ENRICHED_FLOWS:
+            yield from self._flush()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        """Enriches what is left, and counts what enrichment did beside the flows."""
+        yield from self._flush()
+        for name, amount in self._enricher.take_counts().items():
+            Metrics.counter(NAMESPACE, name).inc(amount)
+
+    def _flush(self) -> Iterator[WindowedValue]:
+        waiting, self._waiting, self._count = self._waiting, [], 0
+        enriched = self._enricher.enrich_many([batch.flows for batch in waiting], self._keep)
+        for batch, flows in zip(waiting, enriched, strict=True):
+            yield GlobalWindows.windowed_value(replace(batch, flows=flows), _at(batch.frontier_ms))
+
+
+Keyed = tuple[bytes, bytes]
+
+
+def _nothing() -> Sequence[Keyed]:
+    return ()
+
+
+class LayOut(KnownDoFn):
+    """AcceptedBatch -> KV[key, part]: one part per (lane, window) and bundle, so that elements stay few.
+
+    Tagged LEDGER: KV[key of the lane, part of its ledger], what became of the flows. `beside` gives more parts for each bundle.
+    """
+
+    def __init__(self, limits: Limits, beside: Callable[[], Iterable[Keyed]] = _nothing) -> None:
+        self._limits, self._beside = limits, beside
+        self._waiting: list[AcceptedBatch] = []
+        self._count = 0
+
+    def start_bundle(self) -> None:
+        """A bundle starts empty, also when the last one failed."""
+        self._waiting, self._count = [], 0
 
     def process(self, batch: AcceptedBatch) -> Iterator[Any]:
         """Keeps the batch until the bundle ends or is large."""
-        self._waiting.setdefault(batch.lane, []).append(batch)
+        self._waiting.append(batch)
         self._count += batch.flows.num_rows
         if self._count >= _BUNDLE_FLOWS:
             yield from self._flush()
@@ -94,23 +126,31 @@ class LayOut(beam.DoFn):
     def finish_bundle(self) -> Iterator[Any]:
         """Lays out what is left."""
         yield from self._flush()
+        yield from (GlobalWindows.windowed_value(keyed, MIN_TIMESTAMP) for keyed in self._beside())
 
     def _flush(self) -> Iterator[Any]:
-        waiting, self._waiting, self._count = self._waiting, {}, 0
-        for lane, batches in waiting.items():
-            laid = lay_out_many([(b.flows, b.mark_ms, b.frontier_ms) for b in batches], self._limits)
-            count(laid)
-            time = Timestamp(micros=max(b.frontier_ms for b in batches) * 1000)
-            judged = part_of_judged(laid.judged, [(b.mark_ms, b.frontier_ms) for b in batches])
-            yield TaggedOutput(LEDGER, GlobalWindows.windowed_value((pack_lane(lane), judged), time))
-            for window_start_ms, part in laid.parts.items():
-                yield GlobalWindows.windowed_value((pack_key(lane, window_start_ms), part), time)
+        waiting, self._waiting, self._count = self._waiting, [], 0
+        if not waiting:
+            return
+        lanes = [batch.lane for batch in waiting]
+        parts, laid = lay_out_lanes([(b.flows, b.mark_ms, b.frontier_ms) for b in waiting], lanes, self._limits)
+        count(laid)
+        reached = {lane: max(b.frontier_ms for b in waiting if b.lane == lane) for lane in dict.fromkeys(lanes)}
+        marks = [(b.mark_ms, b.frontier_ms) for b in waiting]
+        for lane, frontier_ms in reached.items():
+            judged = part_of_judged(laid.judged.of(np.array(lanes) == lane), marks)
+            yield TaggedOutput(LEDGER, GlobalWindows.windowed_value((pack_lane(lane), judged), _at(frontier_ms)))
+        for (lane, window_start_ms), part in parts.items():
+            yield GlobalWindows.windowed_value((pack_key(lane, window_start_ms), part), _at(reached[lane]))
 
 
-def laying_out(limits: Limits) -> beam.ParDo:
+def _at(ms: int) -> Timestamp:
+    return Timestamp(micros=ms * 1_000)
+
+
+def laying_out(limits: Limits, beside: Callable[[], Iterable[Keyed]] = _nothing) -> beam.ParDo:
     """LayOut as a transform of two outputs: parts of windows, and parts of ledgers."""
-    keyed = tuple[bytes, bytes]
-    return beam.ParDo(LayOut(limits)).with_output_types(keyed, ledger=keyed).with_outputs(LEDGER, main="parts")
+    return beam.ParDo(LayOut(limits, beside)).with_output_types(Keyed, ledger=Keyed).with_outputs(LEDGER, main="parts")
 
 
 def count(laid: LaidOut) -> None:

@@ -27,6 +27,7 @@ from columns.marks import MARKS, due, mark_times
 from columns.naming import named
 from columns.partials import partial_of
 from transforms.flows import NAMESPACE
+from transforms.in_place import KnownDoFn
 from transforms.ipc import to_ipc
 from transforms.keys import pack_contribution, pack_window, unpack_key
 
@@ -40,7 +41,7 @@ PARTIALS: Final = "partials"
 CONTRIBUTIONS: Final = "contributions"
 
 
-class LaneState(beam.DoFn):
+class LaneState(KnownDoFn):
     """KV[key, part] -> Arrow IPC streams of AGGREGATE rows, and what else is `wanted` of PARTIALS and CONTRIBUTIONS, tagged."""
 
     LOG = BagStateSpec("log", BytesCoder())

@@ -24,6 +24,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from columns.ledger import BatchReports, absorb_ledger, emit_ledger, next_mark_ms, part_of_reports
 from transforms.flows import NAMESPACE, AcceptedBatch
+from transforms.in_place import KnownDoFn
 from transforms.keys import pack_lane, unpack_lane
 
 _LOG_BYTES: Final = 1 << 20
@@ -70,7 +71,7 @@ def remembered(carried: CarriedLedger, stepped: SteppedLedger) -> CarriedLedger:
     return stepped.rewritten or replace(carried, parts=(*carried.parts, *stepped.appended))
 
 
-class TakeReports(beam.DoFn):
+class TakeReports(KnownDoFn):
     """AcceptedBatch -> KV[lane, part] per lane and bundle, of batches without flows, too."""
 
     def __init__(self) -> None:
@@ -92,7 +93,7 @@ class TakeReports(beam.DoFn):
             yield GlobalWindows.windowed_value((pack_lane(lane), part_of_reports(told)), time)
 
 
-class KeepLedger(beam.DoFn):
+class KeepLedger(KnownDoFn):
     """KV[lane, part] -> Arrow IPC streams of LEDGER rows."""
 
     LOG = BagStateSpec("log", BytesCoder())

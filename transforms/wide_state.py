@@ -24,13 +24,14 @@ from columns.lane import Limits, emit_wide
 from columns.marks import MARKS, mark_times
 from columns.naming import named
 from transforms.flows import NAMESPACE
+from transforms.in_place import KnownDoFn
 from transforms.ipc import to_ipc
 from transforms.keys import unpack_contribution, unpack_window
 
 _BEHIND_MS: Final = 1_000
 
 
-class WideState(beam.DoFn):
+class WideState(KnownDoFn):
     """KV[window, contribution] -> Arrow IPC streams of AGGREGATE rows."""
 
     LANES = BagStateSpec("lanes", BytesCoder())

@@ -5,7 +5,7 @@ same on every bus, and documents are only ever created: whoever sends one twice 
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from common.dictionaries import with_shared_joined
 from flowpb.schema import ADDRESS
 from stores.elasticsearch import pieces
 from stores.elasticsearch.documents import Documents
@@ -96,11 +97,11 @@ def _lines(target: Target, batches: Sequence[JudgedBatch]) -> pa.StringArray:
         *_action(batches, sizes),
         arrays["exported_ms"].cast(pa.string()),
         *_members(top, columns, opennms),
-        *([_hosts(columns)] if opennms else []),
+        *(_hosts(columns) if opennms else []),
         ',"netflow":{"delta_switched":',
         arrays["delta_switched_ms"].cast(pa.string()),
         *_members(flow, columns, opennms),
-        *([_conversations(columns)] if opennms else []),
+        *(_conversations(columns) if opennms else []),
         *([_late(judged)] if judged.late.any() else []),
         "}",
         *nodes,
@@ -115,7 +116,7 @@ def _combined(batches: Sequence[JudgedBatch]) -> pa.Table:
     """All flows in one chunk per column, with one dictionary each."""
     tables = [pa.Table.from_batches([batch.flows]) for batch in batches]
     whole = pa.concat_tables(tables, promote_options="default") if len(tables) > 1 else tables[0]
-    return whole.unify_dictionaries().combine_chunks() if len(tables) > 1 else whole
+    return with_shared_joined(whole).unify_dictionaries().combine_chunks() if len(tables) > 1 else whole
 
 
 def _judgement(batches: Sequence[JudgedBatch]) -> tuple[list[int], list[int]]:
@@ -176,46 +177,54 @@ def _late(judged: Judged) -> pa.StringArray:
     return said.take(pa.array(judged.late.astype(np.int64) + judged.ancient))
 
 
-def _hosts(columns: Columns) -> pa.StringArray:
+def _hosts(columns: Columns) -> list[Any]:
     """Both ends, as many as there are, the destination first as OpenNMS has them."""
-    ends = [columns.address(name).rows() for name in reversed(ENDS)]
-    between = pc.if_else(pc.and_(*(end.is_valid() for end in ends)), ",", "")
-    first, second = (pc.fill_null(end, "") for end in ends)
-    return pc.binary_join_element_wise(',"hosts":[', first, between, second, "]", "")
+    first, second = (columns.address(name).rows() for name in reversed(ENDS))
+    both = not (first.null_count or second.null_count)
+    between = pa.scalar(",") if both else pc.if_else(pc.and_(first.is_valid(), second.is_valid()), ",", "")
+    return [pa.scalar(',"hosts":['), first, between, second, pa.scalar("]")]
 
 
-def _conversations(columns: Columns) -> pa.StringArray:
+def _conversations(columns: Columns) -> list[Any]:
     """The conversation key of docs/explanation/numbers.md 6, JSON as a text in JSON."""
-    location, application = (_quoted(columns, name) for name in ("location", "application"))
-    protocol = columns.arrays["protocol"].cast(pa.string()) if "protocol" in columns.arrays else pa.nulls(columns.rows, pa.string())
-    lower, upper = _ends(columns)
-    members = (pc.fill_null(each, _MISSING) for each in (location, protocol, lower, upper, application))
-    inner = pc.binary_join_element_wise(*members, ",")
-    return pc.binary_join_element_wise(',"convo_key":"[', inner, ']"', "")
+    location, protocol, application = (_coded(columns, *each) for each in _KEYED)
+    return [
+        _within(',"convo_key":"[', location, ","),
+        _within("", protocol, ","),
+        *_ends(columns),
+        _within("", application, ']"'),
+    ]
 
 
-def _quoted(columns: Columns, name: str) -> pa.StringArray:
-    """Text as JSON inside a JSON text: escaped twice."""
+def _coded(columns: Columns, name: str, spell: Callable[[Any], str | None]) -> Coded:
     if name not in columns.arrays:
-        return pa.nulls(columns.rows, pa.string())
-    return pieces.code_column(columns.arrays[name], _twice).rows()
+        return Coded(np.zeros(columns.rows, np.int64), pa.nulls(1, pa.string()))
+    return pieces.code_column(columns.arrays[name], spell)
 
 
 def _twice(text: str) -> str:
     return json.dumps(json.dumps(text, ensure_ascii=False), ensure_ascii=False)[1:-1]
 
 
+def _within(before: str, coded: Coded, after: str) -> Any:
+    """The value of each row between two texts."""
+    texts = pc.binary_join_element_wise(before, pc.fill_null(coded.texts, _MISSING), after, "")
+    return texts[0] if len(texts) == 1 else Coded(coded.code, texts).rows()
+
+
 def _ends(columns: Columns) -> tuple[pa.StringArray, pa.StringArray]:
-    """Texts of both addresses, quoted twice, the lower of their 16 octets first, null before all."""
+    """Texts of both addresses, quoted twice, the lower of their 16 octets first, null before all; a comma behind each."""
     coded = [columns.address(name) for name in ENDS]
     high, low = zip(*(_words(columns.arrays[name].dictionary if name in columns.arrays else None) for name in ENDS), strict=True)
     source, destination = (each.code for each in coded)
     above = high[0][source] > high[1][destination]
     same = high[0][source] == high[1][destination]
     swap = (above | (same & (low[0][source] > low[1][destination])) | (destination == 0)) & (source != 0)
-    texts = [pc.replace_substring(each.texts, '"', '\\"').take(pa.array(each.code)) for each in coded]
-    swapped = pa.array(swap)
-    return pc.if_else(swapped, texts[1], texts[0]), pc.if_else(swapped, texts[0], texts[1])
+    texts = pc.fill_null(pc.replace_substring(pa.concat_arrays([each.texts for each in coded]), '"', '\\"'), _MISSING)
+    texts = pc.binary_join_element_wise(texts, ",", "")
+    destination = destination + len(coded[0].texts)
+    lower, upper = np.where(swap, destination, source), np.where(swap, source, destination)
+    return texts.take(pa.array(lower)), texts.take(pa.array(upper))
 
 
 def _words(dictionary: pa.Array | None) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -225,3 +234,7 @@ def _words(dictionary: pa.Array | None) -> tuple[NDArray[np.uint64], NDArray[np.
         stored = np.frombuffer(dictionary.buffers()[1], ">u8").reshape(-1, 2)
         halves[1:] = stored[dictionary.offset : dictionary.offset + len(dictionary)]
     return halves[:, 0], halves[:, 1]
+
+
+_KEYED: Final = (("location", _twice), ("protocol", pieces.text_of), ("application", _twice))
+"""What a conversation key has beside its ends, and how it is written there."""

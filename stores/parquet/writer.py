@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from common.dictionaries import with_shared_joined
 from common.errors import StoreError
 from flowpb.documents import AGGREGATE_SCHEMA, LEVEL_MINUTE
 from flowpb.groupings import FUTURE_MS, HORIZON_MS, WINDOW_MS
@@ -131,7 +132,7 @@ def _span(ranges: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 
 def _as_text(flows: pa.Table) -> pa.Table:
-    flows = flows.unify_dictionaries()
+    flows = with_shared_joined(flows).unify_dictionaries()
     for name in ADDRESS_COLUMNS:
         if name in flows.schema.names:
             flows = flows.set_column(flows.schema.get_field_index(name), name, text_column(flows[name]))
