@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
@@ -23,23 +23,28 @@ from flink.rest import JobId
 from flink.submit import FlinkOptions, submit
 from flink.succession import Succession, succeed, wait_until_it_runs
 from flowpb.codec import Header, decode_header, encode
+from flowpb.ledger import LEDGER
 from ingest.loadgen.batches import BusEntry
 from ingest.loadgen.compare import differences
 from ingest.loadgen.expected import Answer, Oracle
 from stores.elasticsearch.client import Client
-from stores.elasticsearch.layout import DEAD_LETTERS
+from stores.elasticsearch.layout import AGGREGATES, DEAD_LETTERS
+from stores.elasticsearch.layout import LEDGER as LEDGER_INDEX
 from stores.elasticsearch.setup import install
 from stores.elasticsearch.target import Target
+from tests.ledger.collected import newest_rows
 from tests.pipelines.line import LANES, START_MS, expected_documents, newest
 from tests.servers.elasticsearch import ElasticsearchServer
 from tests.servers.flink import FlinkCluster
 from tests.servers.kafka import KafkaServer
 from tests.stores.stores import wipe
-from tests.stores_elasticsearch.stored import aggregate_rows, hits, raw_count
+from tests.stores_elasticsearch.stored import aggregate_rows, count_of, hits, raw_count
 
 PARTITIONS: Final = 4
 GAP_MS: Final = 20 * 60_000
 """Between the end of a segment and the next: longer than a lease, and than any flow."""
+LEASE_MS: Final = 15 * 60_000
+"""Longer than a lease, and shorter than the gap between two segments."""
 EXACT: Final = Pipeline(candidates_young=1 << 20, candidates_old=1 << 20)
 HOLD: Final = {"retention.ms": "-1", "message.timestamp.type": "LogAppendTime"}
 DEADLINE_S: Final = 180.0
@@ -183,6 +188,10 @@ class Rig:
         self.job = submit(job_builder(self.settings, self.documents), options)
         wait_until_it_runs(self.cluster.rest, self.job)
 
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Looks again and again, for as long as the rig waits for anything; a condition that does not come fails the test."""
+        until(condition, what, self.deadline_s)
+
     def raw_count(self) -> int:
         """Raw documents now."""
         return raw_count(self.client)
@@ -203,7 +212,9 @@ class Rig:
 
         def done() -> bool:
             beat()
-            return self.raw_count() == flows and newest(aggregate_rows(self.client)) == expected
+            if self.raw_count() != flows or count_of(self.client, AGGREGATES) < len(expected):
+                return False  # told at once: reading all documents takes seconds
+            return newest(aggregate_rows(self.client)) == expected
 
         if not reached(done, self.deadline_s, pause_s=1.0):
             reason = self.cluster.rest.root_exception(self.job)[:1000]
@@ -213,6 +224,27 @@ class Rig:
             )
         assert hits(self.client, DEAD_LETTERS, []) == []
         self.settled = len(answer.documents)
+
+    def ledger_rows(self) -> list[dict[str, Any]]:
+        """The newest rows of the ledger, from their columns."""
+        fields = [{"field": each.json, **({"format": "epoch_millis"} if each.es_type == "date" else {})} for each in LEDGER]
+        found = []
+        for hit in hits(self.client, LEDGER_INDEX, fields):
+            values = {each.name: hit["fields"].get(each.json, [None])[0] for each in LEDGER}
+            found.append({name: int(v) if v is not None and name != "exporter_addr" else v for name, v in values.items()})
+        return newest_rows(found)
+
+    def settle_ledger(self) -> None:
+        """Closes all minutes so far; then the ledger has every flow and every batch once, whatever happened on the way."""
+        self.now_ms += LEASE_MS
+        self.produce(self.closing())
+        counts, flows = self.answer().counts, sum(self.flows.values())
+        self.until(lambda: self._booked("flows_received") == flows, f"{flows} flows in the ledger")
+        assert self._booked("flows_late") == counts.late
+        assert self._booked("clipped_bytes") == counts.clipped_bytes
+
+    def _booked(self, column: str) -> int:
+        return sum(row[column] or 0 for row in self.ledger_rows())
 
 
 def heartbeats(fast_ms: Mapping[str, int], now_ms: int) -> list[BusEntry]:

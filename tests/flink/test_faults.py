@@ -128,7 +128,7 @@ def elasticsearch_is_down(rig: Rig, chance: Chance, rest: Callable[[], None]) ->
     rig.elasticsearch.kill()
     try:
         rest()
-        until(lambda: rig.restored() > before + 1, "going back twice while Elasticsearch is down")
+        rig.until(lambda: rig.restored() > before + 1, "going back twice while Elasticsearch is down")
     finally:
         rig.elasticsearch.start()
 
@@ -149,7 +149,7 @@ def job_is_rescaled(rig: Rig, chance: Chance, rest: Callable[[], None]) -> None:
     rig.succeed(2)
     assert subtasks(rig) == {2}
     rest()
-    until(lambda: len(rig.cluster.worker_pids()) == 2, "a worker for each subtask")
+    rig.until(lambda: len(rig.cluster.worker_pids()) == 2, "a worker for each subtask")
 
 
 def backlog_is_caught_up_with(rig: Rig, chance: Chance, rest: Callable[[], None]) -> None:
@@ -167,10 +167,10 @@ def subtasks(rig: Rig) -> set[int]:
 @contextmanager
 def going_back(rig: Rig) -> Iterator[None]:
     """A block after which the job has gone back to a checkpoint."""
-    until(lambda: rig.cluster.rest.checkpoints(rig.job).completed > 0, "a checkpoint")
+    rig.until(lambda: rig.cluster.rest.checkpoints(rig.job).completed > 0, "a checkpoint")
     before = rig.restored()
     yield
-    until(lambda: rig.restored() > before, "going back to a checkpoint")
+    rig.until(lambda: rig.restored() > before, "going back to a checkpoint")
 
 
 FAULTS: Final = (
@@ -216,6 +216,7 @@ def test_documents_equal_the_oracles_after_every_fault_in_any_order(
         for fault in order:
             meet(rig, fault, seed)
         rig.settle()
+        rig.settle_ledger()
         for fault in FAULTS:
             if fault.now:
                 suffer(rig, fault, seed)
@@ -258,7 +259,7 @@ def meet(rig: Rig, fault: Fault, seed: int) -> None:
     before = rig.raw_count()
     rig.produce(entries[:cut])
     if chance.random() < 0.7:
-        until(lambda: rig.raw_count() > before, "the first flows of the segment")
+        rig.until(lambda: rig.raw_count() > before, "the first flows of the segment")
     fault.happens(rig, chance, lambda: rig.produce(entries[cut:]))
 
 

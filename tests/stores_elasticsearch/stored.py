@@ -32,7 +32,12 @@ def hits(client: Client, kind: str, fields: list[dict[str, str]]) -> list[Any]:
 
 def raw_count(client: Client) -> int:
     """How many raw documents there are."""
-    path = f"/{pattern(client.target.prefix, RAW)}"
+    return count_of(client, RAW)
+
+
+def count_of(client: Client, kind: str) -> int:
+    """How many documents of a kind there are, after a refresh."""
+    path = f"/{pattern(client.target.prefix, kind)}"
     client.ask("POST", f"{path}/_refresh?allow_no_indices=true")
     count: int = client.ask("POST", f"{path}/_count?allow_no_indices=true")["count"]
     return count
