@@ -47,6 +47,9 @@ class Source(Protocol):
     def partitions(self) -> int:
         """How many partitions there are now; they may grow, never shrink."""
 
+    def home_of(self, lane: int) -> int:
+        """The partition that carries the lane, whatever partitions were added since lanes were dealt out."""
+
     def begin(self, partition: int) -> int:
         """Offset of the oldest entry still there (equals `end` when there is none)."""
 

@@ -20,8 +20,9 @@ from kafka.admin import KafkaAdminClient
 from kafka.consumer import KafkaConsumer as Client
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
-from bus.contract import Entry
+from bus.contract import Entry, partition_of
 from bus.kafka_client import MAX_MESSAGE_BYTES, KafkaTarget, Settings, connect, ensure_topic, located, require_append_times
+from bus.lane_map import recorded_partitions
 from common.errors import BusError, BusReplacedError, OffsetGoneError
 from common.metrics import Counters
 
@@ -211,6 +212,7 @@ class KafkaSource:
         self._released: dict[int, int] = {}
         self._generations: dict[int, int] = {}
         self._admin: Any = None
+        self._home: int | None = None
         self._connection: _Connection | None = _borrow(target)
         if append_times:
             require_append_times(target, self._connection.facts)
@@ -220,6 +222,12 @@ class KafkaSource:
     def partitions(self) -> int:
         """Partitions of the topic, as of the last metadata (at most ten seconds old)."""
         return self._open().partitions
+
+    def home_of(self, lane: int) -> int:
+        """The partition of a lane, as its producers wrote it down; raises BusError."""
+        if self._home is None:
+            self._home = recorded_partitions(self._target) or self.partitions
+        return partition_of(lane, self._home)
 
     def begin(self, partition: int) -> int:
         """Offset of the oldest record that retention has left."""

@@ -30,6 +30,14 @@ def home_partitions(target: KafkaTarget, there_are: int) -> int:
     return _agreed(target) if target.pinned else wanted
 
 
+def recorded_partitions(target: KafkaTarget) -> int | None:
+    """What the URL or else the first producer says; None where nobody has said anything. Raises BusError."""
+    if target.pinned:
+        return target.partitions
+    known = read_table(beside(target, _SUFFIX)).get(_KEY)
+    return None if known is None else int(known)
+
+
 def _agreed(target: KafkaTarget) -> int:
     """What the URL says, if no collector has said anything else before; unchecked where we may not make or read that topic."""
     try:

@@ -41,6 +41,10 @@ class MemoryLog:
         """How many partitions there are now."""
         return len(self._partitions)
 
+    def home_of(self, lane: int) -> int:
+        """The partition of a lane."""
+        return partition_of(lane, self._home)
+
     def grow(self, partitions: int) -> None:
         """Add partitions until there are `partitions`; lanes stay where they are."""
         with self.changed:
@@ -49,7 +53,7 @@ class MemoryLog:
     def append(self, lane: int, value: bytes) -> None:
         """Add one batch at the end of its lane's partition."""
         with self.changed:
-            number = partition_of(lane, self._home)
+            number = self.home_of(lane)
             partition = self._partitions[number]
             partition.entries.append(Entry(number, partition.end, lane, self._clock(), value))
             self.changed.notify_all()
@@ -111,6 +115,10 @@ class MemorySource:
     def partitions(self) -> int:
         """How many partitions there are now."""
         return self._log.partitions
+
+    def home_of(self, lane: int) -> int:
+        """The partition of a lane."""
+        return self._log.home_of(lane)
 
     def begin(self, partition: int) -> int:
         """Offset of the oldest entry still there."""

@@ -75,6 +75,10 @@ class SpoolSource:
         """How many lanes there are, as told or as found."""
         return max(self._lanes, lanes_in(self._path))
 
+    def home_of(self, lane: int) -> int:
+        """A lane is its own partition."""
+        return lane
+
     def begin(self, partition: int) -> int:
         """Number of the oldest entry still there."""
         folder = lane_folder(self._path, partition)

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from bus.contract import Source, partition_of
+from bus.contract import Source
 from columns.enrich import Enricher
 from columns.flows import read_times
 from columns.interval import judge
@@ -63,13 +63,12 @@ def touching(flows: pa.RecordBatch, mark_ms: int, frontier_ms: int, span: Span) 
 
 
 def _until_the_last(source: Source, entries: Sequence[Queued], span: Span) -> Source:
-    partitions = source.partitions
     last: dict[int, int] = {}
     for entry in entries:
-        partition = partition_of(entry.lane, partitions)
+        partition = source.home_of(entry.lane)
         last[partition] = max(last.get(partition, 0), entry.late.offset + 1)
     bounds = {}
-    for partition in range(partitions):
+    for partition in range(source.partitions):
         begin = source.begin(partition)
         first = max(begin, source.offset_at(partition, span.from_ms - BEFORE_MS)) if partition in last else begin
         bounds[partition] = (first, max(first, last.get(partition, first)))

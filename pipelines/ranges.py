@@ -57,6 +57,10 @@ class RangeSource:
         """Those that there were when the bounds were taken."""
         return len(self.bounds)
 
+    def home_of(self, lane: int) -> int:
+        """As the source's."""
+        return self.source.home_of(lane)
+
     def begin(self, partition: int) -> int:
         """First offset of the range, or the oldest that is left of it."""
         first, behind = self.bounds[partition]

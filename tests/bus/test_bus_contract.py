@@ -261,6 +261,7 @@ def test_lanes_stay_where_they_are_when_partitions_are_added(bus: TestedBus) -> 
     found = {entry.value: entry.partition for each in range(2 * PARTITIONS) for entry in read_all(source, each)}
     assert set(found) == set(sent)
     assert [entry.value for entry in read_all(source, bus.home(lane)) if entry.lane == lane] == sent[3:]
+    assert source.home_of(lane) == bus.home(lane)
     assert {partition for value, partition in found.items() if value.endswith(b"of %d" % lane)} == {bus.home(lane)}
 
 

@@ -303,6 +303,22 @@ def test_the_bus_serves_where_raw_flows_are_not_kept(
     assert stored_documents(tmp_path) == expected
 
 
+def test_lanes_are_read_again_where_they_are_when_partitions_were_added(
+    entries: list[BusEntry], expected: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    log = timed(entries, partitions=3)
+    with Manifest.open(tmp_path, writer=True) as manifest:
+        MicroBatches(Lasting(log), manifest, Work(ENRICHER, EXACT, LANES, outputs=Outputs(raw=False))).drain()
+        log.grow(5)
+        list(
+            repair_all(
+                manifest, EXACT, ENRICHER, NOW, lambda p, _: flows_again(lambda: Lasting(log), LANES, ENRICHER, p.entries, p.span)
+            )
+        )
+        assert manifest.queue() == []
+    assert stored_documents(tmp_path) == expected
+
+
 def test_what_the_bus_has_let_go_is_not_repaired(entries: list[BusEntry], tmp_path: Path) -> None:
     log = timed(entries)
     with Manifest.open(tmp_path, writer=True) as manifest:
@@ -323,10 +339,10 @@ def test_what_the_bus_has_let_go_is_not_repaired(entries: list[BusEntry], tmp_pa
     assert [row for row in after if row["window_start_ms"] in gone] == [row for row in before if row["window_start_ms"] in gone]
 
 
-def timed(entries: list[BusEntry]) -> MemoryLog:
+def timed(entries: list[BusEntry], partitions: int = LANES) -> MemoryLog:
     """A bus with the append times of the scenario."""
     at = [0]
-    log = MemoryLog(LANES, clock=lambda: at[0])
+    log = MemoryLog(partitions, clock=lambda: at[0])
     for entry in entries:
         at[0] = entry.append_ms
         log.append(entry.lane, entry.value)
