@@ -6,6 +6,7 @@ know when marks are due.
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +15,14 @@ from columns.arrays import Ints
 from columns.documents import Occasion, Section, documents
 from columns.kinds import opened, position
 from columns.limits import Limits
+from columns.marks import MARKS
 from columns.prune import Caps, prune
 from columns.rank import Ranking, rank_items, rank_totals
-from columns.state import CONVERSATIONS, Level, LevelState, State, levels_of
+from columns.state import BY_PORT, CONVERSATIONS, Level, LevelState, State, levels_of
+from flowpb.documents import AGGREGATE_SCHEMA
 from flowpb.groupings import WINDOW_MS, Grouping, Kind, groupings_of
+
+_OF_SERIES: Final = frozenset({Kind.TOTAL, Kind.APPLICATION})
 
 
 def emit(
@@ -33,6 +38,26 @@ def emit(
     table = changed_documents(state, levels, limits, Occasion(lane, window_start_ms, mark, final, window_ms))
     kept = {level: prune(level, _emitted(content), Caps.of(limits, False, level, state.names)) for level, content in levels.items()}
     return State(state.names, state.conversations, kept).pack(), table
+
+
+def series_documents(base: bytes, lane: int, window_start_ms: int, limits: Limits) -> pa.Table:
+    """Totals of interfaces and their applications as the last mark leaves them, in AGGREGATE_SCHEMA, of all groups.
+
+    The last mark itself writes only what gained rows since the mark before; a series needs a point of everything. Takes the base
+    behind that mark; raises InputError for bytes that are no base.
+    """
+    state = opened(base, limits.values)
+    if BY_PORT not in state.levels:
+        return AGGREGATE_SCHEMA.empty_table()
+    content = state.levels[BY_PORT]
+    whole = replace(content, groups=replace(content.groups, emitted_rows=np.zeros_like(content.groups.emitted_rows)))
+    state = replace(state, levels={BY_PORT: whole})
+    sections = [
+        Section(grouping, BY_PORT, whole.groups, _ranking(state, grouping, BY_PORT, limits, None))
+        for grouping in groupings_of(limits.values)
+        if Level(grouping.scope, grouping.dscp) == BY_PORT and grouping.kind in _OF_SERIES
+    ]
+    return documents(state, sections, Occasion(lane, window_start_ms, MARKS, True, WINDOW_MS))
 
 
 def changed_documents(

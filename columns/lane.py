@@ -6,7 +6,7 @@ number is in docs/explanation/numbers.md; no module behind this one reads a cloc
 
 from columns.absorb import absorb
 from columns.combine import combine
-from columns.emit import emit
+from columns.emit import emit, series_documents
 from columns.layout import LaidOut, lay_out, lay_out_lanes, lay_out_many
 from columns.limits import Limits
 from columns.marks import MARKS, due, mark_times
@@ -26,4 +26,5 @@ __all__ = [
     "lay_out_lanes",
     "lay_out_many",
     "mark_times",
+    "series_documents",
 ]

@@ -199,7 +199,8 @@ def build_run(pipeline: beam.Pipeline, token: str, folder: Path, enricher: Enric
     stepped = (
         parts
         | "By lane and window" >> beam.GroupByKey()
-        | "Lane state" >> beam.ParDo(AbsorbRun(look, token, limits, enricher, outputs.wide)).with_output_types(Stepped)
+        | "Lane state"
+        >> beam.ParDo(AbsorbRun(look, token, limits, enricher, outputs.wide, bool(outputs.series))).with_output_types(Stepped)
     )
     stepped | "Documents" >> beam.ParDo(WriteAggregates(token, folder))
     for receiver in outputs.series:

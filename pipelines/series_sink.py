@@ -1,7 +1,7 @@
 """Time series out of the pipeline: points of final documents, to Graphite and to Prometheus.
 
-In: Arrow IPC streams of AGGREGATE rows, or the steps of a micro-batch run. Out: points. A bundle that is repeated sends the same
-points again, which changes nothing. One outlet per process and receiver.
+In: what the last mark leaves of windows, as Arrow IPC streams of AGGREGATE rows or in the steps of a micro-batch run. Out: points.
+A bundle that is repeated sends the same points again, which changes nothing. One outlet per process and receiver.
 """
 
 import logging
@@ -64,7 +64,7 @@ class WriteSeries(beam.DoFn):
 
     def process(self, element: bytes | Stepped) -> None:
         """Keeps the points of final documents."""
-        tables: Sequence[pa.Table] = element.documents if isinstance(element, Stepped) else [rows_of(element)]
+        tables: Sequence[pa.Table] = element.series if isinstance(element, Stepped) else [rows_of(element)]
         for table in tables:
             self._points.extend(points_of(table))
 

@@ -22,7 +22,7 @@ from pipelines.document_sink import WriteFlowDocuments
 from pipelines.series_sink import Receiver, WriteSeries
 from pipelines.source import ReadBus
 from transforms.flows import AcceptedBatch, Enrich, laying_out
-from transforms.lane_state import CONTRIBUTIONS, DOCUMENTS, PARTIALS, LaneState
+from transforms.lane_state import CONTRIBUTIONS, DOCUMENTS, PARTIALS, SERIES, LaneState
 from transforms.ledger import KeepLedger, TakeReports
 from transforms.wide_state import WideState
 
@@ -71,11 +71,11 @@ def build_streaming(
     if late:
         flows | "Late" >> beam.ParDo(late)
     parts, judged = flows | "Lay out" >> laying_out(job.limits)
-    wanted = [*([CONTRIBUTIONS] if job.wide else []), *([PARTIALS] if partials else [])]
+    wanted = [*([CONTRIBUTIONS] if job.wide else []), *([PARTIALS] if partials else []), *([SERIES] if job.series else [])]
     state = parts | "Lane state" >> beam.ParDo(LaneState(job.limits, job.enricher, wanted)).with_outputs(*wanted, main=DOCUMENTS)
     state[DOCUMENTS] | "Documents" >> beam.ParDo(sink)
     for receiver in job.series:
-        state[DOCUMENTS] | f"Series to {receiver.protocol}" >> beam.ParDo(WriteSeries(receiver))
+        state[SERIES] | f"Series to {receiver.protocol}" >> beam.ParDo(WriteSeries(receiver))
     if partials:
         state[PARTIALS] | "Partials" >> beam.ParDo(partials)
     if ledger:

@@ -12,7 +12,7 @@ from typing import Final
 import pyarrow as pa
 
 from columns.enrich import Enricher
-from columns.lane import Limits, absorb, contribution, emit
+from columns.lane import Limits, absorb, contribution, emit, series_documents
 from columns.marks import MARKS, due
 from columns.naming import named
 from columns.partials import partial_of
@@ -35,7 +35,7 @@ class CarriedWindow:
 @stays_in_place
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """What one run does to one window: parts to append, or a new state, or its end; documents; at the end its partial.
+    """What one run does to one window: parts to append, or a new state, or its end; documents; at the end its partial and `series`.
 
     `contribution` is what the lane gives to the second stage (carried_wide.py), packed with its mark, where there are documents.
     """
@@ -47,6 +47,7 @@ class Stepped:
     closed: bool = False
     documents: tuple[pa.Table, ...] = field(default=())
     partials: tuple[pa.Table, ...] = field(default=())
+    series: tuple[pa.Table, ...] = field(default=())
     contribution: bytes = b""
 
 
@@ -58,6 +59,7 @@ def step(
     frontier_ms: int,
     limits: Limits,
     wide: bool = False,
+    with_series: bool = False,
 ) -> Stepped:
     """Adds `parts` to a window and fires the marks that `frontier_ms` has reached; several at once write once, as the last."""
     reached = due(window_start_ms, 1, frontier_ms)
@@ -71,6 +73,7 @@ def step(
     last = reached == MARKS
     tables: tuple[pa.Table, ...] = ()
     partials: tuple[pa.Table, ...] = ()
+    series: tuple[pa.Table, ...] = ()
     if base is not None:
         base, table = emit(base, lane, window_start_ms, reached, last, limits)
         tables = (table,) if table.num_rows else ()
@@ -78,8 +81,9 @@ def step(
             gives = pack_contribution(lane, reached, contribution(base, limits))
     if last and base is not None:
         partials = (partial_of(base, lane, window_start_ms, limits),)
+        series = (series_documents(base, lane, window_start_ms, limits),) if with_series else ()
     if last:
-        return Stepped(lane, window_start_ms, closed=True, documents=tables, partials=partials, contribution=gives)
+        return Stepped(lane, window_start_ms, closed=True, documents=tables, partials=partials, series=series, contribution=gives)
     return Stepped(lane, window_start_ms, rewritten=CarriedWindow(reached, base), documents=tables, contribution=gives)
 
 
@@ -90,13 +94,23 @@ Look = Callable[[int, int], tuple[CarriedWindow, int]]
 class AbsorbRun(KnownDoFn):
     """KV[key, parts] -> Stepped. An empty part only says that a mark may be due."""
 
-    def __init__(self, look: Callable[[str], Look], token: str, limits: Limits, enricher: Enricher, wide: bool = False) -> None:
-        self._look, self._token, self._limits, self._enricher, self._wide = look, token, limits, enricher, wide
+    def __init__(
+        self,
+        look: Callable[[str], Look],
+        token: str,
+        limits: Limits,
+        enricher: Enricher,
+        wide: bool = False,
+        with_series: bool = False,
+    ) -> None:
+        self._look, self._token, self._limits, self._enricher = look, token, limits, enricher
+        self._wide, self._with_series = wide, with_series
 
     def process(self, keyed: tuple[bytes, Iterable[bytes]]) -> Iterator[Stepped]:
         """One output per window that was touched."""
         lane, window_start_ms = unpack_key(keyed[0])
         carried, frontier_ms = self._look(self._token)(lane, window_start_ms)
         parts = tuple(part for part in keyed[1] if part)
-        stepped = step(lane, window_start_ms, carried, parts, frontier_ms, self._limits, self._wide)
-        yield replace(stepped, documents=tuple(named(table, self._enricher) for table in stepped.documents))
+        stepped = step(lane, window_start_ms, carried, parts, frontier_ms, self._limits, self._wide, self._with_series)
+        documents, series = ([named(table, self._enricher) for table in each] for each in (stepped.documents, stepped.series))
+        yield replace(stepped, documents=tuple(documents), series=tuple(series))

@@ -1,8 +1,9 @@
 """Lane state in the streaming form: one stateful DoFn keyed by (lane, window) in the global window.
 
 In: KV[(lane, window), part]. Out: the documents of a window at each of its marks, as an Arrow IPC stream of AGGREGATE; beside
-them, where they are wanted, what the lane contributes to the second stage (wide_state.py), and at the last mark its partial. The
-algorithm is columns.lane's, as in carried_state.py; here the runner keeps the state and the watermark fires the marks.
+them, where they are wanted, what the lane contributes to the second stage (wide_state.py), and at the last mark its partial and
+what time series are made of. The algorithm is columns.lane's, as in carried_state.py; here the runner keeps the state and the
+watermark fires the marks.
 
 State: `log`, parts not absorbed yet; `base`, the absorbed sums; `meta`, octets in the log and the mark that comes next. One event
 timer: it is armed by the first part and re-armed by itself only, since a timer that is set again postpones itself for ever.
@@ -22,7 +23,7 @@ from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateS
 from apache_beam.utils.timestamp import Timestamp
 
 from columns.enrich import Enricher
-from columns.lane import Limits, absorb, contribution, emit
+from columns.lane import Limits, absorb, contribution, emit, series_documents
 from columns.marks import MARKS, due, mark_times
 from columns.naming import named
 from columns.partials import partial_of
@@ -39,10 +40,11 @@ _LOG_BYTES: Final = (4 << 20, 1 << 20)
 DOCUMENTS: Final = "documents"
 PARTIALS: Final = "partials"
 CONTRIBUTIONS: Final = "contributions"
+SERIES: Final = "series"
 
 
 class LaneState(KnownDoFn):
-    """KV[key, part] -> Arrow IPC streams of AGGREGATE rows, and what else is `wanted` of PARTIALS and CONTRIBUTIONS, tagged."""
+    """KV[key, part] -> Arrow IPC streams of AGGREGATE rows, and tagged what else is `wanted`: PARTIALS, CONTRIBUTIONS, SERIES."""
 
     LOG = BagStateSpec("log", BytesCoder())
     BASE = ReadModifyWriteStateSpec("base", BytesCoder())
@@ -103,6 +105,8 @@ class LaneState(KnownDoFn):
                 yield TaggedOutput(CONTRIBUTIONS, (pack_window(window_start_ms), value))
         if last and PARTIALS in self._wanted:
             yield TaggedOutput(PARTIALS, to_ipc(partial_of(total, lane, window_start_ms, self._limits)))
+        if last and SERIES in self._wanted:
+            yield TaggedOutput(SERIES, to_ipc(named(series_documents(total, lane, window_start_ms, self._limits), self._enricher)))
         if last:
             base.clear()
             meta.clear()

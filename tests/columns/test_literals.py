@@ -5,7 +5,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
-from columns.lane import LaidOut, Limits, absorb, emit, lay_out, lay_out_many
+from columns.lane import MARKS, LaidOut, Limits, absorb, emit, lay_out, lay_out_many, series_documents
 from common.errors import InputError
 from tests.columns.flows import NOW, batch, plain
 from tests.columns.oracle import Flow
@@ -24,6 +24,18 @@ def documents(*flows: Flow, window: int = NOW, limits: Limits = Limits()) -> dic
     base = absorb(None, [laid(*flows, limits=limits).parts[window]], limits, True)
     table = emit(base, 0, window, 1, False, limits)[1]
     return {(d["grouped_by"], d["if_index"], d["slot"]): d for d in plain(table)}
+
+
+def test_series_have_every_interface_at_the_last_mark_not_only_those_that_gained_rows() -> None:
+    other = replace(FLOW, in_if=3, out_if=None, bytes=1000)
+    limits, keep = Limits(top_k=2, old=4), ("EXPORTER_INTERFACE", "EXPORTER_INTERFACE_APPLICATION")
+    parts = [laid(flow, limits=limits).parts[NOW] for flow in (FLOW, other, FLOW)]
+    base = emit(absorb(None, parts[:2], limits, True), 0, NOW, 1, False, limits)[0]
+    base, changed = emit(absorb(base, parts[2:], limits, False), 0, NOW, MARKS, True, limits)
+    at_once = emit(absorb(None, parts, limits, True), 0, NOW, MARKS, True, limits)[1]
+    assert {row["if_index"] for row in changed.to_pylist()} == {None, 1}
+    assert series_documents(base, 0, NOW, limits).to_pylist() == [row for row in at_once.to_pylist() if row["grouped_by"] in keep]
+    assert {row["if_index"] for row in series_documents(base, 0, NOW, limits).to_pylist()} == {1, 3}
 
 
 def windows(result: LaidOut) -> dict[int, int]:

@@ -234,7 +234,7 @@ def test_series_are_bounded() -> None:
 def test_both_drivers_hand_over_final_documents(receiver: Any) -> None:
     (one,) = receivers_of(Settings(prometheus=url_of(receiver)))
     sink = WriteSeries(one)
-    stepped = Stepped(0, 0, documents=(table(BASE, BASE | {"final": False}),))
+    stepped = Stepped(0, 0, documents=(table(BASE),), series=(table(BASE, BASE | {"final": False}),))
     stream = pa.BufferOutputStream()
     with pa.ipc.new_stream(stream, AGGREGATE_SCHEMA) as writer:
         writer.write_table(table(BY_APPLICATION | {"application": "dns"}))

@@ -1,0 +1,96 @@
+"""Time series behind a whole line, in both forms: every interface and application of every minute, once, as the oracle has them."""
+
+import socketserver
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import apache_beam as beam
+import pyarrow as pa
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from bus.contract import Source
+from bus.memory import MemoryLog, MemorySource
+from common.config import Series
+from flowpb.documents import AGGREGATE_SCHEMA
+from pipelines.aggregate import Outputs
+from pipelines.direct import MicroBatches, Work
+from pipelines.series_sink import receivers_of
+from pipelines.sinks import WriteFiles
+from pipelines.source import pack_element
+from pipelines.streaming import Streaming, build_streaming
+from stores.parquet.manifest import Manifest
+from stores.series.graphite import line
+from stores.series.points import points_of
+from tests.bus.buses import eventually
+from tests.pipelines.line import ENRICHER, EXACT, LANES, Traffic, fill, traffic_of
+
+LOGS: Final[list[MemoryLog]] = []
+
+
+def open_last() -> Source:
+    return MemorySource(LOGS[-1])
+
+
+class Graphite(socketserver.ThreadingTCPServer):
+    """Keeps the lines that it is sent."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Lines)
+        self.lines: list[bytes] = []
+        self.settings = Series(graphite=f"127.0.0.1:{self.server_address[1]}")
+
+
+class Lines(socketserver.StreamRequestHandler):
+    server: Graphite
+
+    def handle(self) -> None:
+        for each in self.rfile:
+            self.server.lines.append(each)
+
+
+@pytest.fixture
+def graphite() -> Iterator[Graphite]:
+    with Graphite() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def traffic() -> Traffic:
+    return traffic_of("small", seed=47)
+
+
+def expected_lines(traffic: Traffic) -> list[bytes]:
+    rows: list[dict[str, Any]] = [row | {"final": True} for row in traffic.answer.table().to_pylist()]
+    return sorted(line("nephrite", point) for point in points_of(pa.Table.from_pylist(rows, AGGREGATE_SCHEMA)))
+
+
+def test_in_micro_batches(traffic: Traffic, graphite: Graphite, tmp_path: Path) -> None:
+    expected = expected_lines(traffic)
+    work = Work(ENRICHER, EXACT, LANES, 1 << 16, Outputs(raw=False, series=receivers_of(graphite.settings)))
+    with Manifest.open(tmp_path, writer=True) as manifest:
+        driver = MicroBatches(MemorySource(fill(traffic.entries)), manifest, work)
+        driver.drain()
+        driver.finish()
+    eventually(lambda: len(graphite.lines) >= len(expected), "all lines")
+    assert sorted(graphite.lines) == expected
+
+
+def test_in_the_streaming_form(traffic: Traffic, graphite: Graphite, tmp_path: Path) -> None:
+    expected = expected_lines(traffic)
+    LOGS.append(fill(traffic.entries))
+    elements = [pack_element(partition, stop=open_last().end(partition)) for partition in range(LANES)]
+    job = Streaming("series", open_last, elements, LANES, ENRICHER, EXACT, series=receivers_of(graphite.settings))
+    pipeline = beam.Pipeline("apache_beam.runners.portability.fn_api_runner.FnApiRunner", options=PipelineOptions([]))
+    build_streaming(pipeline, job, WriteFiles(str(tmp_path)))
+    pipeline.run().wait_until_finish()
+    eventually(lambda: len(graphite.lines) >= len(expected), "all lines")
+    assert sorted(graphite.lines) == expected
