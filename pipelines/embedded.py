@@ -23,7 +23,7 @@ from pipelines.direct import MicroBatches, Work
 from pipelines.repair import Flows, Ready, Repairs, raw_flows
 from pipelines.rolling import Rolling
 from pipelines.rollup import Rules
-from pipelines.series_sink import receivers_of
+from pipelines.series_sink import close_outlets, receivers_of
 from stores.parquet.manifest import Manifest
 from stores.parquet.upkeep import Maintenance
 
@@ -46,6 +46,7 @@ class Embedded:
         """Runs, and every ten seconds the store's upkeep, longer windows and repairs between two of them, until `stopped`."""
         rules = Rules(self.work.limits, self.work.enricher, self.work.outputs.wide)
         with ExitStack() as open_:
+            open_.callback(close_outlets)
             maintenance = open_.enter_context(Maintenance(self.manifest, self.settings.store))
             rolling = open_.enter_context(Rolling(self.manifest, rules))
             repairs = self.repairs()

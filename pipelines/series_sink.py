@@ -51,6 +51,12 @@ def receivers_of(settings: Series) -> tuple[Receiver, ...]:
 _OUTLETS: dict[Receiver, Outlet] = {}
 
 
+def close_outlets() -> None:
+    """One last try for the points that wait in this process, and the end of its connections."""
+    while _OUTLETS:
+        _OUTLETS.popitem()[1].close()
+
+
 class WriteSeries(beam.DoFn):
     """Documents -> points, at the end of the bundle; raises OutletError where the settings say to wait."""
 

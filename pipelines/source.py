@@ -25,7 +25,7 @@ from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.metrics import Metrics
 from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.transforms.window import TimestampedValue
-from apache_beam.utils.timestamp import MAX_TIMESTAMP, Duration, Timestamp
+from apache_beam.utils.timestamp import MAX_TIMESTAMP, Duration
 
 from bus.contract import Source
 from columns.log import LaneLog
@@ -35,6 +35,7 @@ from pipelines.document_intake import DocumentIntake
 from pipelines.intake import Intake, frontiers, read_on
 from pipelines.standing import gauges_of, lag_of
 from transforms.flows import NAMESPACE
+from transforms.keys import moment
 
 FOREVER: Final = 1 << 62
 _DELAY_MS: Final = 5_000
@@ -233,7 +234,7 @@ class ReadBus(beam.DoFn):
         self.show(gauges_of(lags, intake.logs))
         for lane in sorted(intake.accepted):
             for batch in intake.accepted[lane]:
-                yield TimestampedValue(batch, _at(batch.frontier_ms))
+                yield TimestampedValue(batch, moment(batch.frontier_ms))
         self._advance(estimator, frontiers(intake.logs).values(), at_end)
         for each, at in reached.items():
             source.release(each, at)
@@ -272,7 +273,7 @@ class ReadBus(beam.DoFn):
             return
         least = min(heard, default=idle_ms)
         behind_ms = least - _DELAY_MS if heard else idle_ms
-        watermark = _at(max(behind_ms, min(idle_ms, least + _IDLE_LEAD_MS)) if at_end else behind_ms)
+        watermark = moment(max(behind_ms, min(idle_ms, least + _IDLE_LEAD_MS)) if at_end else behind_ms)
         current = estimator.current_watermark()
         if current is None or watermark > current:
             estimator.set_watermark(watermark)
@@ -282,7 +283,3 @@ class ReadBus(beam.DoFn):
         if key not in _OPEN:
             _OPEN[key] = self._opener()
         return _OPEN[key]
-
-
-def _at(ms: int) -> Timestamp:
-    return Timestamp(micros=ms * 1_000)

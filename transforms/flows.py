@@ -14,7 +14,7 @@ import pyarrow as pa
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.window import GlobalWindows
-from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from columns.arrays import Ints
@@ -23,7 +23,7 @@ from columns.lane import LaidOut, Limits, lay_out_lanes
 from columns.ledger import part_of_judged
 from flowpb.flow_batch_pb2 import ExporterReport
 from transforms.in_place import KnownDoFn, stays_in_place
-from transforms.keys import pack_key, pack_lane
+from transforms.keys import moment, pack_key, pack_lane
 
 NAMESPACE: Final = "nephrite"
 LEDGER: Final = "ledger"
@@ -91,7 +91,7 @@ class Enrich(KnownDoFn):
         waiting, self._waiting, self._count = self._waiting, [], 0
         enriched = self._enricher.enrich_many([batch.flows for batch in waiting], self._keep)
         for batch, flows in zip(waiting, enriched, strict=True):
-            yield GlobalWindows.windowed_value(replace(batch, flows=flows), _at(batch.frontier_ms))
+            yield GlobalWindows.windowed_value(replace(batch, flows=flows), moment(batch.frontier_ms))
 
 
 Keyed = tuple[bytes, bytes]
@@ -139,13 +139,9 @@ class LayOut(KnownDoFn):
         marks = [(b.mark_ms, b.frontier_ms) for b in waiting]
         for lane, frontier_ms in reached.items():
             judged = part_of_judged(laid.judged.of(np.array(lanes) == lane), marks)
-            yield TaggedOutput(LEDGER, GlobalWindows.windowed_value((pack_lane(lane), judged), _at(frontier_ms)))
+            yield TaggedOutput(LEDGER, GlobalWindows.windowed_value((pack_lane(lane), judged), moment(frontier_ms)))
         for (lane, window_start_ms), part in parts.items():
-            yield GlobalWindows.windowed_value((pack_key(lane, window_start_ms), part), _at(reached[lane]))
-
-
-def _at(ms: int) -> Timestamp:
-    return Timestamp(micros=ms * 1_000)
+            yield GlobalWindows.windowed_value((pack_key(lane, window_start_ms), part), moment(reached[lane]))
 
 
 def laying_out(limits: Limits, beside: Callable[[], Iterable[Keyed]] = _nothing) -> beam.ParDo:

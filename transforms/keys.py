@@ -1,15 +1,23 @@
 """Keys of lane state, (lane, start of the window), of a lane's ledger, and of the second stage, the window alone.
 
 With the last goes what a lane contributes to it. All are packed, so that runners compare, spread and move them as plain bytes.
+Moments are milliseconds here and microseconds in Beam.
 """
 
 import struct
 from typing import Final
 
+from apache_beam.utils.timestamp import Timestamp
+
 _KEY: Final = struct.Struct(">HQ")
 _LANE: Final = struct.Struct(">H")
 _WINDOW: Final = struct.Struct(">Q")
 _HEAD: Final = struct.Struct(">HB")
+
+
+def moment(ms: int) -> Timestamp:
+    """A time as runners have it."""
+    return Timestamp(micros=ms * 1_000)
 
 
 def pack_key(lane: int, window_start_ms: int) -> bytes:

@@ -30,7 +30,7 @@ from columns.partials import partial_of
 from transforms.flows import NAMESPACE
 from transforms.in_place import KnownDoFn
 from transforms.ipc import to_ipc
-from transforms.keys import pack_contribution, pack_window, unpack_key
+from transforms.keys import moment, pack_contribution, pack_window, unpack_key
 
 _META: Final = struct.Struct(">IB")
 _LOG_BYTES: Final = (4 << 20, 1 << 20)
@@ -121,8 +121,4 @@ def _next_mark(key: bytes, now: Timestamp) -> int:
 
 
 def _mark_time(key: bytes, mark: int) -> Timestamp:
-    return _at(mark_times(unpack_key(key)[1])[mark])
-
-
-def _at(ms: int) -> Timestamp:
-    return Timestamp(micros=ms * 1_000)
+    return moment(mark_times(unpack_key(key)[1])[mark])

@@ -25,7 +25,8 @@ from apache_beam.utils.windowed_value import WindowedValue
 from columns.ledger import BatchReports, absorb_ledger, emit_ledger, next_mark_ms, part_of_reports
 from transforms.flows import NAMESPACE, AcceptedBatch
 from transforms.in_place import KnownDoFn
-from transforms.keys import pack_lane, unpack_lane
+from transforms.ipc import to_ipc
+from transforms.keys import moment, pack_lane, unpack_lane
 
 _LOG_BYTES: Final = 1 << 20
 _META: Final = struct.Struct(">Iq")
@@ -89,7 +90,7 @@ class TakeReports(KnownDoFn):
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """One part per lane."""
         for lane, told in self._waiting.items():
-            time = Timestamp(micros=max(each.frontier_ms for each in told) * 1000)
+            time = moment(max(each.frontier_ms for each in told))
             yield GlobalWindows.windowed_value((pack_lane(lane), part_of_reports(told)), time)
 
 
@@ -118,7 +119,7 @@ class KeepLedger(KnownDoFn):
         known = meta.read()
         size, mark_ms = _META.unpack(known) if known else (0, next_mark_ms(now.micros // 1_000))
         if known is None:
-            fire.set(_at(mark_ms))
+            fire.set(moment(mark_ms))
         log.add(part)
         size += len(part)
         if size > _LOG_BYTES:
@@ -146,22 +147,11 @@ class KeepLedger(KnownDoFn):
         left, rows = emit_ledger(total, unpack_lane(key), mark_ms)
         if rows.num_rows:
             self._rows.inc(rows.num_rows)
-            yield _to_ipc(rows)
+            yield to_ipc(rows)
         if left is None:
             base.clear()
             meta.clear()
         else:
             base.write(left)
             meta.write(_META.pack(0, next_mark_ms(mark_ms)))
-            fire.set(_at(next_mark_ms(mark_ms)))
-
-
-def _at(ms: int) -> Timestamp:
-    return Timestamp(micros=ms * 1_000)
-
-
-def _to_ipc(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return bytes(sink.getvalue())
+            fire.set(moment(next_mark_ms(mark_ms)))

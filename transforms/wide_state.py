@@ -26,7 +26,7 @@ from columns.naming import named
 from transforms.flows import NAMESPACE
 from transforms.in_place import KnownDoFn
 from transforms.ipc import to_ipc
-from transforms.keys import unpack_contribution, unpack_window
+from transforms.keys import moment, unpack_contribution, unpack_window
 
 _BEHIND_MS: Final = 1_000
 
@@ -103,4 +103,4 @@ def _newest(values: Iterable[bytes]) -> dict[int, bytes]:
 
 
 def _behind(key: bytes, mark: int) -> Timestamp:
-    return Timestamp(micros=(mark_times(unpack_window(key))[mark - 1] + _BEHIND_MS) * 1_000)
+    return moment(mark_times(unpack_window(key))[mark - 1] + _BEHIND_MS)

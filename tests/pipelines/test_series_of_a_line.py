@@ -17,7 +17,7 @@ from common.config import Series
 from flowpb.documents import AGGREGATE_SCHEMA
 from pipelines.aggregate import Outputs
 from pipelines.direct import MicroBatches, Work
-from pipelines.series_sink import receivers_of
+from pipelines.series_sink import close_outlets, receivers_of
 from pipelines.sinks import WriteFiles
 from pipelines.source import pack_element
 from pipelines.streaming import Streaming, build_streaming
@@ -59,6 +59,7 @@ def graphite() -> Iterator[Graphite]:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server
+        close_outlets()
         server.shutdown()
         thread.join()
 
