@@ -28,7 +28,7 @@ from ingest.listeners.pcap import Capture
 
 _LANES: Final = 16
 _RECEIVED_MS: Final = 1_700_000_000_500
-_DRAIN_FLOWS: Final = 48_000
+_DRAIN_FLOWS: Final = Ingest().batch_flows
 _CHUNK: Final = 2000
 _RUNS: Final = 3
 _DRAINS: Final = 3
