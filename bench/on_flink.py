@@ -29,9 +29,9 @@ from flink.submit import FlinkOptions, inherited_worker_env, submit
 from flink.succession import wait_until_it_runs
 from flowpb.codec import decode_header
 
-_QUIET_S: Final = 2.0
-_QUIET_CPU: Final = 0.10
-"""A job takes less than this much of a core when it has nothing to do but to look."""
+_QUIET_S: Final = 6.0
+_QUIET_CPU: Final = 0.25
+"""The Python worker takes less than this much of a core when it has nothing to do but to look (JVMs take a fifth of one then)."""
 _PATIENCE_S: Final = 900.0
 _POLL_S: Final = 0.25
 
@@ -85,12 +85,12 @@ class Line:
     def settle(self) -> None:
         """Returns when the job has nothing to do any more."""
         until, quiet_since = time.monotonic() + _PATIENCE_S, time.monotonic()
-        before, seen = sum(self.cpu_s().values()), time.monotonic()
+        before, seen = self.cpu_s()["worker"], time.monotonic()
         while time.monotonic() - quiet_since < _QUIET_S:
             if time.monotonic() > until:
                 raise TimeoutError(f"the job still works after {_PATIENCE_S:.0f} s: {self.rest.root_exception(self.job)[:300]}")
             time.sleep(_POLL_S)
-            now, at = sum(self.cpu_s().values()), time.monotonic()
+            now, at = self.cpu_s()["worker"], time.monotonic()
             if now - before > _QUIET_CPU * (at - seen):
                 quiet_since = at
             before, seen = now, at
