@@ -34,8 +34,7 @@ def recorded_partitions(target: KafkaTarget) -> int | None:
     """What the URL or else the first producer says; None where nobody has said anything. Raises BusError."""
     if target.pinned:
         return target.partitions
-    known = read_table(beside(target, _SUFFIX)).get(_KEY)
-    return None if known is None else int(known)
+    return _written(beside(target, _SUFFIX))
 
 
 def _agreed(target: KafkaTarget) -> int:
@@ -55,7 +54,12 @@ def _agreed(target: KafkaTarget) -> int:
 
 def _recorded(target: KafkaTarget, there_are: int) -> int:
     table = beside(target, _SUFFIX)
-    if (known := read_table(table).get(_KEY)) is None:
-        write_table(table, {_KEY: b"%d" % there_are})
-        known = read_table(table).get(_KEY, b"%d" % there_are)
-    return int(known)
+    if (known := _written(table)) is not None:
+        return known
+    write_table(table, {_KEY: b"%d" % there_are})
+    return _written(table) or there_are
+
+
+def _written(table: KafkaTarget) -> int | None:
+    known = read_table(table).get(_KEY)
+    return None if known is None else int(known)
