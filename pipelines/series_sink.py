@@ -1,7 +1,8 @@
 """Time series out of the pipeline: points of final documents, to Graphite and to Prometheus.
 
 In: what the last mark leaves of windows, as Arrow IPC streams of AGGREGATE rows or in the steps of a micro-batch run. Out: points.
-A bundle that is repeated sends the same points again, which changes nothing. One outlet per process and receiver.
+All of an exporter are in one lane, whichever collectors it sends to, so a lane's window has each series once. A bundle that is
+repeated sends the same points again, which changes nothing. One outlet per process and receiver.
 """
 
 import logging
@@ -15,10 +16,10 @@ from apache_beam.metrics import Metrics
 from common.config import Series
 from common.logs import Limited
 from pipelines.sinks import rows_of
-from stores.series.graphite import Graphite
+from stores.series.graphite import Graphite, plain_name
 from stores.series.outlet import Outlet, Transport
-from stores.series.points import Point, points_of
-from stores.series.remote_write import RemoteWrite
+from stores.series.points import Point, added_up, points_of
+from stores.series.remote_write import RemoteWrite, full_name
 from transforms.carried_state import Stepped
 from transforms.flows import NAMESPACE
 
@@ -41,6 +42,10 @@ class Receiver:
         else:
             transport = RemoteWrite(settings.prometheus, settings.prefix, settings.prometheus_token.get_secret_value())
         return Outlet(transport, settings.when_away, settings.buffer_points, settings.most_series)
+
+    def points_of(self, table: pa.Table) -> list[Point]:
+        """The points of a lane's window, one of each series that the receiver tells apart."""
+        return added_up(points_of(table), plain_name if self.protocol == "graphite" else full_name)
 
 
 def receivers_of(settings: Series) -> tuple[Receiver, ...]:
@@ -72,7 +77,7 @@ class WriteSeries(beam.DoFn):
         """Keeps the points of final documents."""
         tables: Sequence[pa.Table] = element.series if isinstance(element, Stepped) else [rows_of(element)]
         for table in tables:
-            self._points.extend(points_of(table))
+            self._points.extend(self._receiver.points_of(table))
 
     def finish_bundle(self) -> None:
         """Delivers them."""

@@ -70,10 +70,16 @@ def line(prefix: str, point: Point) -> bytes:
 
 
 def path_of(prefix: str, series: Series) -> str:
-    """The name of a series: what no part of a name may have is an underscore."""
-    what = ["applications", _part(series.application)] if series.application else ["total"]
-    where = [_part(series.location) or "default", _part(series.exporter), str(series.interface)]
-    return ".".join([prefix, *where, *what, series.direction, series.counter])
+    """The name of a series."""
+    plain = plain_name(series)
+    what = ["applications", plain.application] if plain.application else ["total"]
+    return ".".join([prefix, plain.location, plain.exporter, str(plain.interface), *what, plain.direction, plain.counter])
+
+
+def plain_name(series: Series) -> Series:
+    """The series by the names that Graphite has for it: what no part of a name may have is an underscore."""
+    location, exporter, application = _part(series.location) or "default", _part(series.exporter), _part(series.application)
+    return series._replace(location=location, exporter=exporter, application=application)
 
 
 def _part(text: str) -> str:

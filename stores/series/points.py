@@ -5,7 +5,7 @@ Each is the amount of one minute, at the end of the minute: so a point that is s
 protocols.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -46,6 +46,15 @@ def points_of(table: pa.Table) -> Iterator[Point]:
     rows = table.select(_COLUMNS).filter(pc.and_(wanted, pc.fill_null(table.column("final"), False)))
     for row in rows.to_pylist():
         yield from _of_row(row)
+
+
+def added_up(points: Iterable[Point], name: Callable[[Series], Series]) -> list[Point]:
+    """One point per time and `name`: a receiver overwrites or refuses a second one, so what it cannot tell apart is one sum."""
+    sums: dict[tuple[Series, int], int] = {}
+    for series, time_ms, value in points:
+        place = name(series), time_ms
+        sums[place] = sums.get(place, 0) + value
+    return [Point(*place, value) for place, value in sums.items()]
 
 
 def _of_row(row: dict[str, Any]) -> Iterator[Point]:

@@ -59,6 +59,28 @@ def test_final_totals_and_applications_are_points() -> None:
     assert (found[6].series.location, found[0].series.location) == ("lab", "")
 
 
+def test_what_has_one_name_at_a_receiver_is_one_point_with_the_sum() -> None:
+    rows = (
+        BASE | {"location": None},
+        BASE | {"location": "", "bytes_ingress": 100},
+        BASE | {"location": "default", "bytes_ingress": 1000},
+        *(BY_APPLICATION | {"application": name, "bytes_ingress": 1 << n} for n, name in enumerate(["a b", "a.b", "Other", ""])),
+        BY_APPLICATION | {"aggregation_type": "OTHER"},
+    )
+    graphite, prometheus = receivers_of(Settings(graphite="h:1", prometheus="http://h"))
+    lines = [line("n", each).split() for each in graphite.points_of(table(*rows)) if each.series.direction == "in"]
+    below = b"n.default.192_0_2_1.3."
+    assert {name.removeprefix(below): int(value) for name, value, _ in lines} == {
+        b"total.in.bytes": 1110, b"total.in.packets": 3, b"total.in.flows": 9,
+        b"applications.a_b.in.bytes": 3, b"applications.Other.in.bytes": 14, b"applications.Unknown.in.bytes": 8,
+    }  # fmt: skip
+    assert len(lines) == 6
+    found = [each for each in prometheus.points_of(table(*rows)) if each.series[-2:] == ("in", "bytes")]
+    assert [(each.series.location, each.series.application, each.value) for each in found] == [
+        ("", "", 110), ("default", "", 1000), ("", "a b", 1), ("", "a.b", 2), ("", "Other", 14), ("", "Unknown", 8),
+    ]  # fmt: skip
+
+
 def test_names_and_labels() -> None:
     assert line("nephrite", point()) == b"nephrite.lab_a.2001_db8_1.3.total.in.bytes 7 1700000100\n"
     assert line("n", point("a.b c/d")) == b"n.lab_a.2001_db8_1.3.applications.a_b_c_d.in.bytes 7 1700000100\n"
