@@ -158,7 +158,7 @@ def put_communities(rows: Rows) -> None:
         for number in rows.present(*BY_NAME[name].elements)[:1]:
             positions = np.arange(rows.out.rows)[rows.where]
             octets = _texts(rows, number)
-            lists = [unsigned_list(value) if number != _COMMUNITY else [int.from_bytes(value)] for value in octets]
+            lists = [unsigned_list(value) if number != _COMMUNITY else [int.from_bytes(value[-4:])] for value in octets]
             values = np.array([value for each in lists for value in each], np.uint32)
             rows.out.put_lists(name, positions, np.array(list(map(len, lists))), values)
 

@@ -18,6 +18,8 @@ _CONNECTION: Final = (148, 8, 12, 27, 28, 7, 11, 4)
 _DELTAS: Final = (1, 2, 23, 24)
 _TOTALS: Final = (("bytes", 85), ("packets", 86))
 _EVENT_COUNTERS: Final = (("bytes", 1), ("packets", 2))
+_OF_CONNECTION: Final = (231, 232, 298, 299)
+"""Counters of an initiator or responder, which the layout of a record names 1 and 2."""
 _EVENT: Final = 233
 _END_REASON: Final = 136
 _Add = Callable[[bytes, Report, int], Report]
@@ -28,12 +30,11 @@ def put_totals(rows: Rows, totals: Totals, exporters: list[bytes], is_second: bo
     if not rows.present(*_DELTAS) and rows.present(85, 86):
         named = [(name, number) for name, number in _TOTALS if rows.has(number)]
         kinds = rows.uint(_END_REASON).tolist() if rows.has(_END_REASON) else [0] * rows.count
-        keys = _keys(rows, _KEY, exporters, is_second)
+        keys = _keys(rows, _KEY, named, exporters, is_second)
         add: _Add = totals.since_last
-    elif rows.has(_EVENT) and rows.block.layout.fields[rows.view.index.get((0, 1), 0)].id in (231, 232):
-        named = [(name, number) for name, number in _EVENT_COUNTERS if rows.has(number)]
+    elif rows.has(_EVENT) and (named := [(name, number) for name, number in _EVENT_COUNTERS if _is_of_connection(rows, number)]):
         kinds = rows.uint(_EVENT).tolist()
-        keys = _keys(rows, _CONNECTION, exporters, is_second)
+        keys = _keys(rows, _CONNECTION, named, exporters, is_second)
         add = totals.of_event
     else:
         return
@@ -46,14 +47,23 @@ def put_totals(rows: Rows, totals: Totals, exporters: list[bytes], is_second: bo
     rows.put("delta_switched_ms", np.minimum(np.maximum(rows.filled("delta_switched_ms"), since), last))
 
 
+def _is_of_connection(rows: Rows, number: int) -> bool:
+    return rows.has(number) and rows.block.layout.fields[rows.view.index[0, number]].id in _OF_CONNECTION
+
+
 def _counters(rows: Rows, numbers: list[int]) -> list[tuple[int, ...]]:
     return list(zip(*(rows.uint(number, np.uint64).tolist() for number in numbers), strict=True))
 
 
-def _keys(rows: Rows, elements: tuple[int, ...], exporters: list[bytes], is_second: bool) -> list[bytes]:
-    parts: list[NDArray[np.uint8]] = [rows.octets((0, number)) for number in rows.present(*elements)]
+def _keys(
+    rows: Rows, elements: tuple[int, ...], named: list[tuple[str, int]], exporters: list[bytes], is_second: bool
+) -> list[bytes]:
+    """A key holds which counters and elements it is made of, too: reports of other structures are no earlier ones of this flow."""
+    present = rows.present(*elements)
+    parts: list[NDArray[np.uint8]] = [rows.octets((0, number)) for number in present]
+    made_of = bytes([is_second, *(number for _, number in named), *present])
     domain = rows.of_packet("domain").astype(">u4").view(np.uint8).reshape(-1, 4)
     joined = np.ascontiguousarray(np.concatenate([domain, *parts], axis=1))
     width, octets = joined.shape[1], joined.tobytes()
-    prefix = [exporters[number] + bytes([is_second]) for number in rows.of_packet("exporter").tolist()]
+    prefix = [exporters[number] + made_of for number in rows.of_packet("exporter").tolist()]
     return [head + octets[place * width : (place + 1) * width] for place, head in enumerate(prefix)]

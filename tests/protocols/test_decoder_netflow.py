@@ -316,6 +316,10 @@ def test_bgp_communities_and_neighbours_of_ipfix() -> None:
     assert (rows[0]["dst_peer_as"], rows[0]["src_peer_as"], rows[0]["vni_in"]) == (65010, 65020, 5000)
     (single,) = Line().take(ipfix(template(256, ((8, 4), (483, 4)), ipfix=True), put(256, bytes(4) + b"\xfd\xe8\0\x09")))
     assert (single["dst_communities"], single.get("src_communities")) == ([65000 << 16 | 9], None)
+    (long,) = Line().take(
+        ipfix(template(256, ((8, 4), (483, 9)), ipfix=True), put(256, bytes(4) + b"\xff" * 5 + b"\xfd\xe8\0\x09"))
+    )
+    assert long["dst_communities"] == [65000 << 16 | 9]
 
 
 def test_a_memoryview_is_as_good_as_octets() -> None:

@@ -134,6 +134,32 @@ def test_asa_updates_and_teardown_are_not_summed_twice() -> None:
     assert {(row["src_addr"], row["dst_addr"]) for row in back} == {(pack_address("10.0.1.1"), pack_address("10.0.0.1"))}
 
 
+@pytest.mark.parametrize(
+    ("fields", "record", "octets"),
+    [
+        (((231, 4), (8, 4), (23, 4), (233, 1)), struct.pack(">I4sIB", 9, bytes(4), 5, 2), 5),
+        (((232, 4), (8, 4), (233, 1)), struct.pack(">I4sB", 9, bytes(4), 2), 9),
+        (((233, 1), (8, 4), (7, 2)), struct.pack(">B4sH", 3, bytes(4), 80), None),
+    ],
+    ids=["beside others", "of one side", "none"],
+)
+def test_asa_events_with_counters_of_other_kinds_are_flows_too(
+    fields: tuple[tuple[int, int], ...], record: bytes, octets: int | None
+) -> None:
+    rows = Line().take(ipfix(template(256, fields, True), put(256, record)))
+    assert [row["bytes"] for row in rows if row.get("bytes")] == ([] if octets is None else [octets])
+    assert len(rows) <= 2
+
+
+def test_asa_packets_of_initiator_and_responder_are_not_summed_twice() -> None:
+    fields = ((148, 4), (8, 4), (12, 4), (233, 1), (298, 4), (299, 4))
+    ends = struct.pack(">I", 99) + bytes((10, 0, 0, 1, 10, 0, 1, 1))
+    records = b"".join(ends + struct.pack(">BII", *event) for event in ((5, 4, 1), (5, 3, 1), (2, 9, 2)))
+    rows = Line().take(netflow9(template(256, fields), put(256, records)))
+    assert [row["packets"] for row in rows if row["src_addr"] == pack_address("10.0.0.1")] == [4, 3, 2]
+    assert [row["packets"] for row in rows if row["src_addr"] == pack_address("10.0.1.1")] == [1, 1, 0]
+
+
 def test_totals_become_what_is_new_since_the_last_report() -> None:
     fields = ((8, 4), (12, 4), (152, 8), (153, 8), (85, 8), (86, 8), (136, 1))
     head = bytes((10, 0, 0, 1, 10, 0, 1, 1)) + struct.pack(">Q", NOW_MS - 90_000)
@@ -145,6 +171,15 @@ def test_totals_become_what_is_new_since_the_last_report() -> None:
     assert [(row["bytes"], row["packets"]) for row in rows] == [(100, 1), (150, 2), (50, 1), (80, 1)]
     starts = [row["delta_switched_ms"] - NOW_MS for row in rows]
     assert starts == [-90_000, -60_000, -30_000, -90_000]
+
+
+def test_totals_of_other_structures_are_no_earlier_report_of_a_flow() -> None:
+    line = Line()
+    line.feed(ipfix(template(256, ((8, 4), (85, 8)), True), template(257, ((8, 4), (85, 8), (86, 8)), True)))
+    line.feed(ipfix(template(258, ((8, 4), (233, 1), (231, 8)), True), template(259, ((12, 4), (85, 8)), True)))
+    bodies = (struct.pack(">IQ", 7, 100), struct.pack(">IQQ", 7, 90, 9), struct.pack(">IBQ", 7, 5, 50), struct.pack(">IQ", 7, 300))
+    rows = [row for number, body in enumerate(bodies) for row in line.take(ipfix(put(256 + number, body), sequence=number))]
+    assert [(row["bytes"], row.get("packets")) for row in rows] == [(100, None), (90, 9), (50, None), (300, None)]
 
 
 def test_biflow_becomes_two_directed_flows() -> None:
