@@ -49,14 +49,14 @@ def _absolute(rows: Rows, elements: tuple[int, ...], exported: Longs) -> list[Lo
 def _read(rows: Rows, number: int, exported: Longs) -> Longs:
     values: Longs = rows.uint(number)
     if number in (150, 151):
-        return values * 1000
+        return times.unsigned(values, 1000)
     if number in (154, 155):
         return times.from_ntp_microseconds(rows.uint(number, np.uint64))
     if number in (156, 157):
         return times.from_ntp(rows.uint(number, np.uint64))
     if number in (158, 159):
         return exported - values // 1000
-    return values
+    return times.unsigned(values)
 
 
 def _add_uptimes(rows: Rows, exported: Longs, firsts: list[Longs], lasts: list[Longs]) -> None:

@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 Longs = NDArray[np.int64]
 _WRAP: Final = 1 << 32
 _AHEAD_MS: Final = 3_600_000
+_EARLIEST_MS: Final = -_WRAP
+"""An exporter that believes in 1970 may have flows from before, but not by more than its uptime."""
+_LATEST_MS: Final = 253_402_300_800_000
+"""The year 10000: what is beyond is no time, and no store takes it as one."""
 _NTP_ERA_SECONDS: Final = 1 << 32
 _NTP_TO_UNIX_SECONDS: Final = 2_208_988_800
 
@@ -47,8 +51,10 @@ def from_ntp_microseconds(value: NDArray[np.uint64]) -> Longs:
 
 
 def repair(first: Longs, last: Longs, exported: Longs) -> tuple[Longs, Longs, NDArray[np.bool_]]:
-    """First and last with illegal flows (first > last) moved to the export time, and which those were."""
+    """First and last with illegal flows (first > last, or no times at all) moved to the export time, and which those were."""
     illegal = first > last
+    if first.min(initial=0) < _EARLIEST_MS or last.max(initial=0) > _LATEST_MS:
+        illegal |= (first < _EARLIEST_MS) | (last > _LATEST_MS)
     if not illegal.any():
         return first, last, illegal
     return np.where(illegal, exported, first), np.where(illegal, exported, last), illegal
@@ -58,6 +64,13 @@ def delta(first: Longs, last: Longs, timeout_ms: Longs) -> Longs:
     """Start of the part of a flow that its record counts: not before last - timeout, where a timeout is known (>= 0)."""
     known = timeout_ms >= 0
     return np.where(known, np.maximum(first, last - timeout_ms), first) if known.any() else first
+
+
+def unsigned(values: Longs, per_ms: int = 1) -> Longs:
+    """Absolute times in units of so many milliseconds; those that do not fit are later than anything legal."""
+    if values.min(initial=0) < 0 or values.max(initial=0) > _LATEST_MS // per_ms:
+        values = np.where((values < 0) | (values > _LATEST_MS // per_ms), _LATEST_MS // per_ms + 1, values)
+    return values * per_ms if per_ms > 1 else values
 
 
 def first_known(candidates: list[Longs], rows: int) -> Longs:

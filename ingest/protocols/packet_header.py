@@ -32,7 +32,7 @@ MPLS: Final = 13
 _PPP: Final = (7, 14)
 """Header protocols of sFlow (sampled_header): PPP, and PPP over SONET/SDH (RFC 1662, 2615)."""
 _TAGS: Final = _flags(1 << 16, 0x8100, 0x88A8, 0x9100, 0x9200)
-_MAX_TAGS: Final = 4
+_MAX_TAGS: Final = 10
 _MAX_LABELS: Final = 10
 _MAX_EXTENSIONS: Final = 8
 _HOP_BY_HOP, _ROUTING, _FRAGMENT, _AH, _DESTINATION, _MOBILITY = 0, 43, 44, 51, 60, 135
@@ -192,7 +192,7 @@ def _read_ip(octets: Octets, heads: Heads, place: Longs, ether_type: Longs) -> t
         tos, tos_known = np.where(six, word >> 20 & 0xFF, tos), tos_known | six & octets.fit(place, 2)
         ttl, ttl_known = np.where(six, _number(head, 7, 1), ttl), ttl_known | six & octets.fit(place, 8)
         length = np.where(six, _number(head, 4, 2) + 40, length)
-        length_known |= six & octets.fit(place, 6)
+        length_known |= six & octets.fit(place, 6) & (length > 40)  # 0 is more than 65,535 (RFC 2675)
         _put(heads, "flow_label", word & 0xFFFFF, np.uint32, six & octets.fit(place, 4))
         heads.wide["src_addr"] = Known(octets.take(place + 8, 16), six & octets.fit(place, 24))
         heads.wide["dst_addr"] = Known(octets.take(place + 24, 16), six & octets.fit(place, 40))

@@ -170,6 +170,37 @@ def test_illegal_times_are_moved_to_the_export_and_counted() -> None:
     assert line.problems() == {"times_repaired": 1}
 
 
+@pytest.mark.parametrize(
+    ("fields", "values"),
+    [
+        (((152, 8), (153, 8)), b"\xff" * 16),
+        (((152, 8), (153, 8)), b"\x80" + bytes(7) + b"\x7f" + b"\xff" * 7),
+        (((150, 8), (151, 8)), b"\xff" * 16),
+        (((150, 8), (151, 8)), struct.pack(">QQ", 1 << 60, 1 << 61)),
+        (((158, 8), (159, 4)), struct.pack(">QI", (1 << 63) - 1, 0)),
+        (((152, 8), (323, 8)), struct.pack(">QQ", NOW_MS, (1 << 63) + 5)),
+    ],
+)
+def test_numbers_that_are_no_times_are_moved_to_the_export_and_counted(fields: tuple[tuple[int, int], ...], values: bytes) -> None:
+    line = Line()
+    (row,) = line.take(ipfix(template(256, (*FLOW, *fields), ipfix=True), put(256, flow() + values)))
+    assert row["first_switched_ms"] == row["delta_switched_ms"] == row["last_switched_ms"] == NOW_MS
+    assert line.problems() == {"times_repaired": 1}
+
+
+def test_a_clock_of_1970_has_flows_from_before_it() -> None:
+    line = Line()
+    payload = bytearray(netflow5(record5()))
+    payload[8:12] = (100).to_bytes(4)
+    (row,) = line.take(bytes(payload))
+    assert (row["first_switched_ms"], row["clock_correction_ms"]) == (98_000, NOW_MS - 100_000)
+    (row,) = line.take(
+        netflow9(template(256, (*FLOW, (22, 4), (21, 4))), put(256, flow() + struct.pack(">II", 0, 1)), exported_s=1)
+    )
+    assert row["first_switched_ms"] == 1000 - UPTIME_MS
+    assert line.problems() == {}
+
+
 def test_missing_times_are_that_of_the_export() -> None:
     (row,) = Line().take(ipfix(template(256, FLOW, ipfix=True), put(256, flow())))
     assert row["first_switched_ms"] == row["delta_switched_ms"] == row["last_switched_ms"] == NOW_MS

@@ -1,6 +1,7 @@
 """The registry by abstract data type, elements of the operator, kept elements, sections of packets, and lists."""
 
 import struct
+from typing import Final
 
 import pytest
 
@@ -138,3 +139,50 @@ def test_a_section_beside_counters_leaves_them_alone() -> None:
     record = section + struct.pack(">IIH", 9000, 6, 1)
     (row,) = Line().take(netflow9(template(256, fields), put(256, record)))
     assert (row["bytes"], row["packets"], row["src_port"], row["dst_port"]) == (9000, 6, 1, 443)
+
+
+def _of_section(fields: tuple[tuple[int, int], ...], record: bytes) -> dict[str, object]:
+    (row,) = Line().take(ipfix(template(256, fields, True), put(256, record)))
+    return {name: row.get(name) for name in ("src_addr", "src_port", "bytes", "packets")}
+
+
+_NOTHING: Final = {"src_addr": None, "src_port": None, "bytes": None, "packets": 1}
+
+
+def test_a_section_that_does_not_begin_with_its_frame_is_not_read() -> None:
+    frame = ethernet_ipv4_tcp()
+    inside = struct.pack(">H", 14) + bytes([len(frame) - 14]) + frame[14:]
+    assert _of_section(((409, 2), (315, 65535)), inside) == _NOTHING
+    assert _of_section(((409, 2), (313, 65535)), inside) == _NOTHING
+    whole = struct.pack(">H", 0) + bytes([len(frame)]) + frame
+    assert _of_section(((409, 2), (315, 65535)), whole)["src_port"] == 40000
+
+
+def test_packet_sections_of_netflow_v9_are_frames() -> None:
+    frame = ethernet_ipv4_tcp()
+    for offset, port in ((0, 40000), (14, None)):
+        fields = ((102, 2), (103, 2), (104, len(frame)))
+        (row,) = Line().take(netflow9(template(256, fields), put(256, struct.pack(">HH", offset, len(frame)) + frame)))
+        assert (row.get("src_port"), row["packets"]) == (port, 1)
+
+
+def test_padding_after_the_octets_that_were_observed_is_no_part_of_a_section() -> None:
+    frame = ethernet_ipv4_tcp()
+    record = struct.pack(">H", 34) + frame[:34] + b"\x11" * 26
+    row = _of_section(((410, 2), (315, 60)), record)
+    assert row == {"src_addr": pack_address("10.0.0.1"), "src_port": None, "bytes": 1400, "packets": 1}
+
+
+@pytest.mark.parametrize(("link", "port"), [(0, 40000), (1, 40000), (2, None)])
+def test_frames_of_other_links_than_ethernet_are_not_read_as_such(link: int, port: int | None) -> None:
+    frame = ethernet_ipv4_tcp()
+    assert _of_section(((408, 2), (315, len(frame))), struct.pack(">H", link) + frame)["src_port"] == port
+
+
+def test_a_frame_that_is_empty_leaves_it_to_the_section_of_its_packet() -> None:
+    packet = ipv4(tcp())
+    for fields, record in (
+        (((315, 65535), (313, 65535)), b"\0" + bytes([len(packet)]) + packet),
+        (((313, 65535), (315, 65535)), bytes([len(packet)]) + packet + b"\0"),
+    ):
+        assert _of_section(fields, record)["src_port"] == 40000

@@ -120,7 +120,14 @@ def test_discarded_packets_count_nothing_but_themselves() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tags", "vlan"), [((), None), (((0x8100, 100),), 100), (((0x88A8, 200), (0x8100, 100)), 200), (((0x9100, 0xE064),), 100)]
+    ("tags", "vlan"),
+    [
+        ((), None),
+        (((0x8100, 100),), 100),
+        (((0x88A8, 200), (0x8100, 100)), 200),
+        (((0x9100, 0xE064),), 100),
+        (tuple((0x8100, number) for number in range(7, 17)), 7),
+    ],
 )
 def test_stacks_of_vlan_tags(tags: tuple[tuple[int, int], ...], vlan: int | None) -> None:
     row = _one(ethernet(ipv4(tcp()), tags=tags))
@@ -140,6 +147,24 @@ def test_ipv6_with_a_chain_of_extension_headers() -> None:
     assert (row["protocol"], row["src_port"], row["fragment_offset"]) == (6, 40000, 0)
     assert (row["ip_version"], row["tos"], row["flow_label"], row["min_ttl"]) == (6, 0xB8, 0x12345, 64)
     assert row["bytes"] == 1400
+
+
+def test_an_ipv6_packet_that_says_no_length_has_that_of_its_frame() -> None:
+    row = _one(ethernet(ipv6(tcp(), length=0), 0x86DD))
+    assert (row["bytes"], row["l2_bytes"], row["dst_port"]) == (1418, 1418, 443)
+
+
+@pytest.mark.parametrize("first", [0x40, 0x44, 0x4F])
+def test_an_ipv4_header_of_odd_length_keeps_its_addresses(first: int) -> None:
+    row = _one(ethernet(bytes([first]) + ipv4(tcp())[1:]))
+    assert (row["src_addr"], row["protocol"], row.get("src_port")) == (pack_address("10.0.0.1"), 6, None)
+
+
+@pytest.mark.parametrize("size", [0, 2, 255])
+def test_a_chain_of_extension_headers_without_end_has_no_ports(size: int) -> None:
+    chain = (bytes((0, size)) + bytes(6)) * 14
+    row = _one(ethernet(ipv6(chain + tcp(), next_header=0), 0x86DD))
+    assert (row["src_addr"], row.get("src_port")) == (pack_address("2001:db8::1"), None)
 
 
 def test_later_fragments_have_no_ports() -> None:
