@@ -1,4 +1,4 @@
-"""Sections of sampled packets in records (elements 313 and 315, RFC 7133; 104 of NetFlow v9): columns through the same parser as sFlow's heads.
+"""Sections of sampled packets in records (elements 313 and 315, RFC 7133; 104 of v9): columns through the parser of sFlow's heads.
 
 In: rows with such an element. Out: columns of FLOW, before those that elements of their own fill. A record without counters counts
 its one packet. Refuses to know packets.
