@@ -76,7 +76,11 @@ METRICS: Final[tuple[Metric, ...]] = (
         "flows whose interval was repaired (future, reversed), cut (saturated) or refused (late; ancient: for good)",
         ("reason",),
     ),
-    Metric("repair_attempts_total", "windows repaired, left as they were (incomplete), or repairs given up for now", ("result",)),
+    Metric(
+        "repair_attempts_total",
+        "windows repaired, or their lane's documents (lane), or left (incomplete); repairs given up for now",
+        ("result",),
+    ),
     Metric("repair_flows_total", "late flows that repairs brought into the aggregates", ()),
     Metric("repair_documents_total", "aggregate documents written by repairs", ()),
     Metric("repair_waiting_flows", "late flows that wait for a repair of their windows", (), "gauge"),

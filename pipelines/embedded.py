@@ -71,7 +71,9 @@ class Embedded:
         again = raw_flows if self.work.outputs.raw else flows_of_bus(self.settings, self.work.enricher)
         if after_s is None or again is None:
             return None
-        return Repairs(self.manifest, self.work.limits, self.work.enricher, Ready(after_s * 1000), again)
+        return Repairs(
+            self.manifest, self.work.limits, self.work.enricher, Ready(after_s * 1000, wide=self.work.outputs.wide), again
+        )
 
 
 def limits_of(settings: Pipeline) -> Limits:

@@ -42,6 +42,7 @@ from stores.queued import Late, Queued, Window
 log = logging.getLogger(__name__)
 WINDOWS_AT_ONCE: Final = 4
 """Windows of all lanes that one repair goes over; their candidates are in memory together."""
+_OVER_MS: Final = WINDOW_MS + HORIZON_MS + FINAL_DELAY_MS
 _EXPORTER: Final = Grouping(Scope.EXPORTER, Kind.TOTAL).grouped_by
 _SYSTEM: Final = Grouping(Scope.SYSTEM, Kind.TOTAL).grouped_by
 
@@ -56,27 +57,34 @@ class Plan:
     documents: Sequence[Path]
     partials_from_ms: int = 0
     """Windows from here on have partials that hours are made of."""
+    alone_from_ms: int = 1 << 62
+    """Windows from here on are still open in other lanes: location and system scope wait for these."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """When an entry may be repaired: when all lanes are through with its window, `settle_ms` of its own lane's time after the last
-    late flow."""
+    """When an entry may be repaired: when its lane is through with its window, `settle_ms` of the lane's time after the last late
+    flow; and once more, where there are `wide` scopes, when all lanes are, if they were not at first."""
 
     settle_ms: int
     again: bool = False
     """Whether what could not be repaired is tried again."""
+    wide: bool = True
 
     def chosen(self, queue: Iterable[Queued], frontiers: Mapping[int, int]) -> list[Queued]:
         """Entries that are ready, in the order of the queue."""
-        least_ms = min(frontiers.values(), default=0)
-        return [entry for entry in queue if self._holds(entry, frontiers.get(entry.lane, 0), least_ms)]
+        alone_from_ms = self.alone_from(frontiers)
+        return [entry for entry in queue if self._holds(entry, frontiers.get(entry.lane, 0), alone_from_ms)]
 
-    def _holds(self, entry: Queued, frontier_ms: int, least_ms: int) -> bool:
-        """The last mark is over in all lanes: what the others give to location and system scope is there, and stays as it is."""
-        over = least_ms >= entry.window_start_ms + WINDOW_MS + HORIZON_MS + FINAL_DELAY_MS
+    def alone_from(self, frontiers: Mapping[int, int]) -> int:
+        """Windows that start before are over in all lanes: what these give to location and system scope is there, and stays."""
+        return min(frontiers.values(), default=0) - _OVER_MS + 1 if self.wide else 1 << 62
+
+    def _holds(self, entry: Queued, frontier_ms: int, alone_from_ms: int) -> bool:
+        over = frontier_ms >= entry.window_start_ms + _OVER_MS
+        new = not entry.only_wide or entry.window_start_ms < alone_from_ms
         settled = frontier_ms >= entry.late.frontier_ms + self.settle_ms
-        return over and settled and (self.again or not entry.problem)
+        return over and new and settled and (self.again or not entry.problem)
 
 
 Flows = Callable[[Plan, Limits], Iterable[tuple[int, pa.RecordBatch, int | Ints, int | Ints]]]
@@ -86,7 +94,8 @@ Flows = Callable[[Plan, Limits], Iterable[tuple[int, pa.RecordBatch, int | Ints,
 def plan_repair(manifest: Manifest, ready: Ready, passed: Iterable[Window] = ()) -> Plan | None:
     """The oldest windows that are ready and not `passed` over; None when there are none. Raises StoreError."""
     done = set(passed)
-    entries = [each for each in ready.chosen(manifest.queue(), manifest.frontiers()) if each.window not in done]
+    frontiers = manifest.frontiers()
+    entries = [each for each in ready.chosen(manifest.queue(), frontiers) if each.window not in done]
     if not entries:
         return None
     first = min(entry.window_start_ms for entry in entries)
@@ -95,7 +104,8 @@ def plan_repair(manifest: Manifest, ready: Ready, passed: Iterable[Window] = ())
     raw = manifest.files("raw", RAW_LEVEL, span.from_ms, span.to_ms)
     documents = manifest.files("aggregate", LEVEL_MINUTE, span.from_ms, span.to_ms)
     paths = [[_path(manifest.data_dir, file) for file in files] for files in (raw, documents)]
-    return Plan(entries, span, paths[0], paths[1], kept_from(LEVEL_HOUR, manifest.final_through() or 0))
+    partials_from_ms = kept_from(LEVEL_HOUR, manifest.final_through() or 0)
+    return Plan(entries, span, paths[0], paths[1], partials_from_ms, ready.alone_from(frontiers))
 
 
 def raw_flows(plan: Plan, limits: Limits) -> Iterator[Reread]:
@@ -105,12 +115,13 @@ def raw_flows(plan: Plan, limits: Limits) -> Iterator[Reread]:
 
 def make_repair(plan: Plan, pending: Path, limits: Limits, enricher: Enricher, again: Flows = raw_flows) -> Repair:
     """Documents of the plan's windows in pending/, and what became of each entry. Raises StoreError, or what `again` raises."""
-    wanted = {entry.window: entry for entry in plan.entries}
+    wanted = {entry.window: entry for entry in plan.entries if not entry.only_wide}
     recompute = Recompute(wanted, limits)
-    for flows in again(plan, limits):
+    for flows in again(replace(plan, entries=list(wanted.values())), limits) if wanted else ():
         recompute.add(*flows)
     stored = stored_rows(plan.documents, plan.span)
-    done, failed, tables, partials, accounts = [], [], [], [], []
+    made = [entry for entry in plan.entries if entry.only_wide]
+    failed, tables, partials, accounts = [], [], [], []
     for rebuilt in recompute.rebuilt():
         entry = wanted[rebuilt.lane, rebuilt.window_start_ms]
         own = stored.filter(
@@ -119,21 +130,23 @@ def make_repair(plan: Plan, pending: Path, limits: Limits, enricher: Enricher, a
         if problem := what_is_missing(rebuilt, entry.late, own):
             failed.append(replace(entry, problem=problem))
         else:
-            done.append(entry)
+            made.append(entry)
             accounts.append(rows_of_repair(entry.lane, entry.window_start_ms, rebuilt.origins))
             tables += [named(gained(rebuilt.documents, own), enricher)] if rebuilt.documents is not None else []
             if rebuilt.base is not None and rebuilt.window_start_ms >= plan.partials_from_ms:
                 partials.append(partial_of(rebuilt.base, rebuilt.lane, rebuilt.window_start_ms, limits))
-    tables += [named(table, enricher) for table in _wide_documents(plan, pending.parent, stored, partials, limits)]
+    done = [entry for entry in made if entry.window_start_ms < plan.alone_from_ms]
+    tables += [named(table, enricher) for table in _wide_documents(pending.parent, stored, done, partials, limits)]
     documents = pa.concat_tables(tables) if tables else None
     files = [*write_aggregates(pending, documents)] if documents is not None and documents.num_rows else []
     if accounts := [rows for rows in accounts if rows.num_rows]:
         files += write_ledger(pending, pa.concat_tables(accounts))
-    return Repair(files, done, failed, _counted(done, failed, documents).as_map(), partials)
+    written = [entry for entry in made if entry.window_start_ms >= plan.alone_from_ms]
+    return Repair(files, done, failed, written, _counted(done, failed, written, documents).as_map(), partials)
 
 
 def _wide_documents(
-    plan: Plan, data_dir: Path, stored: pa.Table, partials: Sequence[pa.Table], limits: Limits
+    data_dir: Path, stored: pa.Table, done: Iterable[Queued], partials: Sequence[pa.Table], limits: Limits
 ) -> Iterator[pa.Table]:
     """Documents of location and system scope of repaired windows, from all lanes' partials; not where only exporters had any."""
     exporters, wide = (
@@ -143,8 +156,8 @@ def _wide_documents(
     for row in (row for partial in partials for row in partial.to_pylist()):
         repaired.setdefault(row["window_start_ms"], {})[row["lane"]] = row["state"]
     with Manifest.open(data_dir, writer=False) as manifest, manifest.partials() as kept:
-        for start_ms in sorted(repaired.keys() - (exporters - wide)):
-            states = {**kept.of_window(LEVEL_MINUTE, start_ms), **repaired[start_ms]}
+        for start_ms in sorted({entry.window_start_ms for entry in done} - (exporters - wide)):
+            states = {**kept.of_window(LEVEL_MINUTE, start_ms), **repaired.get(start_ms, {})}
             contributions = [contribution(states[lane], limits) for lane in sorted(states)]
             table = emit_wide(contributions, start_ms, REPAIR, True, limits)
             yield gained(table, stored.filter(pc.equal(stored["window_start_ms"], start_ms)))
@@ -173,7 +186,10 @@ def gained(documents: pa.Table, stored: pa.Table) -> pa.Table:
 def repair_all(
     manifest: Manifest, limits: Limits, enricher: Enricher, ready: Ready, again: Flows = raw_flows
 ) -> Iterable[tuple[Sequence[Queued], Sequence[Queued]]]:
-    """Repairs everything that is ready, some windows at a time; yields what each step did and what it could not do."""
+    """Repairs everything that is ready, some windows at a time; yields what each step did and what it could not do.
+
+    What only wider scopes wait for is neither: it stays in the queue.
+    """
     passed: list[Window] = []
     while plan := plan_repair(manifest, ready, passed):
         repair = make_repair(plan, manifest.pending_dir, limits, enricher, again)
@@ -226,10 +242,11 @@ class Repairs:
         self._pool.shutdown()
 
 
-def _counted(done: Sequence[Queued], failed: Sequence[Queued], documents: pa.Table | None) -> Counters:
+def _counted(done: Sequence[Queued], failed: Sequence[Queued], written: Sequence[Queued], documents: pa.Table | None) -> Counters:
     counters = Counters()
     counters.add("repair_attempts_total", len(done), result="repaired")
     counters.add("repair_attempts_total", len(failed), result="incomplete")
+    counters.add("repair_attempts_total", len(written), result="lane")
     counters.add("repair_flows_total", sum(entry.late.flows for entry in done))
     counters.add("repair_documents_total", documents.num_rows if documents is not None else 0)
     return counters

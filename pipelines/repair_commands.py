@@ -29,6 +29,7 @@ _TARGET: Final = (
     "The Elasticsearch that a job on Flink writes to, as for `nephrite setup`, or `store.url`: flows come from the configured bus, "
     "which must still have them. Without it, the embedded store in the data folder: flows come from its raw flows, or from Kafka."
 )
+_ONLY_WIDE: Final = "repaired; location and system scope wait for other lanes"
 _COLUMNS: Final = ("window", "lane", "flows", "shares", "problem")
 
 
@@ -104,7 +105,8 @@ def write(queue: Sequence[Queued], form: Form) -> None:
 
 def _values(entry: Queued) -> tuple[str, int, int, int, str]:
     time = datetime.fromtimestamp(entry.window_start_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return time, entry.lane, entry.late.flows, entry.late.shares, entry.problem
+    told = _ONLY_WIDE if entry.only_wide and not entry.problem else entry.problem
+    return time, entry.lane, entry.late.flows, entry.late.shares, told
 
 
 def _repair_embedded(settings: Settings, asked: Asked) -> None:
@@ -121,7 +123,9 @@ def _repair_embedded(settings: Settings, asked: Asked) -> None:
 
         def attempt(flows: Flows, again: bool) -> list[Queued]:
             failed: list[Queued] = []
-            for some_done, some_failed in repair_all(manifest, limits, enricher, Ready(asked.settle_ms, again), flows):
+            for some_done, some_failed in repair_all(
+                manifest, limits, enricher, Ready(asked.settle_ms, again, settings.pipeline.wide), flows
+            ):
                 done.extend(some_done)
                 failed.extend(some_failed)
                 typer.echo(f"{len(done)} windows repaired", err=True)
@@ -169,7 +173,7 @@ def tell(done: Sequence[Queued], failed: Sequence[Queued], left: int) -> None:
     """What became of everything; raises Exit(1) where something could not be repaired."""
     typer.echo(f"repaired: {len(done)} windows with {sum(entry.late.flows for entry in done):,} late flows")
     if left > 0:
-        typer.echo(f"waiting: {left} windows, whose last mark is still to come or that were given up (see --list, --again)")
+        typer.echo(f"waiting: {left} windows, whose last marks are still to come or that were given up (see --list, --again)")
     for entry in failed[:20]:
         typer.echo(f"not repaired: {_values(entry)[0]}, lane {entry.lane}: {entry.problem}", err=True)
     if failed:

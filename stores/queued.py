@@ -29,14 +29,23 @@ class Late:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """One entry of the queue of repairs; `problem` says why the last attempt did not succeed."""
+    """One entry of the queue of repairs; `problem` says why the last attempt did not succeed.
+
+    `written` of the shares are in the lane's own documents: all of them where only wider scopes still wait for other lanes.
+    """
 
     lane: int
     window_start_ms: int
     late: Late
     problem: str = ""
+    written: int = 0
 
     @property
     def window(self) -> Window:
         """What is to be repaired."""
         return self.lane, self.window_start_ms
+
+    @property
+    def only_wide(self) -> bool:
+        """Whether the lane's own documents have all of it."""
+        return self.written >= self.late.shares

@@ -66,12 +66,14 @@ class Commit:
 class Repair:
     """What one repair changes: new `files` of documents, entries of the queue that are `done`, and such that `failed` and why.
 
+    Of those that are `written` the lane's own documents are among the files; wider scopes wait for other lanes.
     `partials` replace those of the repaired windows, as far as these are still kept: their hours are made again.
     """
 
     files: Sequence[PendingFile] = ()
     done: Sequence[Queued] = ()
     failed: Sequence[Queued] = ()
+    written: Sequence[Queued] = ()
     counters: Mapping[str, int] = field(default_factory=dict)
     partials: Sequence[pa.Table] = ()
 

@@ -153,6 +153,7 @@ class Manifest:
         with self._writing():
             queue.take_out(self._connection, repair.done)
             queue.note(self._connection, repair.failed)
+            queue.note_written(self._connection, repair.written)
             self._insert_files(repair.files, stage=0)
             for partials in repair.partials:
                 self._partials.write(partials)
@@ -386,7 +387,7 @@ def _set_up(connection: sqlite3.Connection, writer: bool) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
         connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;")
-    connection.execute(queue.TABLE)
+    queue.set_up(connection)
     for table in (_PARTIALS, *wide.TABLES):
         connection.execute(table)
     connection.executescript(ledger_state.TABLES)

@@ -16,6 +16,7 @@ from bus.memory import MemoryLog, MemoryProducer, MemorySource
 from columns.lane import Limits
 from common.config import Store
 from flowpb.codec import Header, encode
+from flowpb.groupings import Grouping, Kind, Scope
 from ingest.loadgen.batches import BusEntry
 from ingest.loadgen.builtin import BUILTIN
 from ingest.loadgen.expected import Oracle
@@ -28,12 +29,14 @@ from pipelines.repair import Ready, Repairs, make_repair, plan_repair, repair_al
 from pipelines.rollup import Rules, roll_up
 from query.honesty import completeness_of
 from stores.contract import Ledger
+from stores.parquet.carried import Repair
 from stores.parquet.cascade import ParquetCascade
 from stores.parquet.layout import EVER, find_file
-from stores.parquet.manifest import Manifest
+from stores.parquet.manifest import Commit, Manifest
 from stores.parquet.reader import ParquetStore
 from stores.parquet.upkeep import maintain
 from stores.questions import LedgerQuery, Span
+from stores.queued import Late, Queued
 from tests.pipelines.line import ENRICHER, EXACT, LANES, START_MS, driver_of, expected_documents, fill, stored_documents
 from tests.pipelines.longer import every_item, longer_documents
 
@@ -162,7 +165,12 @@ def test_the_hours_of_repaired_minutes_are_made_again(entries: list[BusEntry], f
 def heartbeats_of_the_end(producer: MemoryProducer) -> None:
     """All windows are over."""
     for lane in range(LANES):
-        producer.send(lane, encode(Header("last", 1, lane, 0, START_MS + 6 * HOUR_S * 1000, LANES), None))
+        producer.send(lane, heartbeat_of_the_end(lane))
+
+
+def heartbeat_of_the_end(lane: int) -> bytes:
+    """A lane's windows are over."""
+    return encode(Header("last", 1, lane, 0, START_MS + 6 * HOUR_S * 1000, LANES), None)
 
 
 def test_nothing_is_repaired_where_nothing_is_late(tmp_path: Path) -> None:
@@ -237,6 +245,66 @@ def test_an_entry_waits_until_nothing_came_for_a_while_and_the_last_mark_is_over
     fresh = replace(young, late=replace(young.late, frontier_ms=last_mark - 60_000))
     assert NOW.chosen([fresh], {young.lane: last_mark - 1}) == []
     assert NOW.chosen([fresh], {young.lane: last_mark}) == [fresh]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_lane_is_repaired_while_another_one_is_away_and_the_wider_scopes_when_it_is_back(
+    entries: list[BusEntry], expected: list[dict[str, Any]], tmp_path: Path, kept: bool
+) -> None:
+    """At the end no flows are needed any more, so that it does not matter whether they are `kept`."""
+    gone, here = sorted({entry.lane for entry in entries if decode_flows(entry)[0].flow_count})
+    order = [each for each in entries if each.lane == here or each.append_ms < START_MS + 500_000]
+    rest = [each for each in entries if each not in order]
+    log = fill(order)
+    producer = MemoryProducer(log)
+    producer.send(here, heartbeat_of_the_end(here))
+    with Manifest.open(tmp_path, writer=True) as manifest:
+        driver = driver_of(log, manifest)
+        driver.drain()
+        queue = manifest.queue()
+        assert {entry.lane for entry in queue} == {here}
+        assert [failed for _, failed in repair_all(manifest, EXACT, ENRICHER, NOW) if failed] == []
+        assert (plan_repair(manifest, NOW), plan_repair(manifest, Ready(0, again=True))) == (None, None)
+        waiting = manifest.queue()
+        assert [replace(entry, written=0) for entry in waiting] == queue
+        assert all(entry.written == entry.late.shares for entry in waiting)
+        assert [row for row in stored_documents(tmp_path) if row["lane"] == here] == [r for r in expected if r["lane"] == here]
+        for entry in (*rest, BusEntry(0, gone, heartbeat_of_the_end(gone))):
+            producer.send(entry.lane, entry.value)
+        driver.drain()
+        if not kept:
+            maintain(manifest, Store(raw_days=0.001), START_MS + 10 * 24 * HOUR_S * 1000)
+        list(repair_all(manifest, EXACT, ENRICHER, NOW))
+        left = {entry.window: entry for entry in manifest.queue()}
+    assert {lane for lane, _ in left} == (set() if kept else {gone})
+    documents = stored_documents(tmp_path)
+    assert not kept or documents == expected
+    for start_ms in {entry.window_start_ms for entry in waiting}:
+        system, exporters = (rows_and_bytes(documents, start_ms, scope) for scope in (Scope.SYSTEM, Scope.EXPORTER))
+        assert system == exporters
+
+
+def rows_and_bytes(documents: Iterable[dict[str, Any]], start_ms: int, scope: Scope) -> tuple[int, int]:
+    """Sums of a window's totals at a scope."""
+    name = Grouping(scope, Kind.TOTAL).grouped_by
+    totals = [each for each in documents if each["window_start_ms"] == start_ms and each["grouped_by"] == name]
+    return sum(each["rows"] for each in totals), sum(each["bytes_total"] for each in totals)
+
+
+def test_more_that_is_late_for_a_repaired_lane_repairs_it_again(entries: list[BusEntry], tmp_path: Path) -> None:
+    """Whether the wider scopes have waited or not."""
+    late = Late(3, 5, 0, 7)
+    with Manifest.open(tmp_path, writer=True) as manifest:
+        manifest.commit(Commit(late={(2, 0): late}))
+        (entry,) = manifest.queue()
+        manifest.repair(Repair(written=[entry]))
+        lanes = {2: 1 << 50, 3: 0}
+        assert NOW.chosen(manifest.queue(), lanes) == []
+        assert Ready(0, wide=False).chosen(manifest.queue(), lanes) == manifest.queue()
+        manifest.commit(Commit(late={(2, 0): late}))
+        assert NOW.chosen(manifest.queue(), lanes) == [Queued(2, 0, late.plus(late), written=5)]
+        manifest.repair(Repair(done=[Queued(2, 0, late, written=5)]))
+        assert manifest.queue() == [Queued(2, 0, late)]
 
 
 @pytest.mark.parametrize("where", ["never", "recorded", "committed", "placed"])
