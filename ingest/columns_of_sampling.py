@@ -17,6 +17,7 @@ from ingest.options import Sampler, SamplingView
 from ingest.rows import Rows
 
 _SHIFT: Final = 1 << 32
+_FLOAT64: Final = 8
 _V5_INTERVAL: Final = 0x3FFF
 _V5_MODE: Final = np.array([0, 1, 3, 0], np.uint8)
 """The upper two bits of the v5 sampling word as selectorAlgorithm (304)."""
@@ -50,6 +51,7 @@ def put_sampling(rows: Rows, views: Sequence[SamplingView]) -> None:
         sampling.set(
             from_header, rows.spread(interval.astype(np.float64)), rows.spread(_V5_MODE[header >> 14]), SamplingSource.HEADER
         )
+    _look_up_exporters(rows, views, sampling)
     _look_up(rows, views, sampling)
     _from_record(rows, sampling)
     known = sampling.interval > 0
@@ -67,6 +69,23 @@ def _defaults(rows: Rows, views: Sequence[SamplingView]) -> _Sampling:
         rows.spread(np.array([item.algorithm for item in plain], np.uint8)[view]),
         rows.spread(np.array([item.source for item in views], np.uint8)[view]),
     )
+
+
+def _look_up_exporters(rows: Rows, views: Sequence[SamplingView], sampling: _Sampling) -> None:
+    """Samplers of the exporters whose records a mediator passes on (elements 130 and 131 of the record)."""
+    if not any(item.by_exporter for item in views):
+        return
+    view = rows.of_packet("view")
+    for number, size in ((130, 4), (131, 16)):
+        octets = rows.octets((0, number)) if rows.has(number) else None
+        if octets is None or octets.shape[1] != size:
+            continue
+        distinct, place = np.unique(np.ascontiguousarray(octets).view(f"V{size}").ravel(), return_inverse=True)
+        for key, address in enumerate(distinct.tolist()):
+            for which, item in enumerate(views):
+                found = item.by_exporter.get(address)
+                if found is not None:
+                    sampling.set((place == key) & (view == which), found.interval, found.algorithm, SamplingSource.OPTIONS)
 
 
 def _look_up(rows: Rows, views: Sequence[SamplingView], sampling: _Sampling) -> None:
@@ -110,16 +129,21 @@ def _apply(
 
 
 def _from_record(rows: Rows, sampling: _Sampling) -> None:
-    """Elements 34, 50, 305 with 306, 309 with 310 in the record itself; an interval of 0 says nothing."""
-    if not rows.present(34, 50, 305, 309):
+    """Elements 34, 50, 305 with 306, 307 with 308, 309 with 310, and 311 in the record itself; an interval of 0 says nothing."""
+    if not rows.present(34, 50, 305, 307, 309, 311):
         return
     interval = np.zeros(rows.count, np.float64)
     for number in rows.present(34, 50):
         interval = np.where(interval == 0, rows.uint(number), interval)
-    if rows.has(305):
-        interval = np.where(interval == 0, _ratio(rows, 305, 306, plus=True), interval)
+    for taken, rest in ((305, 306), (307, 308)):
+        if rows.has(taken):
+            interval = np.where(interval == 0, _ratio(rows, taken, rest, plus=True), interval)
     if rows.has(309) and rows.has(310):
         interval = np.where(interval == 0, _ratio(rows, 309, 310, plus=False), interval)
+    if rows.has(311) and (octets := rows.octets((0, 311))).shape[1] == _FLOAT64:
+        probability = np.ascontiguousarray(octets).view(">f8")[:, 0].astype(np.float64)
+        usable = (interval == 0) & (probability > 0) & (probability <= 1)
+        interval = np.divide(1.0, probability, out=interval.copy(), where=usable)
     algorithm = np.zeros(rows.count, np.uint8)
     for number in rows.present(304):
         algorithm = rows.uint(number, np.uint8)

@@ -312,13 +312,14 @@ class Intake:
             message.domain.sequence.decode_late(earlier.data_records)
 
     def _take_options(self, message: Message, template: Template, octets: bytes) -> None:
+        scope = frozenset((item.pen, item.id) for item in template.fields()[: template.scope_count])
         for values in read_records(template, octets):
             record = OptionRecord(message.exporter.address, message.received_ms, message.header, template, values)
             self.options.append(record)
             message.exporter.option_records += 1
             self.option_counts[message.header.version] += 1
             self._learn_element(values)
-            if not message.domain.facts.learn(values, message.exporter.held < TABLES_OF_ONE):
+            if not message.domain.facts.learn(values, scope, message.exporter.held < TABLES_OF_ONE):
                 fault = Fault(Reason.OPTIONS_REFUSED, message.header.start, "an options table is full", template.id)
                 self._note(message, fault)
         message.exporter.forget_views()

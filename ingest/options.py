@@ -32,6 +32,9 @@ Values = dict[Key, bytes]
 _SCOPE_INTERFACE: Final = (SCOPE_PEN, 2)
 _INTERFACE: Final = (_SCOPE_INTERFACE, (0, 10), (0, 14))
 _SAMPLER_ID: Final = ((0, 48), (0, 302))
+_EXPORTER: Final = ((0, 130), (0, 131))
+_HASH_RANGES: Final = (329, 330, 331, 332)
+"""Lowest and highest value of a hash, and those between which packets are selected (RFC 5477 section 8.3)."""
 _MODE: Final = {1: 1, 2: 3}
 """samplingAlgorithm (35) and samplerMode (49) as selectorAlgorithm (304): 1 systematic count-based, 2 random n out of N."""
 
@@ -52,7 +55,8 @@ class Fact(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SamplingView:
-    """What holds for flows that do not carry their own sampling: by sampler id, by input interface, else the default; names.
+    """What holds for flows that do not carry their own sampling: by sampler id, input interface or exporter (4 or 16 octets of
+    elements 130 and 131), else the default; names of applications.
 
     A flow that names a sampler which nobody described gets `unknown_id`, one that names none gets `default`.
     """
@@ -62,6 +66,7 @@ class SamplingView:
     source: SamplingSource
     by_id: dict[int, Sampler]
     by_interface: dict[int, Sampler]
+    by_exporter: dict[bytes, Sampler]
     applications: dict[bytes, Fact]
 
 
@@ -72,6 +77,7 @@ class Facts:
     default: Sampler | None = None
     by_id: dict[int, Sampler] = field(default_factory=dict)
     by_interface: dict[int, Sampler] = field(default_factory=dict)
+    by_exporter: dict[bytes, Sampler] = field(default_factory=dict)
     active_timeout_s: int | None = None
     inactive_timeout_s: int | None = None
     boot_ms: int | None = None
@@ -83,21 +89,32 @@ class Facts:
     @property
     def weight(self) -> int:
         """About how many octets the tables take."""
-        samplers, names = len(self.by_id) + len(self.by_interface), len(self.interfaces) + len(self.applications) + len(self.vrfs)
-        return _ENTRY_OCTETS * (samplers + names)
+        return _ENTRY_OCTETS * (self.samplers + len(self.interfaces) + len(self.applications) + len(self.vrfs))
 
-    def learn(self, values: Values, may_grow: bool = True) -> bool:
-        """Take one option record in; False if a table was full, or would have had to grow."""
+    @property
+    def samplers(self) -> int:
+        """Samplers in the tables, without the default."""
+        return len(self.by_id) + len(self.by_interface) + len(self.by_exporter)
+
+    def learn(self, values: Values, scope: frozenset[Key], may_grow: bool = True) -> bool:
+        """Take one option record in; False if a table was full, or would have had to grow.
+
+        An exporter in its `scope` is one of several that it may speak of, else the one that is behind the domain.
+        """
         limit = TABLE_LIMIT if may_grow else 0
         self._learn_times(values)
-        return self._learn_sampler(values, limit) and self._learn_names(values, limit)
+        exporter = exporter_of(values)
+        is_one_of_many = bool(exporter) and not scope.isdisjoint(_EXPORTER)
+        if exporter and not is_one_of_many:
+            self.names["exporter"] = str(ip_address(exporter))
+        return self._learn_sampler(values, exporter if is_one_of_many else b"", limit) and self._learn_names(values, limit)
 
     def _learn_times(self, values: Values) -> None:
         self.active_timeout_s = min(number(values, (0, 36)), _LONGEST_S) or self.active_timeout_s
         self.inactive_timeout_s = min(number(values, (0, 37)), _LONGEST_S) or self.inactive_timeout_s
         self.boot_ms = number(values, (0, 160)) or self.boot_ms
 
-    def _learn_sampler(self, values: Values, limit: int) -> bool:
+    def _learn_sampler(self, values: Values, exporter: bytes, limit: int) -> bool:
         sampler = read_sampler(values)
         if sampler is None:
             return True
@@ -107,6 +124,8 @@ class Facts:
             return _put(self.by_id, int.from_bytes(identity[-_LONG_OCTETS:]), sampler, limit)
         if interface is not None:
             return _put(self.by_interface, int.from_bytes(interface[-_LONG_OCTETS:]), sampler, limit)
+        if exporter:
+            return _put(self.by_exporter, exporter, sampler, limit)
         self.default = sampler
         return True
 
@@ -125,38 +144,51 @@ class Facts:
                     fits &= _put(self.vrfs, number(values, key), text(values, (0, 236)), limit)
         if (0, 300) in values:
             self.names["observation_domain"] = text(values, (0, 300))
-        exporter = values.get((0, 130)) or values.get((0, 131), b"")
-        if len(exporter) in (4, 16):
-            self.names["exporter"] = str(ip_address(exporter))
         return fits
 
 
+def exporter_of(values: Values) -> bytes:
+    """The exporter that a record speaks of (elements 130 and 131), 4 or 16 octets; empty if of none."""
+    for key in _EXPORTER:
+        octets = values.get(key, b"")
+        if len(octets) in (4, 16) and any(octets):
+            return octets
+    return b""
+
+
 def read_sampler(values: Values) -> Sampler | None:
-    """The sampler that a record describes (elements 34/35, 48-50, 304-306, 309-311), or None if it has no usable interval."""
+    """The sampler that a record describes (elements 34/35, 48-50, 304-311, 329-332), or None if it has no usable interval."""
     selector = number(values, (0, 304))
     algorithm = selector if 0 < selector <= _LAST_ALGORITHM else _MODE.get(number(values, (0, 35)) or number(values, (0, 49)), 0)
     interval = float(number(values, (0, 34)) or number(values, (0, 50)))
-    if not interval and (taken := number(values, (0, 305))):
-        interval = (taken + number(values, (0, 306))) / taken
+    for part, rest in ((305, 306), (307, 308)):
+        if not interval and (taken := number(values, (0, part))):
+            interval = (taken + number(values, (0, rest))) / taken
     if not interval and (size := number(values, (0, 309))):
         interval = number(values, (0, 310)) / size
     if not interval and len(values.get((0, 311), b"")) == 8:
         (probability,) = struct.unpack(">d", values[0, 311])
         interval = 1 / probability if 0 < probability <= 1 else 0.0
+    if not interval and all((0, element) in values for element in _HASH_RANGES):
+        low, high, chosen_low, chosen_high = (number(values, (0, element)) for element in _HASH_RANGES)
+        interval = (high - low + 1) / (chosen_high - chosen_low + 1) if low <= chosen_low <= chosen_high <= high else 0.0
     return Sampler(interval, algorithm) if interval >= 1 else None
 
 
 def make_view(own: Facts, others: Iterable[Facts], config: int | None) -> SamplingView:
     """Sampling of a domain: its own tables, then what the exporter's other domains agree on, then the operator's default."""
     by_id: dict[int, Sampler] = {}
+    by_exporter: dict[bytes, Sampler] = {}
     defaults = set()
     applications = own.applications
     for facts in others:
         applications = applications or facts.applications
         by_id.update(facts.by_id)
+        by_exporter.update(facts.by_exporter)
         defaults.add(facts.default)
     by_id.update(own.by_id)
-    default, source = own.default, SamplingSource.OPTIONS
+    by_exporter.update(own.by_exporter)
+    default, source = own.default or _of_exporter(by_exporter, own.names.get("exporter")), SamplingSource.OPTIONS
     agreed = defaults - {None}
     if default is None and len(agreed) == 1:
         (default,) = agreed
@@ -166,7 +198,15 @@ def make_view(own: Facts, others: Iterable[Facts], config: int | None) -> Sampli
         default = next(iter(by_id.values()))
     if default is None:
         default, source = configured, SamplingSource.CONFIG if configured else SamplingSource.NONE
-    return SamplingView(default, unknown_id, source, by_id, dict(own.by_interface), applications)
+    return SamplingView(default, unknown_id, source, by_id, dict(own.by_interface), by_exporter, applications)
+
+
+def _of_exporter(by_exporter: dict[bytes, Sampler], announced: str | None) -> Sampler | None:
+    """The sampler of the exporter that a domain announced, or the one that all have."""
+    if announced is not None and (found := by_exporter.get(ip_address(announced).packed)) is not None:
+        return found
+    distinct = set(by_exporter.values())
+    return distinct.pop() if len(distinct) == 1 else None
 
 
 def number(values: Values, key: Key) -> int:

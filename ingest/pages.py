@@ -9,7 +9,7 @@ from dataclasses import asdict
 from common.exposition import expose
 from common.metrics import Counters
 from common.watch import Page, Pages, json_page, text_page
-from ingest.naming import plain_rows
+from ingest.desk import plain_rows
 from ingest.service import IngestService
 
 
@@ -21,14 +21,16 @@ def pages_of(service: IngestService, bus_counters: Counters) -> Pages:
         "/readyz": lambda: _readiness(service),
         "/exporters": lambda: json_page([asdict(row) for row in service.exporters()]),
         "/interfaces": lambda: json_page([asdict(row) for row in service.interfaces()]),
-        "/names": lambda: _names(service),
+        "/names": lambda: _table(service, "names"),
+        "/samplers": lambda: _table(service, "samplers"),
+        "/templates": lambda: _table(service, "templates"),
     }
     return pages
 
 
-def _names(service: IngestService) -> Page:
-    rows = service.names.ask()
-    return text_page("no names: decoding stands still", healthy=False) if rows is None else json_page(plain_rows(rows))
+def _table(service: IngestService, table: str) -> Page:
+    rows = service.tables.ask(table)
+    return text_page(f"no {table}: decoding stands still", healthy=False) if rows is None else json_page(plain_rows(rows))
 
 
 def _health(service: IngestService) -> Page:

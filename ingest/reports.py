@@ -64,7 +64,7 @@ def _sequence(domain: Domain) -> SequenceReport | None:
 
 def _samplers(domain: Domain) -> int:
     facts = domain.facts
-    return len(facts.by_id) + len(facts.by_interface) + (facts.default is not None)
+    return facts.samplers + (facts.default is not None)
 
 
 def _awaited(domain: Domain) -> list[AwaitedTemplate]:

@@ -9,7 +9,7 @@ import logging
 import socket
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,17 +26,16 @@ from ingest.choices import Choices
 from ingest.chunks import Chunk, ChunkQueue
 from ingest.dead_letters import Letterbox
 from ingest.decoder import Datagram, Decoder
+from ingest.desk import Row, TablesDesk
 from ingest.exporter_rules import ExporterRules, identify_by
 from ingest.interop import FlowDocumentSender
 from ingest.keeper import StateKeeper
 from ingest.letter_places import letters_of
 from ingest.line import Line
 from ingest.listeners.receivers import Endpoint, Receivers
-from ingest.naming import NamesDesk
 from ingest.observation import Observation, Tap
 from ingest.outbox import Outbox
 from ingest.sharing import Sharer, open_table
-from ingest.tables import NameRow
 from ingest.tallies import Tallies
 
 _TAKE_BYTES: Final = 128 << 10
@@ -100,7 +99,12 @@ class IngestService:
         self._receivers = Receivers(ingest.listeners, self._queue, clock, identify_by(ingest, self._batcher.rules))
         self._outbox = Outbox(producer, ingest.outbox_bytes)
         self._letters = letters_of(settings)
-        self.names = NamesDesk()
+        self.tables = TablesDesk()
+        self._answers = {
+            "names": self._table(Decoder.names),
+            "samplers": self._table(Decoder.samplers),
+            "templates": self._table(Decoder.templates),
+        }
         self._reloads: Counter[str] = Counter()
         self._tallies = self._watched()
         self._kernel_drops = 0
@@ -268,7 +272,7 @@ class IngestService:
         for chunk in self._queue.take(timeout_s, _TAKE_BYTES, _TAKE_MOST):
             self._decode(chunk)
         self._collect()
-        self.names.answer(self._names)
+        self.tables.answer(self._answers)
         self._outbox.put(self._line.tick(self._clock()))
         if self._captures is not None:
             self._captures.turn(self._outbox)
@@ -276,10 +280,15 @@ class IngestService:
         while self._outbox.full and not self._stopping.is_set():
             self._outbox.wait_for_room(_TAKE_S)
             self._collect()
-            self.names.answer(self._names)
+            self.tables.answer(self._answers)
 
-    def _names(self) -> list[NameRow]:
-        return [*self._keeper.decoder.names(), *(self._captures.decoder.names() if self._captures else ())]
+    def _table(self, rows: Callable[[Decoder], Sequence[Row]]) -> Callable[[], Sequence[Row]]:
+        """Rows of the decoders of live traffic and of captures."""
+        return lambda: [
+            row
+            for decoder in (self._keeper.decoder, *([self._captures.decoder] if self._captures else ()))
+            for row in rows(decoder)
+        ]
 
     def _decode(self, chunk: Chunk) -> None:
         self._outbox.put(self._line.feed(_datagrams(chunk), self._clock()))

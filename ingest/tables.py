@@ -5,6 +5,7 @@ In: the state of exporters. Out: frozen rows. Refuses to know how they are shown
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from ingest.elements import Element, element_of
 from ingest.elementvalues import Value, value_of
@@ -44,13 +45,13 @@ class TemplateRow:
 
 @dataclass(frozen=True, slots=True)
 class SamplerRow:
-    """One sampler; `scope` is domain, sampler or interface, `scope_id` the number of the latter two."""
+    """One sampler; `scope` is domain, sampler, interface or exporter, `scope_id` its number, or its address."""
 
     exporter: bytes
     protocol_version: int
     domain: int
     scope: str
-    scope_id: int
+    scope_id: int | str
     interval: float
     algorithm: int
 
@@ -161,11 +162,12 @@ def _value(pen: int, number: int, octets: bytes, added: Elements) -> ValueRow:
     return ValueRow(pen, number, element.name, element.type, octets, value_of(element, octets))
 
 
-def _samplers(domain: Domain) -> list[tuple[str, int, Sampler]]:
+def _samplers(domain: Domain) -> list[tuple[str, int | str, Sampler]]:
     facts = domain.facts
-    rows = [] if facts.default is None else [("domain", 0, facts.default)]
+    rows: list[tuple[str, int | str, Sampler]] = [] if facts.default is None else [("domain", 0, facts.default)]
     rows += [("sampler", number, sampler) for number, sampler in facts.by_id.items()]
-    return rows + [("interface", number, sampler) for number, sampler in facts.by_interface.items()]
+    rows += [("interface", number, sampler) for number, sampler in facts.by_interface.items()]
+    return rows + [("exporter", str(ip_address(address)), sampler) for address, sampler in facts.by_exporter.items()]
 
 
 def _names(domain: Domain) -> list[tuple[str, str, str, str]]:

@@ -192,6 +192,9 @@ def test_a_snapshot_that_is_none_is_refused(data: bytes) -> None:
         (((304, 2), (305, 4), (306, 4)), struct.pack(">HII", 1, 1, 999), 1000, 1),
         (((304, 2), (309, 4), (310, 4)), struct.pack(">HII", 3, 10, 1000), 100, 3),
         (((304, 2), (311, 8)), struct.pack(">Hd", 4, 0.01), 100, 4),
+        (((304, 2), (307, 4), (308, 4)), struct.pack(">HII", 2, 10, 90), 10, 2),
+        (((304, 2), (329, 8), (330, 8), (331, 8), (332, 8)), struct.pack(">HQQQQ", 6, 0, 999, 100, 109), 100, 6),
+        (((304, 2), (329, 8), (330, 8), (331, 8), (332, 8)), struct.pack(">HQQQQ", 7, 0, (1 << 64) - 1, 0, (1 << 60) - 1), 16, 7),
     ],
 )
 def test_samplers_of_every_kind_hold_for_their_domain(
@@ -212,6 +215,29 @@ def test_sampling_by_interface_is_looked_up_by_the_input_interface() -> None:
     records = b"".join(flow(number) + struct.pack(">I", number) for number in (1, 2, 3))
     rows = line.take(netflow9(options, data, template(256, fields), put(256, records)))
     assert [row["sampling_interval"] for row in rows] == [10, 20, None]
+
+
+@pytest.mark.parametrize("element", [130, 131])
+def test_sampling_by_exporter_is_looked_up_by_the_exporter_of_the_record(element: int) -> None:
+    line = Line()
+    size = 4 if element == 130 else 16
+    one, two, three = (number.to_bytes(2) + bytes(size - 4) + b"\0\x05" for number in (0x0A01, 0x0A02, 0x0A03))
+    options = options_template(300, ((element, size),), ((34, 4),), True)
+    samplers = put(300, one + struct.pack(">I", 100) + two + struct.pack(">I", 7))
+    records = b"".join(flow(number) + address for number, address in enumerate((one, two, three), 1))
+    rows = line.take(ipfix(options, samplers, template(256, (*FLOW, (element, size)), True), put(256, records)))
+    assert [row["sampling_interval"] for row in rows] == [100, 7, None]
+    assert [row["sampling_source"] for row in rows] == [SamplingSource.OPTIONS, SamplingSource.OPTIONS, SamplingSource.NONE]
+    assert [(row.scope, row.interval) for row in line.decoder.samplers()] == [("exporter", 100), ("exporter", 7)]
+    again = Line()
+    again.decoder.restore(line.decoder.snapshot())
+    assert [row["sampling_interval"] for row in again.take(ipfix(put(256, records)))] == [100, 7, None]
+
+
+def test_the_sampler_of_the_only_exporter_holds_for_records_that_name_none() -> None:
+    options = options_template(300, ((130, 4),), ((34, 4),), True)
+    sets = (options, put(300, bytes((10, 0, 0, 1)) + struct.pack(">I", 100)), template(256, FLOW, True), put(256, flow(1)))
+    assert Line().take(ipfix(*sets))[0]["sampling_interval"] == 100
 
 
 def test_a_sampler_nobody_described_leaves_the_flow_unsampled() -> None:
@@ -297,6 +323,12 @@ def test_applications_get_the_name_that_options_gave_them() -> None:
         (((305, 4),), struct.pack(">I", 5), 1, None),
         (((309, 4), (310, 4), (304, 2)), struct.pack(">IIH", 10, 1000, 3), 100, 3),
         (((309, 4), (310, 4)), struct.pack(">II", 0, 1000), None, None),
+        (((307, 4), (308, 4), (304, 2)), struct.pack(">IIH", 10, 90, 2), 10, 2),
+        (((311, 8), (304, 2)), struct.pack(">dH", 0.01, 4), 100, 4),
+        (((311, 8),), struct.pack(">d", 0.0), None, None),
+        (((311, 8),), struct.pack(">d", float("nan")), None, None),
+        (((311, 8),), struct.pack(">d", -0.5), None, None),
+        (((311, 4),), struct.pack(">f", 0.25), None, None),
     ],
 )
 def test_samplers_of_every_kind_are_read_from_the_record_itself(
