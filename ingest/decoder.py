@@ -151,7 +151,7 @@ class Decoder:
 
     def expire(self, now_ms: int) -> None:
         """Forget templates that have not been used for their time, and data that has waited for too long."""
-        self._intake.expire(now_ms)
+        self._intake.evictions.expire(now_ms - self._settings.template_timeout_s * 1000, now_ms)
 
     def snapshot(self) -> bytes:
         """Templates, samplers, options tables and clock offsets, for `restore` after a restart."""
@@ -190,8 +190,7 @@ class Decoder:
         state = self._exporters.get(exporter)
         if state is not None:
             for domain in [item for item in state.domains.values() if item.session == session]:
-                self._parking.forget(domain)
-                self._exporters.drop_domain(state, domain)
+                self._intake.evictions.end_domain(state, domain)
 
     def problems(self, limit: int = 100) -> list[Problem]:
         """The most recent located problems, oldest first."""
@@ -241,7 +240,7 @@ class Decoder:
     def _admit(self, address: bytes, now_ms: int) -> Exporter:
         exporter, pushed_out = self._exporters.admit(address, lane_of(address, self._lanes), now_ms)
         if pushed_out is not None:
-            self._intake.drop_exporter(pushed_out, now_ms)
+            self._intake.evictions.drop_exporter(pushed_out, now_ms)
         return exporter
 
     def _note_samples(self, pending: Pending, faults: list[tuple[int, int]]) -> None:

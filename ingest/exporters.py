@@ -48,7 +48,8 @@ class Parked:
 
 @dataclass(slots=True)
 class Domain:
-    """One observation domain: templates, options tables, sequence, waiting data. `held` is what was accounted for it.
+    """One observation domain: templates, options tables, sequence, waiting data. `held` is what was accounted for it, `used_ms`
+    when it last had flows in a drain, or a template.
 
     `source` is its number in `drain`, as long as that is the one being gathered and no options data has changed anything.
     """
@@ -63,6 +64,7 @@ class Domain:
     view: SamplingView | None = None
     source: int = -1
     drain: Pending | None = None
+    used_ms: int = 0
     held: int = 0
 
     @property
@@ -85,6 +87,7 @@ class Exporter:
     problems: Counter[Reason] = field(default_factory=Counter)
     template_count: int = 0
     held: int = 0
+    parked_octets: int = 0
     datagrams: int = 0
     duplicates: int = 0
     records: int = 0
@@ -142,10 +145,10 @@ class Exporters:
         pushed_out = None
         crowded = self.domain_count >= self.limit + DOMAINS_BEYOND_EXPORTERS
         if exporter.domains and (crowded or len(exporter.domains) >= DOMAINS_PER_EXPORTER):
-            pushed_out = exporter.domains[next(iter(exporter.domains))]
+            pushed_out = _longest_unused(exporter.domains)
             self.drop_domain(exporter, pushed_out)
         tracker = SequenceTracker(UNITS.get(key[1], ""))
-        domain = exporter.domains[key] = Domain(*key, TemplateStore(self.templates_limit), tracker)
+        domain = exporter.domains[key] = Domain(*key, TemplateStore(self.templates_limit), tracker, used_ms=exporter.last_ms)
         self.domain_count += 1
         return domain, pushed_out
 
@@ -204,3 +207,12 @@ class Exporters:
             if item is not silent:
                 self.by_address[item.address] = self.by_address.pop(item.address)
         return silent
+
+
+def _longest_unused(domains: dict[DomainKey, Domain]) -> Domain:
+    candidates = [item for item, _ in zip(domains.values(), range(_SECOND_CHANCES), strict=False)]
+    unused = min(candidates, key=lambda item: item.used_ms)
+    for item in candidates:
+        if item is not unused:
+            domains[item.key] = domains.pop(item.key)
+    return unused

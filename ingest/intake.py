@@ -15,24 +15,24 @@ from common.config import Ingest
 from ingest.blocks import measure
 from ingest.choices import Choices
 from ingest.elements import Element, is_known
+from ingest.evictions import Evictions
 from ingest.exporter_rules import ANNOUNCED
-from ingest.exporters import TABLES_OF_ONE, Domain, DomainKey, Exporter, Exporters, Parked
+from ingest.exporters import TABLES_OF_ONE, Domain, Exporter, Exporters, Parked
 from ingest.fixed_templates import FIXED
 from ingest.identity import announced_by, by_exporter
 from ingest.lending import Lent, may_describe
 from ingest.message import Message
-from ingest.optiondata import OptionRecord, read_element, read_records
+from ingest.optiondata import OptionRecord, read_records, teach
 from ingest.options import Facts
 from ingest.parking import Parking
 from ingest.pending import PACKET_FIELDS, Pending, Source
-from ingest.problems import Problem, ProblemLog, Reason
+from ingest.problems import ProblemLog, Reason
 from ingest.protocols import ipfix, netflow5, netflow9, sflow
 from ingest.protocols.message import Fault, Header, Span
 from ingest.protocols.sets import FIRST_DATA_SET, Definition, walk_sets
 from ingest.templates import Template, make_template, plain_sets
 
 OPTIONS_KEPT: Final = 4096
-_ELEMENTS_ADDED: Final = 16_384
 _SHOWN: Final = 8
 _WIRE: Final[dict[int, ModuleType]] = {9: netflow9, 10: ipfix}
 
@@ -52,8 +52,10 @@ class Intake:
     options: deque[OptionRecord] = field(default_factory=lambda: deque(maxlen=OPTIONS_KEPT))
     elements: dict[tuple[int, int], Element] = field(init=False)
     option_counts: Counter[int] = field(default_factory=Counter)
+    evictions: Evictions = field(init=False)
 
     def __post_init__(self) -> None:
+        self.evictions = Evictions(self.exporters, self.parking, self.log)
         self.elements = dict(self.choices.elements)
 
     def take_fixed(self, exporter: Exporter, version: int, payload: bytes, received_ms: int) -> None:
@@ -62,7 +64,7 @@ class Intake:
         if isinstance(header, Fault):
             self.note(exporter, version, 0, received_ms, header)
             return
-        domain = exporter.domains.get((0, version, header.domain)) or self._domain(exporter, (0, version, header.domain))
+        domain = exporter.domains.get((0, version, header.domain)) or self.evictions.domain(exporter, (0, version, header.domain))
         if version != 1:
             if domain.sequence.is_repeat(payload):
                 self._note_repeat(exporter, header, received_ms)
@@ -74,6 +76,8 @@ class Intake:
         if header.end - header.start != header.records * template.size or header.end != len(payload):
             text = f"{header.records} records of {template.size} octets after the header, the datagram has {len(payload)}"
             self.note(exporter, version, header.domain, received_ms, Fault(Reason.LENGTH_MISMATCH, 2, text))
+            if version != 1:
+                domain.sequence.cut(header.records - flows)
         if flows:
             packet = self._add_packet(exporter, domain, header, received_ms, correction)
             self.pending.add_set(template.spec, packet, payload[header.start : header.end], flows)
@@ -86,7 +90,7 @@ class Intake:
             self.note(exporter, version, 0, received_ms, header)
             return
         key = (session, version, header.domain)
-        domain = exporter.domains.get(key) or self._domain(exporter, key)
+        domain = exporter.domains.get(key) or self.evictions.domain(exporter, key)
         if session == 0 and domain.sequence.is_repeat(payload):
             self._note_repeat(exporter, header, received_ms)
             return
@@ -128,7 +132,7 @@ class Intake:
             self.note(exporter, sflow.VERSION, 0, received_ms, header)
             return
         key = (0, sflow.VERSION, header.domain)
-        domain = exporter.domains.get(key) or self._domain(exporter, key)
+        domain = exporter.domains.get(key) or self.evictions.domain(exporter, key)
         if domain.sequence.is_repeat(payload):
             self._note_repeat(exporter, header, received_ms)
             return
@@ -138,24 +142,7 @@ class Intake:
 
     def note(self, exporter: Exporter, version: int, domain: int, received_ms: int, fault: Fault) -> None:
         """Count a fault and keep its place."""
-        exporter.problems[fault.reason] += 1
-        place = Problem(exporter.address, received_ms, version, domain, fault.set_id, fault.offset, fault.reason, fault.text)
-        self.log.add(place)
-
-    def expire(self, now_ms: int) -> None:
-        """Forget unused templates and data that has waited too long."""
-        before = now_ms - self.settings.template_timeout_s * 1000
-        for exporter in self.exporters:
-            for domain in exporter.domains.values():
-                if domain.session == 0:
-                    self.exporters.remove_templates(exporter, domain, domain.templates.expire(before))
-        for exporter, domain, sets in self.parking.expire(now_ms):
-            exporter.expired_sets += sets
-            domain.sequence.give_up()
-            exporter.problems[Reason.PARKED_EXPIRED] += sets - 1
-            self.log.totals[Reason.PARKED_EXPIRED] += sets - 1
-            fault = Fault(Reason.PARKED_EXPIRED, 0, f"{sets} data sets given up, their templates never came")
-            self.note(exporter, domain.version, domain.number, now_ms, fault)
+        self.evictions.note(exporter, version, domain, received_ms, fault)
 
     def fill(self, exporter: Exporter, domain: Domain, template: Template) -> bool:
         """Bring a template that another collector has learnt into force, for data that waits here; whether it was of use.
@@ -175,23 +162,10 @@ class Intake:
             self._replay(message, template, parked)
         return True
 
-    def drop_exporter(self, exporter: Exporter, now_ms: int) -> None:
-        """Release what waits for an exporter that was pushed out."""
-        for domain in exporter.domains.values():
-            self.parking.forget(domain)
-        fault = Fault(Reason.EXPORTER_EVICTED, 0, "state forgotten: there are more exporters than `ingest.exporters`")
-        self.note(exporter, exporter.version, 0, now_ms, fault)
-
     def take_option_counts(self) -> Counter[int]:
         """Option records by protocol version since the last call."""
         counts, self.option_counts = self.option_counts, Counter()
         return counts
-
-    def _domain(self, exporter: Exporter, key: DomainKey) -> Domain:
-        domain, pushed_out = self.exporters.domain(exporter, key)
-        if pushed_out is not None:
-            self.parking.forget(pushed_out)
-        return domain
 
     def _note_repeat(self, exporter: Exporter, header: Header, received_ms: int) -> None:
         exporter.duplicates += 1
@@ -226,11 +200,12 @@ class Intake:
         known = message.domain.templates.get(template.id)
         if known is None or known.spec != template.spec:
             self._note_unknown(message, template)
+        message.domain.used_ms = message.received_ms
         pushed_out = self.exporters.put_template(message.exporter, message.domain, template)
         if pushed_out:
             text = f"{pushed_out} templates forgotten: there are more than `ingest.templates_per_exporter`"
             self._note(message, Fault(Reason.TEMPLATE_EVICTED, message.header.start, text, definition.id))
-        self._keep_within(message.exporter, message.received_ms)
+        self.evictions.keep_within(message.exporter, message.received_ms)
         for parked in self.parking.take(message.domain, definition.id):
             message.exporter.replayed_sets += 1
             self._replay(message, template, parked)
@@ -318,23 +293,14 @@ class Intake:
             self.options.append(record)
             message.exporter.option_records += 1
             self.option_counts[message.header.version] += 1
-            self._learn_element(values)
+            if refused := teach(self.elements, self.choices.elements, values):
+                self._note(message, Fault(Reason.OPTIONS_REFUSED, message.header.start, refused, template.id))
             if not message.domain.facts.learn(values, scope, message.exporter.held < TABLES_OF_ONE):
                 fault = Fault(Reason.OPTIONS_REFUSED, message.header.start, "an options table is full", template.id)
                 self._note(message, fault)
         message.exporter.forget_views()
         self.exporters.account(message.exporter, message.domain)
-        self._keep_within(message.exporter, message.received_ms)
-
-    def _keep_within(self, exporter: Exporter, now_ms: int) -> None:
-        while (excess := self.exporters.excess(exporter)) is not None:
-            self.exporters.drop(excess)
-            self.drop_exporter(excess, now_ms)
-
-    def _learn_element(self, values: dict[tuple[int, int], bytes]) -> None:
-        element = read_element(values)
-        if element is not None and len(self.elements) < _ELEMENTS_ADDED:
-            self.elements[element.pen, element.id] = element
+        self.evictions.keep_within(message.exporter, message.received_ms)
 
     def _add_sets(self, message: Message) -> None:
         if not message.sets:
@@ -363,7 +329,7 @@ class Intake:
     def _add_packet(self, exporter: Exporter, domain: Domain, header: Header, received_ms: int, correction_ms: int) -> int:
         if domain.drain is not self.pending:
             domain.source = self.pending.add_source(self._source(exporter, domain, header, exporter))
-            domain.drain = self.pending
+            domain.drain, domain.used_ms = self.pending, received_ms
         return self._put_packet(domain.source, domain, header, received_ms, correction_ms)
 
     def _put_packet(self, source: int, domain: Domain, header: Header, received_ms: int, correction_ms: int) -> int:

@@ -1,7 +1,7 @@
 """Data that came before its template: kept within bounds, given back when the template comes, counted when it never does.
 
 In: sets with the header of their datagram. Out: the sets of a template, or how many were given up. Refuses to know templates.
-Bounds: octets over all exporters, an eighth of them for one domain, and time.
+Bounds: octets over all exporters, an eighth of them for one exporter, and time.
 """
 
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from typing import Final
 from ingest.exporters import Domain, Exporter, Parked
 
 _OVERHEAD: Final = 256
-_DOMAIN_SHARE: Final = 8
+_SHARE_OF_ONE: Final = 8
 
 
 @dataclass(slots=True)
@@ -25,11 +25,11 @@ class Parking:
     def park(self, exporter: Exporter, domain: Domain, parked: Parked) -> bool:
         """Keep a set; False if a bound refuses it."""
         size = len(parked.octets) + _OVERHEAD
-        held = sum(len(item.octets) + _OVERHEAD for item in domain.parked[-1:]) * len(domain.parked)
-        if self.octets + size > self.limit_octets or held + size > max(self.limit_octets // _DOMAIN_SHARE, size):
+        if self.octets + size > self.limit_octets or exporter.parked_octets + size > max(self.limit_octets // _SHARE_OF_ONE, size):
             return False
         domain.parked.append(parked)
         self.octets += size
+        exporter.parked_octets += size
         self.waiting[id(domain)] = exporter, domain
         return True
 
@@ -59,8 +59,16 @@ class Parking:
         return expired
 
     def _keep(self, domain: Domain, kept: list[Parked]) -> None:
-        self.octets += sum(len(item.octets) for item in kept) - sum(len(item.octets) for item in domain.parked)
-        self.octets += _OVERHEAD * (len(kept) - len(domain.parked))
+        if not domain.parked:
+            return
+        exporter, _ = self.waiting[id(domain)]
+        released = _size(domain.parked) - _size(kept)
+        self.octets -= released
+        exporter.parked_octets -= released
         domain.parked = kept
         if not kept:
             self.waiting.pop(id(domain), None)
+
+
+def _size(sets: list[Parked]) -> int:
+    return sum(len(item.octets) + _OVERHEAD for item in sets)

@@ -78,6 +78,11 @@ class SequenceTracker:
         else:
             self.suspect = (sequence + units) & _MASK
 
+    def cut(self, units: int) -> None:
+        """So many units of the last datagram were announced, but are not in it."""
+        self.received -= units
+        self.undecoded += units
+
     def decode_late(self, records: int) -> None:
         """Account for records whose template came after them."""
         self.received += records

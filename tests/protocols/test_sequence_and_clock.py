@@ -39,6 +39,21 @@ def test_v5_counts_flows() -> None:
     assert (found.unit, found.received, found.missing) == ("flows", 3, 3)
 
 
+def test_records_that_a_v5_header_announces_and_that_are_not_there_are_not_received() -> None:
+    line = Line()
+    line.feed(netflow5(record5(), sequence=10, count=30), netflow5(record5(), sequence=40))
+    found = _sequence(line)
+    assert (found.received, found.undecoded, found.missing) == (2, 29, 0)
+    assert line.problems() == {"length_mismatch": 1}
+
+
+@pytest.mark.parametrize(("records", "count", "flows"), [(0, 0, 0), (31, 31, 31), (2, 1, 1), (1, 65535, 1), (0, 7, 0)])
+def test_a_v5_datagram_gives_the_records_that_are_there_and_announced(records: int, count: int, flows: int) -> None:
+    line = Line()
+    assert len(line.take(netflow5(*[record5()] * records, count=count))) == flows
+    assert line.problems() == ({} if records == count else {"length_mismatch": 1})
+
+
 def test_v9_counts_datagrams() -> None:
     line = Line()
     line.feed(netflow9(template(256, FLOW), put(256, flow(1) * 9), sequence=7), netflow9(sequence=10))

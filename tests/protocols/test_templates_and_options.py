@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from common.config import Ingest
+from common.config import ElementSettings, Ingest
 from common.errors import InputError
 from flowpb.schema import SamplingSource
 from tests.protocols.wire import (
@@ -62,6 +62,35 @@ def test_parking_is_bounded_for_all_and_for_one() -> None:
     problems = line.problems()
     assert problems["template_missing"] == 20
     assert 16 <= problems["parked_refused"] < 20
+
+
+def test_all_domains_of_an_exporter_share_its_part_of_what_waits() -> None:
+    line = Line(Ingest(parked_bytes=80_000))
+    for number in range(200):
+        body = put(256, bytes(1000)) + put(257, bytes(4)) if number % 2 else put(257, bytes(4)) + put(256, bytes(1000))
+        line.feed(netflow9(body, sequence=number // 50, domain=number % 50))
+    (report,) = (report for reports in line.decoder.reports(NOW_MS).values() for report in reports)
+    assert 0 < report.parked_sets <= 10_000 // 260
+    line.feed(netflow9(put(256, flow(1))), exporter=OTHER)
+    assert [item.parked_sets for lane in line.decoder.reports(NOW_MS).values() for item in lane if item.exporter == OTHER] == [1]
+    line.decoder.expire(NOW_MS + 10**9)
+    line.feed(netflow9(put(256, flow(1)), sequence=999))
+    parked = [item.parked_sets for lane in line.decoder.reports(NOW_MS).values() for item in lane]
+    assert parked in ([1, 0], [0, 1])
+
+
+def test_what_waits_in_a_session_that_ends_is_counted() -> None:
+    line = Line()
+    line.feed(ipfix(put(256, flow(1)) + put(257, flow(1))), session=4)
+    line.decoder.close_session(EXPORTER, 4)
+    assert line.problems() == {"template_missing": 2, "parked_expired": 2}
+
+
+def test_what_an_exporter_that_is_pushed_out_had_waiting_is_counted() -> None:
+    line = Line(Ingest(exporters=1))
+    line.feed(netflow9(put(256, flow(1)) + put(257, flow(1))))
+    line.feed(netflow9(template(256, FLOW)), exporter=OTHER)
+    assert line.problems() == {"template_missing": 2, "parked_expired": 2, "exporter_evicted": 1}
 
 
 def test_templates_are_scoped_by_exporter_domain_protocol_and_session() -> None:
@@ -302,6 +331,19 @@ def test_elements_described_by_their_exporter_are_known_by_name_from_then_on() -
     assert (row.fields[0].name, row.fields[0].type) == ("queue", "unsigned32")
 
 
+def test_elements_of_the_registry_and_of_the_operator_are_not_for_exporters_to_define() -> None:
+    own = ElementSettings(pen=4711, id=12, name="queue", type="unsigned16")
+    line = Line(Ingest(elements=(own,)))
+    options = options_template(300, ((346, 4), (303, 2)), ((339, 1), (344, 1), (341, 65535)), True)
+    said = b"".join(
+        struct.pack(">IHBB", pen, number, 13, 1) + b"\x04evil" for pen, number in ((0, 8), (29305, 1), (4711, 12), (4711, 9))
+    )
+    line.feed(ipfix(options, put(300, said), template(256, ((8, 4), (1, 4, 29305), (12, 2, 4711), (9, 2, 4711)), True)))
+    (row,) = (row for row in line.decoder.templates() if row.kind == "data")
+    assert [item.name for item in row.fields] == ["sourceIPv4Address", "reverseOctetDeltaCount", "queue", "evil"]
+    assert line.problems() == {"options_refused": 3}
+
+
 def test_applications_get_the_name_that_options_gave_them() -> None:
     line = Line()
     options = options_template(301, ((1, 4),), ((95, 4), (96, 8)))
@@ -359,3 +401,14 @@ def test_too_many_domains_of_one_exporter_push_out_its_oldest() -> None:
         line.feed(netflow9(template(256, FLOW), domain=number))
     assert len(line.decoder.templates()) == 1024
     assert line.take(netflow9(put(256, flow(1)), domain=0, sequence=1)) == []
+    assert line.problems() == {"template_evicted": 7, "template_missing": 1}
+
+
+def test_a_domain_in_use_outlives_a_storm_of_others() -> None:
+    line = Line()
+    line.feed(netflow9(template(256, FLOW), domain=7))
+    for number in range(3000):
+        line.now_ms += 10
+        line.feed(netflow9(template(256, FLOW), domain=100 + number))
+        if number % 100 == 0:
+            assert len(line.take(netflow9(put(256, flow(1)), domain=7, sequence=number))) == 1
