@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from columns.documents import document_id, group_id, ids_of, to_json
@@ -49,11 +50,36 @@ def test_ids_of_a_table_are_those_of_its_rows(table: object) -> None:
 
 def test_json_has_every_field_at_its_path(table: object) -> None:
     for row, text in zip(table.to_pylist(), to_json(table), strict=True):  # type: ignore[attr-defined]
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=only_once)
         assert document.pop("@timestamp") == row["window_end_ms"]
         expected = {field.json: str(row[field.name]) if field.name == "group_id" else row[field.name] for field in AGGREGATE}
         assert dict(_leaves(document)) == {path: value for path, value in expected.items() if value is not None}
     assert to_json(AGGREGATE_SCHEMA.empty_table()) == []
+
+
+def only_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object in which no name is there twice: Elasticsearch refuses such documents."""
+    assert len(dict(pairs)) == len(pairs), pairs
+    return dict(pairs)
+
+
+def table_of(rows: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist([row | {"window_end_ms": 1} for row in rows], AGGREGATE_SCHEMA)
+
+
+def test_an_object_is_written_once_whatever_of_it_is_there() -> None:
+    node = {"foreign_source": 'a"b', "foreign_id": "c", "node_id": 7}
+    rows: list[dict[str, Any]] = [
+        {"exporter_addr": "192.0.2.1", **node},
+        {"exporter_addr": "192.0.2.2"},
+        {"exporter_addr": "192.0.2.3", "node_id": 9},
+        {**node},
+        {},
+    ]
+    for some in (rows, rows[1:2], rows[4:], rows[3:]):
+        found = [json.loads(text, object_pairs_hook=only_once) for text in to_json(table_of(some))]
+        exporters = [{name.removeprefix("exporter_").replace("addr", "address"): row[name] for name in row} for row in some]
+        assert [document.get("exporter", {}) for document in found] == exporters
 
 
 def test_table_has_the_schema_and_one_group_id_per_group(table: object) -> None:

@@ -17,6 +17,7 @@ from tests.stores.stores import refuse, target_of, wipe
 from tests.stores_elasticsearch.stored import aggregate_rows, hits
 
 APPS = "EXPORTER_APPLICATION"
+NODE = {"foreign_source": "lab", "foreign_id": "r1", "node_id": 42}
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_an_older_mark_that_is_replayed_changes_nothing(client: Client) -> None:
 
 @pytest.mark.server("elasticsearch")
 def test_a_document_has_nephrons_fields_and_ours(client: Client) -> None:
-    write(client, [Doc(APPS, (50, 7, 50), "dns", rows=3, extra={"dscp": 46})])
+    write(client, [Doc(APPS, (50, 7, 50), "dns", rows=3, extra={"dscp": 46, **NODE})])
     [found] = hits(client, AGGREGATES, [])
     source = client.ask("GET", f"/{found['_index']}/_doc/{found['_id']}")["_source"]
     nephron = {
@@ -85,5 +86,5 @@ def test_a_document_has_nephrons_fields_and_ours(client: Client) -> None:
         "bytes_ingress": 50, "bytes_egress": 7, "bytes_total": 50, "dscp": 46, "application": "dns",
     }  # fmt: skip
     assert {name: source[name] for name in nephron} == nephron
-    assert source["exporter"] == {"address": "192.0.2.1"}
+    assert source["exporter"] == {"address": "192.0.2.1", **NODE}
     assert (source["slot"], source["bound"], source["packets_total"]) == (0, 0, 5)
