@@ -18,10 +18,11 @@ import pyarrow as pa
 from columns.arrays import Ints, Words
 from columns.document_json import to_json
 from columns.names import Names
+from columns.nodes import node_of
 from columns.rank import COUNTERS, Entry, Ranking
 from columns.state import CONGESTION_ENCOUNTERED, DSCP_BITS, NON_ECT, RANKED, Groups, Level, State
 from common.addresses import format_address
-from flowpb.documents import AGGREGATE_SCHEMA, LEVEL_DAY, LEVEL_HOUR, LEVEL_MINUTE, NAMED
+from flowpb.documents import AGGREGATE_SCHEMA, LEVEL_DAY, LEVEL_HOUR, LEVEL_MINUTE, NAMED, NODE
 from flowpb.groupings import WINDOW_MS, Grouping, Kind, Scope, Values
 
 __all__ = ["Occasion", "Section", "document_id", "documents", "group_id", "ids_of", "to_json"]
@@ -103,6 +104,7 @@ def documents(state: State, sections: Sequence[Section], occasion: Occasion) -> 
     columns["congestion_encountered"] = (flags & CONGESTION_ENCOUNTERED) > 0
     columns["non_ect"] = (flags & NON_ECT) > 0
     columns |= {name: pa.nulls(sum(sizes), AGGREGATE_SCHEMA.field(name).type) for name in NAMED}
+    columns |= _nodes(state.names, sections) if state.names.nodes else {}
     return pa.table(columns, schema=AGGREGATE_SCHEMA)
 
 
@@ -129,6 +131,18 @@ def _group_columns(names: Names, sections: Sequence[Section]) -> dict[str, Any]:
         "dscp": pa.array(dscp.astype(np.int16), mask=dscp < 0),
         "rows": np.concatenate([section.groups.rows[section.ranking.group] for section in sections]),
         "group_id": np.concatenate(ids),
+    }
+
+
+def _nodes(names: Names, sections: Sequence[Section]) -> dict[str, Any]:
+    """Who the exporters are, as far as their flows said it."""
+    exporter = _place_columns(names, sections)[1]
+    columns = zip(*(node_of(text) for text in (*names.nodes, "")), strict=True)
+    rows = pa.array(exporter % (len(names.nodes) + 1))  # those without an exporter, -1, have the last, which is nobody
+    kinds = (AGGREGATE_SCHEMA.field(name).type for name in NODE)
+    return {
+        name: pa.array(column, kind.value_type if pa.types.is_dictionary(kind) else kind).take(rows).cast(kind)
+        for name, column, kind in zip(NODE, columns, kinds, strict=True)
     }
 
 

@@ -16,6 +16,7 @@ from columns.dictionaries import joined_columns
 from columns.distinct import distinct_addresses, distinct_texts
 from columns.limits import Limits
 from columns.names import ValueNames
+from columns.nodes import NODE_COLUMNS, FlowNodes
 from columns.packing import Numbers
 from columns.values import values_of
 from flowpb.schema import Direction
@@ -35,7 +36,9 @@ _EXTERNAL: Final = "external"
 
 def wanted_columns(limits: Limits) -> frozenset[str]:
     """Columns that aggregation needs."""
-    return _WANTED.union(_SIDES if limits.edge_only else (), *(kind.columns for kind in limits.values))
+    return _WANTED.union(
+        _SIDES if limits.edge_only else (), NODE_COLUMNS if limits.nodes else (), *(kind.columns for kind in limits.values)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Flows:
     destination: Ints
     values: tuple[tuple[ValueNames, tuple[Numbers, ...]], ...]
     edges: tuple[Mask, Mask] | None
+    nodes: FlowNodes | None
 
 
 def read_flows(batches: Sequence[pa.RecordBatch], limits: Limits) -> Flows:
@@ -98,6 +102,7 @@ def read_flows(batches: Sequence[pa.RecordBatch], limits: Limits) -> Flows:
         destination=destination,
         values=tuple(values_of(batch, kind) for kind in limits.values),
         edges=(_is_external(batch, _SIDES[0]), _is_external(batch, _SIDES[1])) if limits.edge_only else None,
+        nodes=_nodes(batch) if limits.nodes else None,
     )
 
 
@@ -119,6 +124,11 @@ def _combined(batches: Sequence[pa.RecordBatch], wanted: Collection[str]) -> pa.
 def _is_external(batch: pa.RecordBatch, name: str) -> Mask:
     texts, codes = _texts(batch, name)
     return codes == texts.index(_EXTERNAL) + 1 if _EXTERNAL in texts else np.zeros(batch.num_rows, np.bool_)
+
+
+def _nodes(batch: pa.RecordBatch) -> FlowNodes:
+    source, foreign_id, node_id = NODE_COLUMNS
+    return FlowNodes(*_texts(batch, source), *_texts(batch, foreign_id), _numbers(batch, node_id, 0, np.int64))
 
 
 def _column(batch: pa.RecordBatch, name: str) -> Any:

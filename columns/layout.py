@@ -209,7 +209,8 @@ def _names(flows: Flows, egress: Mask) -> tuple[Names, Ints, Ints, Ints]:
     pairs, service = distinct_pairs(flows.application, flows.protocol)
     services = np.concatenate([np.zeros((len(pairs), 1), np.int64), pairs], axis=1)
     values = tuple(kind for kind, _ in flows.values)
-    names = Names(flows.locations, flows.applications, flows.addresses, exporters, ports, services, values)
+    nodes = flows.nodes.of_exporters(exporter, len(exporters)) if flows.nodes else ()
+    names = Names(flows.locations, flows.applications, flows.addresses, exporters, ports, services, values, nodes)
     return names, port[: len(egress)], port[len(egress) :], service
 
 

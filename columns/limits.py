@@ -17,7 +17,7 @@ class Limits:
     are few, each keeps more. `interfaces` bounds the interfaces per exporter and window; `with_dscp` adds the groupings by DSCP;
     `values` are the kinds that are ranked besides the fixed ones; `both_sides` also counts an ingress flow as out-traffic of its
     output interface; with `edge_only` location and system scope count at external interfaces alone,
-    with `deduplicate` each conversation of a location once.
+    with `deduplicate` each conversation of a location once. With `nodes` the exporters' nodes are those that flows bring.
     """
 
     top_k: int = TOP_K
@@ -29,6 +29,7 @@ class Limits:
     both_sides: bool = False
     edge_only: bool = False
     deduplicate: bool = False
+    nodes: bool = False
     interfaces: int = 4096
     values: tuple[Values, ...] = ()
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from columns.arrays import Ints, Mask, Words
 from columns.distinct import distinct_addresses, distinct_numbers, distinct_pairs, distinct_texts, renumbering
+from columns.nodes import unified
 from columns.packing import Numbers, pack_texts, unpack_texts, widen
 
 
@@ -58,6 +59,7 @@ class Names:
 
     addresses (n, 2): big-endian halves; exporters (n, 2): location, address; ports (n, 2): exporter, ifIndex;
     values: of each kind that is kept besides the fixed ones, in the order of tables.
+    nodes: what flows said of each exporter (columns/nodes.py), none at all where nothing was said;
     services (n, 3): location, application, protocol + 1 (0: null). Their location is 0 where the groups of a conversation tell it.
     """
 
@@ -68,12 +70,14 @@ class Names:
     ports: Ints
     services: Ints
     values: tuple[ValueNames, ...] = ()
+    nodes: tuple[str, ...] = ()
 
     def pack(self) -> list[Numbers]:
         """As arrays."""
         pairs = [pair.ravel() for pair in (self.addresses, self.exporters, self.ports, self.services)]
         values = [array for kind in self.values for array in kind.pack()]
-        return [*pack_texts(self.locations), *pack_texts(self.applications), *pairs, np.array([len(self.values)]), *values]
+        counts, nodes = ([len(self.values), 1], pack_texts(self.nodes)) if self.nodes else ([len(self.values)], [])
+        return [*pack_texts(self.locations), *pack_texts(self.applications), *pairs, np.array(counts), *values, *nodes]
 
     @staticmethod
     def unpack(arrays: Iterator[Numbers]) -> "Names":
@@ -82,8 +86,10 @@ class Names:
         addresses = next(arrays).astype(np.uint64).reshape(-1, 2)
         exporters, ports = (widen(next(arrays)).reshape(-1, 2) for _ in range(2))
         services = widen(next(arrays)).reshape(-1, 3)
-        values = tuple(ValueNames.unpack(arrays) for _ in range(int(next(arrays)[0])))
-        return Names(locations, applications, addresses, exporters, ports, services, values)
+        kinds, *with_nodes = next(arrays).tolist()
+        values = tuple(ValueNames.unpack(arrays) for _ in range(kinds))
+        nodes = unpack_texts(next(arrays), next(arrays)) if with_nodes else ()
+        return Names(locations, applications, addresses, exporters, ports, services, values, nodes)
 
 
 _NO_PAIRS: Final = np.empty((0, 2), np.int64)
@@ -141,7 +147,8 @@ def unify(sources: Sequence[Names]) -> tuple[Names, list[Recoding]]:
     services, service_codes = _unify_services([names.services for names in sources], location_codes, application_codes)
     values, value_codes = _unify_values([names.values for names in sources])
     codes_of = (value_codes, location_codes, application_codes, address_codes, exporter_codes, port_codes, service_codes)
-    names = Names(locations, applications, addresses, exporters, ports, services, values)
+    nodes = unified([names.nodes for names in sources], exporter_codes, len(exporters))
+    names = Names(locations, applications, addresses, exporters, ports, services, values, nodes)
     return names, [Recoding(*each) for each in zip(*codes_of, strict=True)]
 
 
@@ -168,6 +175,7 @@ def restrict(names: Names, used: Used) -> tuple[Names, Recoding]:
         _recoded(names.ports[used.ports], to.exporters),
         _recoded_services(names.services[used.services], to.locations, to.applications),
         tuple(kind.kept(mask) for kind, mask in zip(names.values, values, strict=True)),
+        tuple(names.nodes[code] for code in np.flatnonzero(exporters).tolist()) if names.nodes else (),
     )
     return kept, to
 

@@ -4,25 +4,30 @@ In: documents of one (lane, window), as columns.emit makes them, and the enriche
 Numbers and identities never depend on names: what nobody knows stays null.
 """
 
+from collections.abc import Sequence
+from functools import reduce
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from columns.enrich import Enricher
 from columns.inventory import inventory_columns
 from columns.snapshot import Snapshot
 from common.addresses import pack_address
-from flowpb.documents import AGGREGATE_SCHEMA
+from flowpb.documents import AGGREGATE_SCHEMA, NODE
 from flowpb.groupings import AUTONOMOUS_SYSTEM
 from flowpb.schema import ADDRESS
 
 _SYSTEMS: Final = f"_{AUTONOMOUS_SYSTEM.name}"
-_NODE: Final = {"foreign_source": "exporter_foreign_source", "foreign_id": "exporter_foreign_id", "node_id": "exporter_node_id"}
 
 
 def named(documents: pa.Table, enricher: Enricher) -> pa.Table:
-    """The documents with node, rule version and inventory version; raises ConfigError as the enricher does."""
+    """The documents with node, rule version and inventory version; raises ConfigError as the enricher does.
+
+    A node that flows have brought stays: it is the one that raw flows have, too.
+    """
     if not documents.num_rows:
         return documents
     if version := enricher.rules_version():
@@ -40,10 +45,21 @@ def named(documents: pa.Table, enricher: Enricher) -> pa.Table:
         }
     )
     known = inventory_columns(flows, inventory.snapshot)
-    for name, column in _NODE.items():
-        if column in known:
-            documents = _with(documents, name, known[column])
+    brought = _or([documents[name].combine_chunks().is_valid() for name in NODE])
+    for name in NODE:
+        if (column := known.get(f"exporter_{name}")) is not None:
+            documents = _with(documents, name, _chosen(brought, documents[name].combine_chunks(), column))
     return _with(documents, "inventory_version", known["inventory_version"])
+
+
+def _or(masks: Sequence[pa.Array]) -> pa.Array:
+    return reduce(pc.or_, masks)
+
+
+def _chosen(first: pa.Array, brought: pa.Array, known: pa.Array) -> pa.Array:
+    if not pc.any(first).as_py():
+        return known
+    return pc.if_else(first, *(c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in (brought, known)))
 
 
 def _system_names(documents: pa.Table, snapshot: Snapshot) -> pa.Array:

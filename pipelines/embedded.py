@@ -88,6 +88,7 @@ def limits_of(settings: Pipeline) -> Limits:
         both_sides=settings.both_sides,
         edge_only=settings.edge_only,
         deduplicate=settings.deduplicate,
+        nodes=bool(settings.flow_documents_in),
         values=settings.groupings.values(),
     )
 

@@ -77,7 +77,8 @@ AGGREGATE: Final[tuple[Field, ...]] = (
 )
 
 AGGREGATE_SCHEMA: Final = pa.schema([pa.field(f.name, f.type) for f in AGGREGATE])
-NAMED: Final = ("foreign_source", "foreign_id", "node_id", "item_name", "rules_version", "inventory_version")
+NODE: Final = ("foreign_source", "foreign_id", "node_id")
+NAMED: Final = (*NODE, "item_name", "rules_version", "inventory_version")
 """Columns that the inventory and the rules in force fill when a document is written (columns/naming.py)."""
 NOT_COMPARED: Final = ("mark", "final", *NAMED)
 """Columns that say when a document was written, and by which names; only they depend on how batches were bundled."""

@@ -42,6 +42,16 @@ def test_a_known_exporter_has_its_node_and_an_unknown_one_none(tmp_path: Path) -
     assert result.schema == AGGREGATE_SCHEMA
 
 
+def test_what_flows_have_brought_goes_before_the_inventory(tmp_path: Path) -> None:
+    brought = [
+        {"exporter_addr": address, "location": "Berlin", "slot": 0, "node_id": number}
+        for address, number in (("192.0.2.1", 7), ("192.0.2.1", None), ("192.0.2.9", 8), ("192.0.2.9", None))
+    ]
+    result = named(pa.Table.from_pylist(brought, schema=AGGREGATE_SCHEMA), Enricher((), inventory=inventory(tmp_path)))
+    node = [(row["foreign_source"], row["foreign_id"], row["node_id"]) for row in named_columns(result)]
+    assert node == [(None, None, 7), ("lab", "r1", 42), (None, None, 8), (None, None, None)]
+
+
 def test_what_has_no_exporter_has_the_inventory_in_force(tmp_path: Path) -> None:
     result = named(documents(None, "192.0.2.1", None), Enricher((), inventory=inventory(tmp_path)))
     assert result["node_id"].to_pylist() == [None, 42, None]

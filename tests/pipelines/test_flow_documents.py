@@ -4,13 +4,15 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import apache_beam as beam
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -18,11 +20,15 @@ from bus.contract import Entry, Source
 from bus.kafka_client import KafkaTarget
 from bus.kafka_source import KafkaSource, close_pool
 from bus.memory import MemoryLog, MemorySource
+from columns.combine import combine
+from columns.lane import emit
 from common.config import Pipeline, Settings
 from common.errors import ConfigError, StoreError
 from flowpb.codec import decode
 from flowpb.document_in import flows_of
 from flowpb.document_out import documents_of
+from flowpb.flowdocument_pb2 import FlowDocument, NodeInfo
+from flowpb.groupings import Scope, Values
 from ingest.loadgen.batches import BusEntry
 from ingest.loadgen.builtin import BUILTIN
 from ingest.loadgen.run import Player
@@ -30,15 +36,17 @@ from pipelines.aggregate import Outputs
 from pipelines.direct import MicroBatches, Work
 from pipelines.document_intake import DocumentIntake
 from pipelines.document_sink import WriteFlowDocuments
-from pipelines.embedded import document_target
+from pipelines.embedded import document_target, limits_of
 from pipelines.sinks import WriteFiles
 from pipelines.source import pack_element
 from pipelines.streaming import Streaming, build_streaming
+from stores.parquet.layout import EVER, find_file
 from stores.parquet.manifest import Manifest
 from tests.pipelines.line import (
     ENRICHER,
     EXACT,
     LANES,
+    START_MS,
     answer_of,
     entries_of,
     expected_documents,
@@ -98,6 +106,78 @@ def test_a_job_gives_the_aggregates_of_the_oracle(tmp_path: Path) -> None:
     pipeline.run().wait_until_finish()
     lines = [orjson.loads(line) for file in tmp_path.glob("*.ndjson") for line in file.read_bytes().splitlines()]
     assert newest(map(row_of, lines)) == expected_documents(answer_of(entries))
+
+
+WITH_NODES: Final = replace(EXACT, nodes=True, values=(Values("SITE", ("src_categories", "dst_categories"), (Scope.EXPORTER,)),))
+NAMED_BY_ONMS: Final = {"foreign_source": "lab", "foreign_id": "r-ü", "node_id": 42}
+
+
+def document_of(host: str, at_ms: int, exporter: NodeInfo | None = None, source: NodeInfo | None = None) -> bytes:
+    """One flow of a second, as OpenNMS would have it."""
+    document = FlowDocument(host=host, location="Berlin", timestamp=at_ms, exporter_node=exporter, src_node=source)
+    for name, value in (("num_bytes", 1000), ("first_switched", at_ms - 1000), ("last_switched", at_ms), ("input_snmp_ifindex", 3)):
+        getattr(document, name).value = value
+    return document.SerializeToString()
+
+
+def nodes_topic() -> MemoryLog:
+    """An exporter that OpenNMS knows, in its second message only, and one that it does not know; an hour later another flow."""
+    exporter = NodeInfo(foreign_source="lab", foregin_id="r-ü", node_id=42, categories=["Routers"])
+    source = NodeInfo(foreign_source="lab", foregin_id="h1", node_id=7, categories=["Office", "Berlin"])
+    now = [0]
+    log = MemoryLog(1, lambda: now[0])
+    for seconds, document in (
+        (1, document_of("192.0.2.1", START_MS + 1000)),
+        (2, document_of("192.0.2.1", START_MS + 2000, exporter, source)),
+        (3, document_of("192.0.2.2", START_MS + 3000)),
+        (3600, document_of("192.0.2.2", START_MS + 3_600_000)),
+    ):
+        now[0] = START_MS + seconds * 1000
+        log.append(0, document)
+    return log
+
+
+def check_nodes(rows: Iterable[dict[str, Any]]) -> None:
+    """The known exporter's documents say who it is; nobody else's say anything."""
+    found = [row for row in rows if row["window_start_ms"] == START_MS]
+    scopes = {row["grouped_by"]: row for row in found if row["exporter_addr"] == "192.0.2.1"}
+    assert {"EXPORTER_INTERFACE", "EXPORTER", "EXPORTER_INTERFACE_HOST", "EXPORTER_SITE"} <= set(scopes)
+    for row in found:
+        node = NAMED_BY_ONMS if row["exporter_addr"] == "192.0.2.1" else dict.fromkeys(NAMED_BY_ONMS)
+        assert {name: row[name] for name in NAMED_BY_ONMS} == node, row
+    sites = {(row["item"], row["bytes_total"]) for row in found if row["grouped_by"] == "EXPORTER_SITE" and row["item"]}
+    assert sites == {("Office,Berlin", 1000)}
+
+
+def test_nodes_that_documents_bring_are_in_aggregates_and_in_hours(tmp_path: Path) -> None:
+    work = Work(ENRICHER, WITH_NODES, LANES, outputs=Outputs(keep=True), documents=True)
+    with Manifest.open(tmp_path, writer=True) as manifest:
+        driver = MicroBatches(MemorySource(nodes_topic()), manifest, work)
+        driver.drain()
+        driver.finish()
+        paths = [find_file(tmp_path, file) for file in manifest.files("aggregate", "1m", *EVER)]
+        check_nodes(row for path in paths if path for row in pq.read_table(path).to_pylist())
+        with manifest.partials() as partials:
+            minutes = partials.of_window("1m", START_MS)
+    hour = combine(list(minutes.values()), WITH_NODES)
+    _, table = emit(hour, 0, START_MS, 3, True, WITH_NODES, 3_600_000)
+    check_nodes(table.to_pylist())
+
+
+def test_nodes_that_documents_bring_are_in_a_jobs_aggregates(tmp_path: Path) -> None:
+    LOGS.append(nodes_topic())
+    element = pack_element(0, stop=open_last().end(0))
+    job = Streaming("nodes", open_last, [element], LANES, ENRICHER, WITH_NODES, documents=True)
+    pipeline = beam.Pipeline("apache_beam.runners.portability.fn_api_runner.FnApiRunner", options=PipelineOptions([]))
+    build_streaming(pipeline, job, WriteFiles(str(tmp_path)))
+    pipeline.run().wait_until_finish()
+    lines = [orjson.loads(line) for file in tmp_path.glob("*.ndjson") for line in file.read_bytes().splitlines()]
+    check_nodes(map(row_of, lines))
+
+
+def test_only_a_pipeline_behind_documents_carries_nodes() -> None:
+    assert limits_of(Pipeline(flow_documents_in="kafka://h:1/t")).nodes
+    assert not limits_of(Pipeline()).nodes
 
 
 def entries(documents: Sequence[bytes], first: int = 0, append_ms: int = 5_000) -> list[Entry]:
