@@ -7,7 +7,7 @@ Refuses to know any clock.
 from dataclasses import dataclass
 from typing import Final
 
-_MINUTE_MS: Final = 60_000
+MINUTE_MS: Final = 60_000
 _TRUSTED_MS: Final = 5_000
 _HYSTERESIS_MS: Final = 2_000
 
@@ -24,7 +24,7 @@ class ClockOffset:
     def observe(self, received_ms: int, exported_ms: int) -> int:
         """Take one datagram into account; the correction that holds for it."""
         difference = (received_ms - exported_ms) // 1000 * 1000
-        minute = received_ms // _MINUTE_MS
+        minute = received_ms // MINUTE_MS
         if self.minute < 0:
             self.minute, self.least = minute, difference
             self._set(difference)
@@ -35,6 +35,16 @@ class ClockOffset:
         elif difference < self.least:
             self.least = difference
         return self.correction
+
+    def observe_many(self, last_minute: int, least: int) -> bool:
+        """Take datagrams none of which is of a later minute than the last one into account, by their least difference.
+
+        False, and nothing done, if one of them is.
+        """
+        if last_minute > self.minute:
+            return False
+        self.least = min(self.least, least)
+        return True
 
     def _set(self, estimate: int) -> None:
         self.estimate = estimate

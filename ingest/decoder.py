@@ -7,8 +7,9 @@ its place kept. Counts `ingest_datagrams_total`, `_datagram_bytes_total`, `_flow
 """
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
-from itertools import takewhile
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby, takewhile
+from operator import attrgetter
 from typing import Final
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from common.metrics import Counters
 from flowpb.flow_batch_pb2 import ExporterReport
 from flowpb.lanes import lane_of
 from flowpb.schema import ProtocolVersion
-from ingest import reports, snapshots, tables
+from ingest import bulk, reports, snapshots, tables
 from ingest.canonical import Canonicaliser, Reading
 from ingest.choices import Choices
 from ingest.datagram import Datagram
@@ -38,6 +39,8 @@ _SFLOW_5: Final = b"\0\0\0\x05"
 _SFLOW_VERSION: Final = int(ProtocolVersion.SFLOW_V5)
 _FIXED: Final = (1, 5, 7)
 _TEMPLATED: Final = (9, 10)
+Watch = Callable[[Datagram, int], None]
+"""Told of a datagram after it was taken in, and how many flows it brought."""
 READINGS_KEPT: Final = 16_384
 """Readings of interfaces that wait to be taken."""
 NAMES: Final[dict[int, str]] = {
@@ -50,6 +53,10 @@ NAMES: Final[dict[int, str]] = {
     ProtocolVersion.SFLOW_V5: "sflow5",
 }
 """Label `protocol` of the counters, by protocol version."""
+
+
+def _do_not_watch(_datagram: Datagram, _flows: int) -> None:
+    """Nobody asks."""
 
 
 class Decoder:
@@ -95,10 +102,33 @@ class Decoder:
         self._datagrams[version] += 1
         self._octets[version] += len(payload)
 
-    def feed_many(self, datagrams: Sequence[Datagram]) -> None:
-        """Take many datagrams in, in order."""
-        for datagram in datagrams:
-            self.feed(datagram)
+    def feed_many(self, datagrams: Sequence[Datagram], watch: Watch = _do_not_watch) -> None:
+        """Take many datagrams in; those of each exporter in order. `watch` is told of every one that was not an ordinary one."""
+        for _, session in groupby(datagrams, attrgetter("session")):
+            same = list(session)
+            for start in range(0, len(same), bulk.MOST):
+                self._feed_some(same[start : start + bulk.MOST], watch)
+
+    def _feed_some(self, datagrams: Sequence[Datagram], watch: Watch) -> None:
+        if len(datagrams) < bulk.LEAST:
+            for datagram in datagrams:
+                self._feed_watched(datagram, watch)
+            return
+        addresses = [item.exporter for item in datagrams]
+        if self._by_agent:
+            addresses = [self._agent(item.exporter, bytes(item.payload)) for item in datagrams]
+        crowd = bulk.Bulk(self._intake, datagrams, addresses)
+        for number in crowd.take():
+            self._pending.arrivals = crowd.arrival(number)
+            self._feed_watched(datagrams[number], watch)
+        self._pending.arrivals = crowd.arrival(len(datagrams))
+        self._datagrams.update(crowd.datagrams)
+        self._octets.update(crowd.octets)
+
+    def _feed_watched(self, datagram: Datagram, watch: Watch) -> None:
+        before = self._pending.flows
+        self.feed(datagram)
+        watch(datagram, self._pending.flows - before)
 
     def reconsider(self, choices: Choices) -> None:
         """Decode by other settings of exporters from the next drain on."""
@@ -115,17 +145,20 @@ class Decoder:
         """Octets of their records."""
         return self._pending.octets
 
-    def drain(self) -> dict[int, pa.RecordBatch]:
-        """All waiting flows by lane, in columns of INGEST_SCHEMA; within a lane each exporter's in the order of arrival."""
+    def drain(self, watch: Watch = _do_not_watch) -> dict[int, pa.RecordBatch]:
+        """All waiting flows by lane, in columns of INGEST_SCHEMA; within a lane each exporter's in the order of arrival.
+
+        `watch` is told of datagrams of sFlow with a faulty sample, of which others may have been decoded.
+        """
         pending, self._pending = self._pending, Pending()
         self._intake.pending = self._pending
         self._count()
-        if not pending.arrivals:
+        if pending.is_empty:
             return {}
         drained = self._canonicaliser.drain(pending)
         self._take_readings(pending, drained.readings)
         self._note_missing_samples(pending, drained.missing_samples)
-        self._note_samples(pending, drained.faults)
+        self._note_samples(pending, drained.faults, watch)
         for version, flows in drained.flows.items():
             self._counters.add("ingest_flows_total", flows, protocol=NAMES[version])
         for address, flows in zip(pending.exporters, drained.flows_by_exporter.tolist(), strict=True):
@@ -243,7 +276,7 @@ class Decoder:
             self._intake.evictions.drop_exporter(pushed_out, now_ms)
         return exporter
 
-    def _note_samples(self, pending: Pending, faults: list[tuple[int, int]]) -> None:
+    def _note_samples(self, pending: Pending, faults: list[tuple[int, int]], watch: Watch) -> None:
         table = pending.packet_table() if faults else None
         for packet, offset in faults:
             assert table is not None
@@ -252,6 +285,7 @@ class Decoder:
                 fault = Fault(Reason.SAMPLE_MALFORMED, offset, "sample is cut, too short, or missing")
                 domain, received_ms = int(table["domain"][packet]), int(table["received_ms"][packet])
                 self._intake.note(exporter, _SFLOW_VERSION, domain, received_ms, fault)
+                watch(Datagram(exporter.address, received_ms, pending.payload_of(packet)), 1)
 
     def _take_readings(self, pending: Pending, readings: list[Reading]) -> None:
         if not readings:

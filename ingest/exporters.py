@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from flowpb.schema import ProtocolVersion
 from ingest.clockoffset import ClockOffset
 from ingest.options import Facts, SamplingView, make_view
 from ingest.pending import Pending
@@ -26,6 +27,7 @@ TABLES_OF_ONE: Final = HELD_OF_ONE // 2
 """Options tables stop growing here, so that they never push out templates."""
 DOMAINS_BEYOND_EXPORTERS: Final = 16_384
 _SECOND_CHANCES: Final = 8
+_ENGINE_ID: Final = 0xFF
 
 UNITS: Final = {5: "flows", 7: "flows", 9: "packets", 10: "records", 105: "datagrams"}
 """What a sequence number counts, by protocol version; the others have none."""
@@ -71,6 +73,13 @@ class Domain:
     def key(self) -> DomainKey:
         """Its place among the domains of its exporter."""
         return self.session, self.version, self.number
+
+    @property
+    def engine(self) -> tuple[int, int]:
+        """Type and id of the engine, -1 where it is not said: NetFlow v5 makes the domain of both, an sFlow sub-agent is one."""
+        if self.version == ProtocolVersion.NETFLOW_V5:
+            return self.number >> 8, self.number & _ENGINE_ID
+        return -1, self.number if self.version == ProtocolVersion.SFLOW_V5 and self.number <= _ENGINE_ID else -1
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ from ingest.message import Message
 from ingest.optiondata import OptionRecord, read_records, teach
 from ingest.options import Facts
 from ingest.parking import Parking
-from ingest.pending import PACKET_FIELDS, Pending, Source
+from ingest.pending import Pending, Source
 from ingest.problems import ProblemLog, Reason
 from ingest.protocols import ipfix, netflow5, netflow9, sflow
 from ingest.protocols.message import Fault, Header, Span
@@ -34,7 +34,7 @@ from ingest.templates import Template, make_template, plain_sets
 
 OPTIONS_KEPT: Final = 4096
 _SHOWN: Final = 8
-_WIRE: Final[dict[int, ModuleType]] = {9: netflow9, 10: ipfix}
+WIRE: Final[dict[int, ModuleType]] = {9: netflow9, 10: ipfix}
 
 
 @dataclass(slots=True)
@@ -84,7 +84,7 @@ class Intake:
 
     def take_templated(self, exporter: Exporter, version: int, payload: bytes, received_ms: int, session: int) -> None:
         """A NetFlow v9 or IPFIX message."""
-        wire = _WIRE[version]
+        wire = WIRE[version]
         header = wire.parse_header(payload)
         if isinstance(header, Fault):
             self.note(exporter, version, 0, received_ms, header)
@@ -98,7 +98,7 @@ class Intake:
         spans, faults = walk_sets(payload, header.start, header.end)
         if version == ipfix.VERSION and (fault := ipfix.check_length(payload)) is not None:
             faults.append(fault)
-        hurried = not faults and not self._is_mediator(exporter)
+        hurried = not faults and not self.is_mediator(exporter)
         plain = plain_sets(domain.templates.by_id, payload, spans, received_ms) if hurried else None
         if plain is None:
             self._take_message(Message(exporter, domain, header, payload, received_ms, correction), wire, spans, faults)
@@ -138,7 +138,9 @@ class Intake:
             return
         domain.sequence.advance(header.sequence, 1, 0)
         packet = self._add_packet(exporter, domain, header, received_ms, 0)
-        self.pending.add_samples(packet, payload, header.start, min(header.records, (len(payload) - header.start) // 8))
+        self.pending.add_samples(
+            packet, payload, header.start, min(header.records, (len(payload) - header.start) // sflow.LEAST_SAMPLE)
+        )
 
     def note(self, exporter: Exporter, version: int, domain: int, received_ms: int, fault: Fault) -> None:
         """Count a fault and keep its place."""
@@ -161,6 +163,18 @@ class Intake:
             message = Message(exporter, domain, parked.header, b"", parked.received_ms, parked.correction_ms)
             self._replay(message, template, parked)
         return True
+
+    def source_of(self, exporter: Exporter, domain: Domain, received_ms: int) -> int:
+        """Number in this drain of what the datagrams of a domain have in common."""
+        if domain.drain is not self.pending:
+            domain.source = self.pending.add_source(self._source(exporter, domain, exporter))
+            domain.drain, domain.used_ms = self.pending, received_ms
+        return domain.source
+
+    def is_mediator(self, exporter: Exporter) -> bool:
+        """Whether flows of this exporter count as those of others, which it names."""
+        rules = self.choices.rules
+        return ANNOUNCED in rules.identities and rules.of(exporter.address).identity == ANNOUNCED
 
     def take_option_counts(self) -> Counter[int]:
         """Option records by protocol version since the last call."""
@@ -305,16 +319,12 @@ class Intake:
     def _add_sets(self, message: Message) -> None:
         if not message.sets:
             return
-        if self._is_mediator(message.exporter):
+        if self.is_mediator(message.exporter):
             self._add_sets_by_exporter(message)
             return
         packet = self._add_packet(message.exporter, message.domain, message.header, message.received_ms, message.correction_ms)
         for spec, octets, records in message.sets:
             self.pending.add_set(spec, packet, octets, records)
-
-    def _is_mediator(self, exporter: Exporter) -> bool:
-        rules = self.choices.rules
-        return ANNOUNCED in rules.identities and rules.of(exporter.address).identity == ANNOUNCED
 
     def _add_sets_by_exporter(self, message: Message) -> None:
         announced = announced_by(message.exporter, message.domain) or message.exporter.address
@@ -322,26 +332,21 @@ class Intake:
             for address, part, count in by_exporter(spec, octets, records):
                 owner = self.admit(self.choices.rules.identity_of(address or announced), message.received_ms)
                 owner.version = message.header.version
-                source = self.pending.add_source(self._source(message.exporter, message.domain, message.header, owner))
+                source = self.pending.add_source(self._source(message.exporter, message.domain, owner))
                 packet = self._put_packet(source, message.domain, message.header, message.received_ms, message.correction_ms)
                 self.pending.add_set(spec, packet, part, count)
 
     def _add_packet(self, exporter: Exporter, domain: Domain, header: Header, received_ms: int, correction_ms: int) -> int:
-        if domain.drain is not self.pending:
-            domain.source = self.pending.add_source(self._source(exporter, domain, header, exporter))
-            domain.drain, domain.used_ms = self.pending, received_ms
-        return self._put_packet(domain.source, domain, header, received_ms, correction_ms)
+        return self._put_packet(self.source_of(exporter, domain, received_ms), domain, header, received_ms, correction_ms)
 
     def _put_packet(self, source: int, domain: Domain, header: Header, received_ms: int, correction_ms: int) -> int:
         uptime = header.uptime_ms
         if uptime < 0 and domain.facts.boot_ms is not None:
             uptime = (header.exported_ms - domain.facts.boot_ms) % (1 << 32)
-        packets = self.pending.packets  # the fields of Packet, one datagram after the other
-        exported_ms = header.exported_ms or received_ms
-        packets += (source, received_ms, exported_ms, correction_ms, uptime, header.sequence, header.records, header.sampling)
-        return len(packets) // PACKET_FIELDS - 1
+        exported_ms, sequence, records = header.exported_ms or received_ms, header.sequence, header.records
+        return self.pending.add_packet(source, received_ms, exported_ms, correction_ms, uptime, sequence, records, header.sampling)
 
-    def _source(self, exporter: Exporter, domain: Domain, header: Header, owner: Exporter) -> Source:
+    def _source(self, exporter: Exporter, domain: Domain, owner: Exporter) -> Source:
         """What holds for flows of a domain of `exporter` that count as the `owner`'s."""
         facts, settings = domain.facts, self.settings
         active = facts.active_timeout_s or settings.active_timeout_s
@@ -351,10 +356,9 @@ class Intake:
         return Source(
             self.pending.exporter_number(owner.address),
             owner.lane,
-            header.version,
-            header.domain,
-            header.engine_type,
-            header.engine_id,
+            domain.version,
+            domain.number,
+            *domain.engine,
             -1 if active is None else active * 1000,
             -1 if inactive is None else inactive * 1000,
             self.pending.view_number(view),

@@ -27,6 +27,9 @@ class Observer(Protocol):
     def faulty(self, datagram: Datagram, problems: Sequence[Problem], flows: int) -> None:
         """Something in this datagram was not decoded; `flows` of it were."""
 
+    def found(self, problems: Sequence[Problem]) -> None:
+        """These were found when data was given up, newest first."""
+
     def drained(self, flows: Mapping[int, pa.RecordBatch]) -> None:
         """These flows go into batches now."""
 
@@ -36,6 +39,9 @@ class Observer(Protocol):
 
 class _Blind:
     def faulty(self, datagram: Datagram, problems: Sequence[Problem], flows: int) -> None:
+        """Not looked at."""
+
+    def found(self, problems: Sequence[Problem]) -> None:
         """Not looked at."""
 
     def drained(self, flows: Mapping[int, pa.RecordBatch]) -> None:
@@ -72,12 +78,7 @@ class Line:
     def feed(self, datagrams: Sequence[Datagram], now_ms: int) -> list[Batch]:
         """Decode; the batches that this filled."""
         decoder = self._decoder
-        for datagram in datagrams:
-            before = decoder.pending_flows
-            decoder.feed(datagram)
-            if problems := decoder.problems_after(self._last_problem):
-                self._last_problem = problems[0]
-                self._observer.faulty(datagram, problems, decoder.pending_flows - before)
+        decoder.feed_many(datagrams, self._watch)
         if self._batcher.is_full(decoder.pending_flows, decoder.pending_bytes):
             return self._batcher.close(now_ms, self._drain(), {})
         return []
@@ -102,8 +103,20 @@ class Line:
         flows = self._drain()
         return self._batcher.close(now_ms, flows, self._report(now_ms))
 
+    def _watch(self, datagram: Datagram, flows: int) -> None:
+        if problems := self._new_problems():
+            self._observer.faulty(datagram, problems, flows)
+
+    def _new_problems(self) -> list[Problem]:
+        problems = self._decoder.problems_after(self._last_problem)
+        if problems:
+            self._last_problem = problems[0]
+        return problems
+
     def _drain(self) -> dict[int, pa.RecordBatch]:
-        flows = self._decoder.drain()
+        flows = self._decoder.drain(self._watch)
+        if problems := self._new_problems():
+            self._observer.found(problems)
         self._observer.drained(flows)
         return flows
 

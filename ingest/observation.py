@@ -42,6 +42,11 @@ class Observation:
             first = undecodable[-1]
             self.letters.put(pack_letter(datagram, first.reason.value, first.text, flows > 0))
 
+    def found(self, problems: Sequence[Problem]) -> None:
+        """Remember the error of each exporter; which datagram it was in is not known any longer."""
+        for problem in reversed(problems):
+            self.board.note_error(problem.exporter, f"{problem.reason.value}: {problem.text}")
+
     def drained(self, flows: Mapping[int, pa.RecordBatch]) -> None:
         """Show the flows to the taps."""
         for lane in sorted(flows) if self._taps else ():

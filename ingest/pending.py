@@ -71,13 +71,16 @@ class SampleGroup:
 class Pending:
     """Everything since the last drain; `flows` counts a record of two directions once, and all samples of sFlow.
 
-    `packets` holds the fields of one Packet after the other: with thousands a second, objects would cost more than the rest.
+    `packets` holds the fields of one Packet after the other: with thousands a second, objects would cost more than the rest. Those
+    that came in bulk are in `blocks`, a column each, with the ones before them; `numbered` of all have been put there.
     """
 
     flows: int = 0
     octets: int = 0
     arrivals: int = 0
     packets: list[int] = field(default_factory=list)
+    blocks: list[NDArray[np.int64]] = field(default_factory=list)
+    numbered: int = 0
     sources: list[Source] = field(default_factory=list)
     groups: dict[bytes, Group] = field(default_factory=dict)
     sampled: SampleGroup = field(default_factory=SampleGroup)
@@ -116,6 +119,24 @@ class Pending:
         """Exporter and domain of each source."""
         return [(self.exporters[source.exporter], source.domain) for source in self.sources]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to drain."""
+        return not self.groups and not self.sampled.payloads
+
+    def add_packet(self, *fields: int) -> int:
+        """Number of a datagram with the fields of Packet."""
+        self.packets += fields
+        return self.numbered + len(self.packets) // PACKET_FIELDS - 1
+
+    def add_packets(self, columns: NDArray[np.int64]) -> int:
+        """Number of the first of many datagrams, whose fields are columns of Packet."""
+        self._close_block()
+        first = self.numbered
+        self.blocks.append(columns)
+        self.numbered += columns.shape[1]
+        return first
+
     def add_set(self, spec: bytes, packet: int, octets: bytes, flows: int) -> None:
         """One data set of a structure, without its header; `flows` as in the class."""
         group = self.groups.get(spec)
@@ -128,6 +149,27 @@ class Pending:
         self.flows += flows
         self.octets += len(octets)
 
+    def add_sets(self, spec: bytes, packets: list[int], arrivals: list[int], sets: list[bytes], flows: int) -> None:
+        """Many data sets of a structure, each with its datagram and its place in the order of arrival."""
+        group = self.groups.get(spec)
+        if group is None:
+            group = self.groups[spec] = Group(spec)
+        group.sets += sets
+        group.packets += packets
+        group.arrivals += arrivals
+        self.flows += flows
+        self.octets += sum(map(len, sets))
+
+    def add_sampled(self, packets: list[int], arrivals: list[int], payloads: list[bytes], starts: list[int], samples: int) -> None:
+        """Many sFlow datagrams, as in `add_samples`."""
+        sampled = self.sampled
+        sampled.payloads += payloads
+        sampled.starts += starts
+        sampled.packets += packets
+        sampled.arrivals += arrivals
+        self.flows += samples
+        self.octets += sum(map(len, payloads))
+
     def add_samples(self, packet: int, payload: bytes, start: int, samples: int) -> None:
         """One sFlow datagram; how many of its samples are flows is known at the drain."""
         sampled = self.sampled
@@ -139,11 +181,22 @@ class Pending:
         self.flows += samples
         self.octets += len(payload)
 
+    def payload_of(self, packet: int) -> bytes:
+        """The octets of an sFlow datagram."""
+        return self.sampled.payloads[self.sampled.packets.index(packet)]
+
     def packet_table(self) -> "PacketTable":
         """The datagrams as columns."""
-        packets = np.array(self.packets, np.int64).reshape(-1, len(_PACKET)).T.copy()
+        self._close_block()
+        packets = np.concatenate(self.blocks, axis=1) if self.blocks else np.zeros((PACKET_FIELDS, 0), np.int64)
         sources = np.array(self.sources, np.int64).reshape(-1, len(_SOURCE)).T.copy()
         return PacketTable(packets, sources)
+
+    def _close_block(self) -> None:
+        if self.packets:
+            self.blocks.append(np.array(self.packets, np.int64).reshape(-1, PACKET_FIELDS).T)
+            self.numbered += self.blocks[-1].shape[1]
+            self.packets = []
 
 
 @dataclass(frozen=True, slots=True)

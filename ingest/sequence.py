@@ -83,6 +83,37 @@ class SequenceTracker:
         self.received -= units
         self.undecoded += units
 
+    def has_repeat(self, marks: list[int]) -> bool:
+        """Whether any of many datagrams, by the hashes of their octets, is one of the others or of the last ones."""
+        fresh = set(marks)
+        return len(fresh) < len(marks) or not fresh.isdisjoint(self.seen)
+
+    def are_new(self, marks: list[int]) -> list[bool]:
+        """Which of many datagrams are neither one of those before them nor of the last ones."""
+        seen = dict.fromkeys(self.seen)
+        return [mark not in seen and seen.setdefault(mark) is None for mark in marks]
+
+    def remember(self, marks: list[int]) -> None:
+        """Remember many datagrams none of which is a repeat, as `is_repeat` would have."""
+        seen = self.seen
+        seen.update(dict.fromkeys(marks))
+        if (excess := len(seen) - _DICTIONARY) > 0:
+            cut = REMEMBERED + (excess - 1) % (_DICTIONARY + 1 - REMEMBERED)
+            self.seen = dict.fromkeys(islice(seen, len(seen) - cut, None))
+
+    def advance_far(self, sequence: int, following: int, units: int, flows: int) -> bool:
+        """Account for many datagrams, each of which goes on where the one before it ended, the first one from what is expected.
+
+        `following` is the number after the last one. False, and nothing done, if the first one does not go on from there.
+        """
+        if sequence != self.expected and self.expected >= 0:
+            return False
+        self.received += units
+        self.units += units
+        self.flows += flows
+        self.expected, self.is_certain, self.suspect = following, True, -1
+        return True
+
     def decode_late(self, records: int) -> None:
         """Account for records whose template came after them."""
         self.received += records

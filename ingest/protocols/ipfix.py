@@ -7,9 +7,11 @@ reaches beyond it but not beyond the datagram, the set is believed (a capture of
 import struct
 from typing import Final
 
+import numpy as np
+
 from ingest.problems import Reason
-from ingest.protocols.message import Fault, Header, Span, make_header
-from ingest.protocols.sets import FIRST_DATA_SET, SET_HEADER, Definition, malformed, read_fields
+from ingest.protocols.message import Fault, Header, Headers, Longs, Span, make_header
+from ingest.protocols.sets import FIRST_DATA_SET, SET_HEADER, Definition, is_one_data_set, malformed, read_fields
 
 VERSION: Final = 10
 TEMPLATE_SET: Final = 2
@@ -24,7 +26,16 @@ def parse_header(payload: bytes) -> Header | Fault:
         return Fault(Reason.TRUNCATED_HEADER, 0, f"{len(payload)} octets, an IPFIX header has {HEADER.size}")
     version, length, seconds, sequence, domain = HEADER.unpack_from(payload)
     end = min(length, len(payload))
-    return make_header((version, -1, -1, seconds * 1000, sequence, domain, HEADER.size, end, -1, -1, 0))
+    return make_header((version, -1, -1, seconds * 1000, sequence, domain, HEADER.size, end, 0))
+
+
+def read_headers(words: Longs, lengths: Longs) -> Headers:
+    """Headers of IPFIX messages, from their first words (word, message); plain are those of one data set and right length."""
+    first, seconds, sequence, domain, head = words[:5]
+    end = HEADER.size + (head & 0xFFFF)
+    plain = is_one_data_set(head >> 16, end, lengths) & (first & 0xFFFF == lengths)
+    start, none = np.full(len(lengths), HEADER.size + SET_HEADER.size), np.zeros(len(lengths), np.int64)
+    return Headers(plain, none - 1, none - 1, seconds * 1000, sequence, domain, start, end, none, head >> 16)
 
 
 def check_length(payload: bytes) -> Fault | None:

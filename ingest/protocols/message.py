@@ -3,9 +3,16 @@
 In: nothing. Out: the types that the wire formats return. Nothing here raises; what is wrong is a Fault in the result.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ingest.problems import Reason
+
+Longs = NDArray[np.int64]
+HEAD_OCTETS: Final = 40
+"""Octets that the headers of many datagrams are read from: the longest header there is, or a shorter one and the head of a set."""
 
 
 class Fault(NamedTuple):
@@ -31,17 +38,33 @@ class Header(NamedTuple):
     domain: int
     start: int
     end: int
-    engine_type: int = -1
-    engine_id: int = -1
     sampling: int = 0
 
 
-HeaderFields = tuple[int, int, int, int, int, int, int, int, int, int, int]
+HeaderFields = tuple[int, int, int, int, int, int, int, int, int]
 
 
 def make_header(fields: HeaderFields) -> Header:
     """A Header of all its fields. There is one for each datagram, and this takes half the time of calling the class."""
     return tuple.__new__(Header, fields)
+
+
+class Headers(NamedTuple):
+    """Headers of many datagrams of one protocol, one number each, as in Header; `set_id` is 0 where the protocol has no sets.
+
+    `plain` is 1 where records of one kind, from `start` to `end`, are all that follows the header; else the rest means nothing.
+    """
+
+    plain: Longs
+    records: Longs
+    uptime_ms: Longs
+    exported_ms: Longs
+    sequence: Longs
+    domain: Longs
+    start: Longs
+    end: Longs
+    sampling: Longs
+    set_id: Longs
 
 
 Span = tuple[int, int, int]

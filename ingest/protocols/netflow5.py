@@ -7,8 +7,10 @@ In: the octets of a datagram. Out: its header, and the field specifiers of its r
 import struct
 from typing import Final
 
+import numpy as np
+
 from ingest.problems import Reason
-from ingest.protocols.message import Fault, Header, make_header
+from ingest.protocols.message import Fault, Header, Headers, Longs, make_header
 from ingest.templates import Field
 
 _HEADER_1: Final = struct.Struct(">HHIII")
@@ -50,6 +52,15 @@ def parse_header(payload: bytes, version: int) -> Header | Fault:
     end = start + (records if records < whole else whole) * RECORD[version]
     exported = seconds * 1000 + nanoseconds // 1_000_000
     domain = engine_type << 8 | engine_id
-    if version != 5:
-        engine_type = engine_id = -1
-    return make_header((version, records, uptime, exported, sequence, domain, start, end, engine_type, engine_id, sampling))
+    return make_header((version, records, uptime, exported, sequence, domain, start, end, sampling))
+
+
+def read_headers(words: Longs, lengths: Longs) -> Headers:
+    """Headers of v5 datagrams, from their first words (word, datagram); plain are those with as many records as they say."""
+    _, uptime, seconds, nanoseconds, sequence, engine = words[:6]
+    records = words[0] & 0xFFFF
+    end = _HEADER_5.size + records * RECORD[5]
+    plain = ((end == lengths) & (records > 0)).astype(np.int64)
+    exported = seconds * 1000 + nanoseconds // 1_000_000
+    start, none = np.full(len(lengths), _HEADER_5.size), np.zeros(len(lengths), np.int64)
+    return Headers(plain, records, uptime, exported, sequence, engine >> 16, start, end, engine & 0xFFFF, none)

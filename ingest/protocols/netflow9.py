@@ -7,10 +7,12 @@ trusted (softflowd says 1 with five sets); set lengths are. Scope types are elem
 import struct
 from typing import Final
 
+import numpy as np
+
 from ingest.elements import SCOPE_PEN
 from ingest.problems import Reason
-from ingest.protocols.message import Fault, Header, Span, make_header
-from ingest.protocols.sets import FIRST_DATA_SET, SET_HEADER, Definition, malformed, read_fields
+from ingest.protocols.message import Fault, Header, Headers, Longs, Span, make_header
+from ingest.protocols.sets import FIRST_DATA_SET, SET_HEADER, Definition, is_one_data_set, malformed, read_fields
 
 VERSION: Final = 9
 TEMPLATE_SET: Final = 0
@@ -24,7 +26,16 @@ def parse_header(payload: bytes) -> Header | Fault:
     if len(payload) < _HEADER.size:
         return Fault(Reason.TRUNCATED_HEADER, 0, f"{len(payload)} octets, a NetFlow v9 header has {_HEADER.size}")
     version, count, uptime, seconds, sequence, source = _HEADER.unpack_from(payload)
-    return make_header((version, count, uptime, seconds * 1000, sequence, source, _HEADER.size, len(payload), -1, -1, 0))
+    return make_header((version, count, uptime, seconds * 1000, sequence, source, _HEADER.size, len(payload), 0))
+
+
+def read_headers(words: Longs, lengths: Longs) -> Headers:
+    """Headers of v9 datagrams, from their first words (word, datagram); plain are those of one data set."""
+    first, uptime, seconds, sequence, source, head = words[:6]
+    end = _HEADER.size + (head & 0xFFFF)
+    plain = is_one_data_set(head >> 16, end, lengths)
+    start, none = np.full(len(lengths), _HEADER.size + SET_HEADER.size), np.zeros(len(lengths), np.int64)
+    return Headers(plain, first & 0xFFFF, uptime, seconds * 1000, sequence, source, start, end, none, head >> 16)
 
 
 def read_templates(payload: bytes, span: Span) -> tuple[list[Definition], list[Fault]]:

@@ -7,8 +7,10 @@ cannot be believed ends the walk, since nothing after it has a place.
 import struct
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from ingest.problems import Reason
-from ingest.protocols.message import Fault, Span
+from ingest.protocols.message import Fault, Longs, Span
 from ingest.templates import Field
 
 SET_HEADER: Final = struct.Struct(">HH")
@@ -44,6 +46,11 @@ def walk_sets(payload: bytes, start: int, end: int) -> tuple[list[Span], list[Fa
         spans.append((set_id, offset + 4, stop))
         offset = stop
     return spans, faults
+
+
+def is_one_data_set(set_id: Longs, end: Longs, lengths: Longs) -> Longs:
+    """1 where the first set of a message is a data set after which, at `end`, no other set follows in its `lengths` octets."""
+    return ((set_id >= FIRST_DATA_SET) & (end <= lengths) & (lengths - end < SET_HEADER.size)).astype(np.int64)
 
 
 def read_fields(payload: bytes, offset: int, stop: int, count: int, enterprise: bool) -> tuple[list[Field], int] | None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.problems import Reason
-from ingest.protocols.message import Fault, Header, make_header
+from ingest.protocols.message import Fault, Header, Headers, Longs, make_header
 
 VERSION: Final = 105
 FLOW, COUNTERS, FLOW_EXPANDED, COUNTERS_EXPANDED, DISCARDED = 1, 2, 3, 4, 5
@@ -22,13 +22,14 @@ FIXED_OCTETS: Final = {FLOW: 32, FLOW_EXPANDED: 44, DISCARDED: 32, COUNTERS: 12,
 """Octets of a sample before its records, by sample type of enterprise 0."""
 MAX_ITEMS: Final = 1024
 """Samples of a datagram and records of a sample that are read; real ones have fewer than a hundred."""
+LEAST_SAMPLE: Final = 8
+"""Octets that a sample takes at least."""
 _START: Final = {b"\0\0\0\x01": 28, b"\0\0\0\x02": 40}
 """Octets of a header by the type of its agent address."""
 _TAIL: Final = struct.Struct(">IIII")
 _PAIR: Final = struct.Struct(">II")
 _INTERFACE: Final = struct.Struct(">IIQIIQIIIIIIQIIIIII")
 _INTERFACE_COUNTERS: Final = 1
-Longs = NDArray[np.int64]
 
 
 class InterfaceCounters(NamedTuple):
@@ -65,8 +66,15 @@ def parse_header(payload: bytes, received_ms: int) -> Header | Fault:
     if len(payload) < start:
         return Fault(Reason.TRUNCATED_HEADER, 0, f"{len(payload)} octets, this sFlow header has {start}")
     sub_agent, sequence, uptime, samples = _TAIL.unpack_from(payload, start - _TAIL.size)
-    engine = sub_agent if sub_agent < 256 else -1
-    return make_header((VERSION, samples, uptime, received_ms, sequence, sub_agent, start, len(payload), -1, engine, 0))
+    return make_header((VERSION, samples, uptime, received_ms, sequence, sub_agent, start, len(payload), 0))
+
+
+def read_headers(words: Longs, lengths: Longs) -> Headers:
+    """Headers of sFlow datagrams, from their first words (word, datagram): plain with an agent's address of either kind."""
+    narrow, wide = words[1] == 1, words[1] == 2
+    sub_agent, sequence, uptime, samples = np.where(narrow, words[3:7], words[6:10])
+    start, none = np.where(narrow, 28, 40), np.zeros(len(lengths), np.int64)
+    return Headers((narrow | wide).astype(np.int64), samples, uptime, none, sequence, sub_agent, start, lengths, none, none)
 
 
 def agent_address(payload: bytes) -> bytes:

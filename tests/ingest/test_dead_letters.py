@@ -19,6 +19,7 @@ from ingest.letter_spool import SpoolLetters
 from tests.ingest.packets import v5, v9_flows, v9_template
 from tests.ingest.plain_flows import ipv4, make_flows
 from tests.ingest.test_service import running, send, settings_in, spool
+from tests.protocols.sflow_wire import flow_sample, sflow
 
 
 def run(*arguments: str) -> Result:
@@ -104,6 +105,17 @@ def test_missing_templates_and_repairs_are_no_dead_letters(tmp_path: Path) -> No
         send(service.addresses[0], [v9_flows(1), v9_template(2), v9_flows(2, 3)])
     producer.close()
     assert list(SpoolLetters(tmp_path, 1).read()) == []
+
+
+def test_the_letter_of_a_faulty_sample_is_its_own_datagram(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    producer = open_producer(settings.bus, tmp_path)
+    good, bad = sflow(flow_sample()), sflow(flow_sample()[:-8], flow_sample(), sequence=2)
+    with running(settings, producer) as service:
+        send(service.addresses[0], [good, bad, sflow(flow_sample(), sequence=3)])
+    producer.close()
+    (letter,) = SpoolLetters(tmp_path, 1).read()
+    assert (letter.datagram.payload, letter.reason, letter.partly) == (bad, "sample_malformed", True)
 
 
 @pytest.fixture

@@ -1,0 +1,118 @@
+"""Many datagrams at once: those that hold nothing but flows of a structure in force, which is nearly all of them.
+
+In: datagrams and their exporters. Out: what `Intake` makes of them one by one, made by arrays: pending records, and sequences,
+clocks and repeats accounted for. What needs a second look (a new exporter, a template, options, a repeat, a fault) is left to be
+taken alone, and then what its exporter sent after it. Refuses to know what is in records.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+
+from ingest import accounts
+from ingest.crowd import Crowd, look_at, plain_of
+from ingest.datagram import Datagram
+from ingest.heads import make_arrived
+from ingest.intake import Intake
+from ingest.protocols import sflow
+from ingest.protocols.message import Longs
+from ingest.templates import Template
+
+LEAST: Final = 64
+"""With fewer datagrams than this, taking them one by one costs less."""
+MOST: Final = 4096
+"""So many are looked at together; a key has room for as many exporters."""
+_ARRIVALS: Final = 1 << 16
+"""Places in the order of arrival that one datagram may take up: it has fewer records."""
+_VAIN: Final = 2
+"""Looks after each other that may find less than LEAST; the first one of all finds only new exporters."""
+_NEVER: Final = 1 << 60
+
+
+class Bulk:
+    """At most MOST datagrams of one session on their way in; `datagrams` and `octets` are those taken in here, by version."""
+
+    def __init__(self, intake: Intake, datagrams: Sequence[Datagram], addresses: Sequence[bytes]) -> None:
+        self._intake = intake
+        self._arrived = make_arrived(datagrams, addresses)
+        self._first = intake.pending.arrivals
+        intake.pending.arrivals += len(datagrams) * _ARRIVALS
+        self.datagrams: Counter[int] = Counter()
+        self.octets: Counter[int] = Counter()
+
+    def arrival(self, number: int) -> int:
+        """Place of a datagram in the order of arrival."""
+        return self._first + number * _ARRIVALS
+
+    def take(self) -> Iterator[int]:
+        """Take in what can be. A number that this gives is that of a datagram to be taken alone, before the next is asked for."""
+        left = np.arange(len(self._arrived.payloads))
+        vain = 0
+        while len(left) >= LEAST and vain < _VAIN:
+            crowd = look_at(self._arrived, self._intake, left)
+            others = np.sort(crowd.at[~plain_of(crowd, self._arrived)])[::-1]
+            first_other = np.full(len(self._arrived.addresses), _NEVER)
+            first_other[self._arrived.exporter[others]] = others  # of several the last one written stays: the earliest
+            ready = crowd.at < first_other[crowd.exporter]
+            if ready.any():
+                self._take_in(crowd.only(ready))
+            vain = vain + 1 if np.count_nonzero(ready) < LEAST else 0
+            yield from np.sort(first_other[first_other < _NEVER]).tolist()
+            left = left[left > first_other[self._arrived.exporter[left]]]
+        yield from left.tolist()
+
+    def _take_in(self, crowd: Crowd) -> None:
+        arrived = self._arrived
+        at, heads = crowd.at, arrived.heads
+        received, exported = arrived.received_ms[at], heads.exported_ms[at]
+        accounts.go_on(crowd, arrived)
+        columns = [
+            accounts.sources(crowd, arrived, self._intake),
+            received,
+            np.where(exported, exported, received),
+            accounts.observe(crowd, arrived),
+            accounts.uptimes(crowd, arrived),
+            *(part[at] for part in (heads.sequence, heads.records, heads.sampling)),
+        ]
+        order = np.argsort(at)
+        packet = self._intake.pending.add_packets(np.stack(columns)[:, order])
+        self._add(crowd, order, packet)
+        counts, octets = np.bincount(arrived.version[at]), np.bincount(arrived.version[at], arrived.lengths[at])
+        for version in np.flatnonzero(counts).tolist():
+            self.datagrams[version] += int(counts[version])
+            self.octets[version] += int(octets[version])
+
+    def _add(self, crowd: Crowd, order: Longs, packet: int) -> None:
+        """Records of all datagrams into the pending ones, structure by structure; `packet` is the number of the first one."""
+        at, kind, records = crowd.at[order], crowd.kind[order], crowd.records[order]
+        last_ms = np.zeros(len(crowd.kinds), np.int64)
+        last_ms[kind] = self._arrived.received_ms[at]  # of several the last one written stays: the latest
+        kinds = np.flatnonzero(np.bincount(kind, minlength=len(crowd.kinds)))
+        numbers: dict[bytes, int] = {}
+        structure = np.zeros(len(crowd.kinds), np.int64)
+        for number, used_ms in zip(kinds.tolist(), last_ms[kinds].tolist(), strict=True):
+            template = crowd.template(number)
+            if template is not None:
+                template.used_ms = used_ms
+            structure[number] = numbers.setdefault(b"" if template is None else template.spec, len(numbers))
+        of_each = structure[kind]
+        places = np.argsort(of_each, kind="stable") if len(numbers) > 1 else np.arange(len(at))
+        for chosen in np.split(places, np.flatnonzero(np.diff(of_each[places])) + 1):
+            template = crowd.template(int(kind[chosen[0]]))
+            self._add_structure(template, at[chosen], records[chosen], (packet + chosen).tolist())
+
+    def _add_structure(self, template: Template | None, at: Longs, records: Longs, packets: list[int]) -> None:
+        pending, heads = self._intake.pending, self._arrived.heads
+        arrivals = (self._first + at * _ARRIVALS).tolist()
+        payloads = [self._arrived.payloads[number] for number in at.tolist()]
+        starts = heads.start[at]
+        if template is None:
+            samples = np.minimum(heads.records[at], (self._arrived.lengths[at] - starts) // sflow.LEAST_SAMPLE)
+            pending.add_sampled(packets, arrivals, payloads, starts.tolist(), int(samples.sum()))
+        else:
+            stops = starts + records * template.size
+            parts = zip(payloads, starts.tolist(), stops.tolist(), strict=True)
+            sets = [payload[start:stop] for payload, start, stop in parts]
+            pending.add_sets(template.spec, packets, arrivals, sets, int(records.sum()))
