@@ -3,6 +3,7 @@
 import socketserver
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,6 +48,7 @@ class Graphite(socketserver.ThreadingTCPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Lines)
         self.lines: list[bytes] = []
+        self.ended = 0
         self.settings = Series(graphite=f"127.0.0.1:{self.server_address[1]}")
 
 
@@ -56,17 +58,27 @@ class Lines(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         for each in self.rfile:
             self.server.lines.append(each)
+        self.server.ended += 1
+
+
+@contextmanager
+def served() -> Iterator[Graphite]:
+    """A receiver that listens."""
+    with Graphite() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            close_outlets()
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture
 def graphite() -> Iterator[Graphite]:
-    with Graphite() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with served() as server:
         yield server
-        close_outlets()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope="module")
