@@ -71,12 +71,17 @@ def put_tos(rows: Rows) -> None:
 
 
 def put_direction(rows: Rows) -> None:
-    """FlowDirection (61); anything but ingress and egress is unknown, as is its absence in v9 and IPFIX. v5 meters on ingress."""
+    """FlowDirection (61); anything but ingress and egress is unknown, as is its absence in v9 and IPFIX.
+
+    NetFlow v5 meters on ingress, unless the highest bit of its padding says egress.
+    """
+    fixed = rows.packets["version"] < 9
     if rows.has(61):
         values = rows.uint(61, np.uint8)
+        if fixed.any():
+            values = np.where(rows.spread(fixed), values >> 7, values)
         rows.put("direction", np.where(values > Direction.EGRESS, np.uint8(Direction.UNKNOWN), values))
     else:
-        fixed = rows.packets["version"] < 9
         rows.put("direction", rows.spread(np.where(fixed, Direction.INGRESS, Direction.UNKNOWN).astype(np.uint8)))
 
 

@@ -15,6 +15,7 @@ from ingest.samples import Bools, Longs, Samples, Target
 Put = Callable[[Samples, sflow.Items, Target], None]
 _LABELS: Final = 10
 _SEGMENTS: Final = 32
+_VLAN: Final = 0xFFF
 _NONE: Final = (np.zeros(0, np.int64),) * 3
 
 
@@ -29,6 +30,19 @@ def _put_switch(samples: Samples, records: sflow.Items, target: Target) -> None:
     for name, place in (("vlan", 0), ("vlan_out", 8)):
         known = records.start + place + 4 <= records.stop
         target.put(name, records, samples.word(records.start + place), np.uint16, known)
+
+
+def _put_stripped_tags(samples: Samples, records: sflow.Items, target: Target) -> None:
+    """VLAN tags that the agent took off before it sampled, outermost first; a tag in the header comes below them."""
+    counts, listed = _counted(samples, records, records.start, np.ones(len(records.start), bool))
+    first = listed & (counts > 0)
+    found = target.out.numbers.get("vlan")
+    if found is not None:
+        rows = target.rows[records.owner]
+        below = first & (counts == 1) & (found.valid[rows] if found.valid is not None else True)
+        target.put("vlan_inner", records, found.values[rows], np.uint16, below)
+    for name, place, known in (("vlan", 4, first), ("vlan_inner", 8, listed & (counts > 1))):
+        target.put(name, records, samples.word(records.start + place) & _VLAN, np.uint16, known)
 
 
 def _put_router(samples: Samples, records: sflow.Items, target: Target) -> None:
@@ -162,6 +176,18 @@ def _put_tunnel(side: str, wide: bool) -> Put:
     return put
 
 
+def _put_link_tunnel(side: str) -> Put:
+    """The outer Ethernet header of such a tunnel, as in the record 0:2."""
+
+    def put(samples: Samples, records: sflow.Items, target: Target) -> None:
+        octets = packet_header.Octets(samples.data, records.stop)
+        for end, place in (("src", 4), ("dst", 12)):
+            whole = records.start + place + 6 <= records.stop
+            target.put(f"tunnel_{side}_{end}_mac", records, octets.take(records.start + place, 6), np.uint8, whole)
+
+    return put
+
+
 def _put_segment(name: str) -> Put:
     """The network inside an overlay (VNI) that the packet came in with, or leaves with."""
 
@@ -186,12 +212,15 @@ def _put_address(samples: Samples, records: sflow.Items, target: Target, name: s
 
 
 _RECORDS: Final[dict[int, Put]] = {
+    1012: _put_stripped_tags,
     1001: _put_switch,
     1002: _put_router,
     1003: _put_gateway,
     1006: _put_mpls,
     1007: _put_nat,
     1020: _put_nat_ports,
+    1021: _put_link_tunnel("out"),
+    1022: _put_link_tunnel("in"),
     1023: _put_tunnel("out", wide=False),
     1024: _put_tunnel("in", wide=False),
     1025: _put_tunnel("out", wide=True),

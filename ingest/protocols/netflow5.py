@@ -18,6 +18,8 @@ _HEADER_5: Final = struct.Struct(">HHIIIIBBH")
 _HEADER_7: Final = struct.Struct(">HHIIIII")
 _HEADERS: Final = {1: _HEADER_1, 5: _HEADER_5, 7: _HEADER_7}
 _PADDING: Final = 210
+_DIRECTION: Final = 61
+"""The last octet of a v5 record is padding; some exporters say in its highest bit that a flow leaves."""
 
 
 def _fields(*pairs: tuple[int, int]) -> list[Field]:
@@ -28,7 +30,7 @@ _COMMON: Final = ((8, 4), (12, 4), (15, 4), (10, 2), (14, 2), (2, 4), (1, 4), (2
 _ROUTING: Final = ((4, 1), (5, 1), (16, 2), (17, 2), (9, 1), (13, 1))
 FIELDS: Final[dict[int, list[Field]]] = {
     1: _fields(*_COMMON, (_PADDING, 2), (4, 1), (5, 1), (6, 1), (_PADDING, 11)),
-    5: _fields(*_COMMON, (_PADDING, 1), (6, 1), *_ROUTING, (_PADDING, 2)),
+    5: _fields(*_COMMON, (_PADDING, 1), (6, 1), *_ROUTING, (_PADDING, 1), (_DIRECTION, 1)),
     7: _fields(*_COMMON, (_PADDING, 1), (6, 1), *_ROUTING, (_PADDING, 2), (_PADDING, 4)),
 }
 """Field specifiers of a record by version, in IANA element ids (v9 took them over from v5)."""

@@ -33,6 +33,7 @@ _PPP: Final = (7, 14)
 """Header protocols of sFlow (sampled_header): PPP, and PPP over SONET/SDH (RFC 1662, 2615)."""
 _TAGS: Final = _flags(1 << 16, 0x8100, 0x88A8, 0x9100, 0x9200)
 _MAX_TAGS: Final = 10
+_VLANS: Final = ("vlan", "vlan_inner")
 _MAX_LABELS: Final = 10
 _MAX_EXTENSIONS: Final = 8
 _HOP_BY_HOP, _ROUTING, _FRAGMENT, _AH, _DESTINATION, _MOBILITY = 0, 43, 44, 51, 60, 135
@@ -124,9 +125,9 @@ def _read_ethernet(octets: Octets, heads: Heads, place: Longs, ethernet: Bools, 
         tagged = ethernet & _TAGS[found]
         if not tagged.any():
             break
-        if number == 0:
+        if number < len(_VLANS):
             tag = octets.read(at + 2, 2) & 0xFFF
-            heads.numbers["vlan"] = Known(tag.astype(np.uint16), tagged & octets.fit(at, 4))
+            heads.numbers[_VLANS[number]] = Known(tag.astype(np.uint16), tagged & octets.fit(at, 4))
         at = np.where(tagged, at + 4, at)
         found = np.where(tagged, octets.read(at, 2), found)
     snap = ethernet & (found <= 1500)

@@ -266,10 +266,21 @@ REQUIREMENTS: Final[tuple[Requirement, ...]] = (
     ),
     _sflow("extended_mpls", "The label stack where the header has none", "test_an_mpls_record_stands_in_for_a_missing_stack"),
     _sflow(
-        "extended_ipv4_tunnel, _ipv6_tunnel, _vni (sFlow Tunnel Structures)",
+        "extended_L2_tunnel, _ipv4_tunnel, _ipv6_tunnel, _vni (sFlow Tunnel Structures)",
         "Outer headers of tunnels at both sides, and the network inside",
         "test_tunnels_that_the_agent_took_off_or_puts_on",
-        deviation="Of layer 2 tunnels (0:1021, 0:1022) nothing is kept: their MAC addresses are those of the next device.",
+    ),
+    _sflow(
+        "extended_vlantunnel",
+        "Tags that were taken off before sampling, outermost first",
+        "test_tags_that_the_agent_took_off_are_above_those_of_the_head",
+        "test_a_list_of_stripped_tags_that_is_cut_says_nothing",
+    ),
+    _sflow(
+        "extended_mpls_tunnel, _vc, _FTN, _LDP_FEC; extended_user, _url",
+        "Names of paths, pseudowires, users and addresses of pages",
+        "test_samples_of_other_enterprises_and_unknown_records_are_skipped",
+        deviation="Skipped by their length: no column holds them.",
     ),
     _sflow(
         "extended_decapsulate (sFlow Tunnel Structures)",

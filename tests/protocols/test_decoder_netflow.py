@@ -70,6 +70,14 @@ def test_a_v5_record_becomes_all_of_its_columns() -> None:
     }
 
 
+@pytest.mark.parametrize(("padding", "direction"), [(0, 0), (0x80, 1), (0x7F, 0), (0xFF, 1), (0x8000, 0)])
+def test_v5_flows_that_leave_have_a_bit_of_the_padding(padding: int, direction: int) -> None:
+    line = Line()
+    line.feed(netflow9(template(256, (*FLOW, (61, 1))), put(256, flow(1) + b"\x80")), exporter=OTHER)
+    rows = line.take(netflow5(record5()[:-2] + padding.to_bytes(2)))
+    assert {row["protocol_version"]: row["direction"] for row in rows} == {5: direction, 9: Direction.UNKNOWN}
+
+
 @pytest.mark.parametrize(("version", "header"), [(1, ">HHIII"), (7, ">HHIIIII")])
 def test_v1_and_v7_records_are_decoded(version: int, header: str) -> None:
     head = struct.pack(header, version, 1, UPTIME_MS, NOW_S, 0, *([0, 0] if version == 7 else []))

@@ -132,6 +132,34 @@ def test_discarded_packets_count_nothing_but_themselves() -> None:
 def test_stacks_of_vlan_tags(tags: tuple[tuple[int, int], ...], vlan: int | None) -> None:
     row = _one(ethernet(ipv4(tcp()), tags=tags))
     assert (row.get("vlan"), row["dst_port"]) == (vlan, 443)
+    assert row.get("vlan_inner") == (tags[1][1] & 0xFFF if len(tags) > 1 else None)
+
+
+@pytest.mark.parametrize(
+    ("stripped", "tags", "switch", "found"),
+    [
+        ((), ((0x8100, 7),), None, (7, None)),
+        ((0x88A80064,), (), None, (100, None)),
+        ((0x88A8E064,), ((0x8100, 7), (0x8100, 8)), None, (100, 7)),
+        ((0x88A80064, 0x81000065, 0x81000066), ((0x8100, 7),), None, (100, 101)),
+        ((0x88A80064,), ((0x8100, 7),), 5, (5, 7)),
+    ],
+)
+def test_tags_that_the_agent_took_off_are_above_those_of_the_head(
+    stripped: tuple[int, ...], tags: tuple[tuple[int, int], ...], switch: int | None, found: tuple[int | None, int | None]
+) -> None:
+    tunnel = item(1012, struct.pack(f">I{len(stripped)}I", len(stripped), *stripped))
+    records = [tunnel] if switch is None else [item(1001, struct.pack(">IIII", switch, 0, 0, 0)), tunnel]
+    head = raw_header(ethernet(ipv4(tcp()), tags=tags))
+    rows = Line().take(sflow(flow_sample(raw_header(ethernet_ipv4_tcp())), flow_sample(head, *records)))
+    assert (rows[1].get("vlan"), rows[1].get("vlan_inner")) == found
+    assert (rows[0].get("vlan"), rows[0].get("vlan_inner")) == (None, None)
+
+
+def test_a_list_of_stripped_tags_that_is_cut_says_nothing() -> None:
+    for body in (b"", struct.pack(">I", 1), struct.pack(">II", 9, 0x81000005), b"\xff" * 8):
+        (row,) = Line().take(sflow(flow_sample(raw_header(ethernet_ipv4_tcp()), item(1012, body))))
+        assert (row.get("vlan"), row["dst_port"]) == (None, 443)
 
 
 def test_mpls_labels_above_ip() -> None:
@@ -349,12 +377,15 @@ def test_tunnels_that_the_agent_took_off_or_puts_on() -> None:
     ethernet_record = struct.pack(">I8s8sI", 100, MAC_A + bytes(2), MAC_B + bytes(2), 0x0800)
     records = [
         item(1022, ethernet_record),
+        item(1021, ethernet_record[:4] + MAC_B + bytes(2)),
         item(1024, outer4),
         item(1025, outer6),
         item(1029, struct.pack(">I", 70)),
         item(1030, bytes(4)),
     ]
     (row,) = Line().take(sflow(flow_sample(raw_header(ethernet_ipv4_tcp()), *records)))
+    assert (row["tunnel_in_src_mac"], row["tunnel_in_dst_mac"]) == (MAC_A, MAC_B)
+    assert (row["tunnel_out_src_mac"], row.get("tunnel_out_dst_mac")) == (MAC_B, None)
     names = [f"tunnel_{side}_{end}" for side in ("in", "out") for end in ("src_addr", "dst_addr", "protocol")]
     assert [row[name] for name in names] == [
         *(pack_address("10.9.0.1"), pack_address("10.9.0.2"), 47),
