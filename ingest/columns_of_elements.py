@@ -18,7 +18,7 @@ from ingest.rows import Rows
 
 _BY_HAND: Final = frozenset(
     (
-        *("direction", "ip_version", "icmp_type", "icmp_code", "bytes", "packets", "tos"),
+        *("direction", "ip_version", "icmp_type", "icmp_code", "bytes", "packets", "tos", "vlan"),
         *("sampling_interval", "sampling_algorithm", "sampling_source", "vni_in"),
     )
 )
@@ -31,8 +31,13 @@ _NUMBERS: Final[tuple[tuple[str, Any, tuple[int, ...]], ...]] = tuple(
     and column.name not in _BY_HAND
 )
 _ADDRESSES: Final = tuple(
-    (column.name, column.elements[0], column.elements[1]) for column in FLOW if column.type == ADDRESS and column.elements
+    (column.name, tuple(zip(column.elements[::2], column.elements[1::2], strict=True)))
+    for column in FLOW
+    if column.type == ADDRESS and column.elements
 )
+"""Pairs of elements, of both families, of each column: the first pair of which the records have one."""
+_VLANS_OUT: Final = BY_NAME["vlan_out"].elements
+_VLANS_IN: Final = tuple(number for number in BY_NAME["vlan"].elements if number not in _VLANS_OUT)
 _MACS: Final = ("src_mac", "dst_mac")
 _LABELS: Final = BY_NAME["mpls_labels"].elements
 _TOS, _CODE_POINT = BY_NAME["tos"].elements
@@ -70,6 +75,11 @@ def put_tos(rows: Rows) -> None:
         rows.put("tos", rows.uint(_CODE_POINT, np.uint8) << np.uint8(2))
 
 
+def put_vlan(rows: Rows) -> None:
+    """The VLAN that packets came in with, or that they leave with where the records have no other."""
+    put_number(rows, "vlan", np.uint16, _VLANS_IN if rows.present(*_VLANS_IN) else _VLANS_OUT)
+
+
 def put_direction(rows: Rows) -> None:
     """FlowDirection (61); anything but ingress and egress is unknown, as is its absence in v9 and IPFIX.
 
@@ -91,8 +101,10 @@ def put_addresses(rows: Rows) -> None:
     six = version == 6
     for number in rows.present(27, 28):
         six |= rows.octets((0, number)).any(axis=1)
-    for name, wide, narrow in _ADDRESSES:
-        _put_address(rows, name, wide, narrow, six)
+    for name, pairs in _ADDRESSES:
+        for wide, narrow in pairs:
+            if _put_address(rows, name, wide, narrow, six):
+                break
     family = six.astype(np.uint8) * 2 + 4
     known = (version == 4) | (version == 6)
     if rows.present(8, 12):
@@ -103,7 +115,7 @@ def put_addresses(rows: Rows) -> None:
         rows.put("ip_version", version, known)
 
 
-def _put_address(rows: Rows, name: str, wide: int, narrow: int, six: NDArray[np.bool_]) -> None:
+def _put_address(rows: Rows, name: str, wide: int, narrow: int, six: NDArray[np.bool_]) -> bool:
     has_wide, has_narrow = _is_sized(rows, wide, 16), _is_sized(rows, narrow, 4)
     if has_narrow and not has_wide:
         rows.out.put_narrow(name, rows.where, rows.uint(narrow, np.uint32))
@@ -115,6 +127,7 @@ def _put_address(rows: Rows, name: str, wide: int, narrow: int, six: NDArray[np.
         rows.out.put_narrow(name, rows.where, short, ~is_wide)
         if is_wide.any():
             rows.out.put_wide(name, rows.where, octets, is_wide)
+    return has_wide or has_narrow
 
 
 def _is_sized(rows: Rows, number: int, octets: int) -> bool:
@@ -202,6 +215,7 @@ def _text(value: bytes) -> str:
 STEPS: Final[tuple[Callable[[Rows], None], ...]] = (
     put_numbers,
     put_tos,
+    put_vlan,
     put_direction,
     put_addresses,
     put_macs,

@@ -121,7 +121,7 @@ FLOW: Final[tuple[Column, ...]] = (
     Column("in_if", _U32, "ifIndex", _NOT_SENT, (10, 252), "input", "input", 17, "netflow.input_snmp", "integer"),
     Column("out_if", _U32, "ifIndex", _NOT_SENT, (14, 253), "output", "output", 18, "netflow.output_snmp", "integer"),
     Column("direction", _U8, "Direction", "unknown", (61,), "0x80 of the padding: egress, else ingress", "source_id is output: egress, else ingress", 3, "netflow.direction", "keyword"),
-    Column("vlan", _U16, "VLAN id", _NOT_SENT, (58, 243, 245), "", "0:1001 src_vlan, 0:1012, first tag", 34, "netflow.vlan", "keyword"),
+    Column("vlan", _U16, "VLAN id", _NOT_SENT, (58, 243, 245, 59, 254, 255), "", "0:1001 src_vlan, 0:1012, first tag", 34, "netflow.vlan", "keyword"),
     Column("vlan_inner", _U16, "VLAN id below the outer one", _NOT_SENT, (245,), "", "second tag, 0:1012", None, "netflow.vlan_inner", "keyword"),
     Column("vlan_out", _U16, "VLAN id", _NOT_SENT, (59, 254, 255), "", "0:1001 dst_vlan", None, "netflow.vlan_out", "keyword"),
     # measures
@@ -136,7 +136,7 @@ FLOW: Final[tuple[Column, ...]] = (
     Column("dst_as", _U32, "AS number", _NOT_SENT, (17,), "dst_as", "0:1003 dst_as_path", 6, "netflow.dst_as", "long"),
     Column("src_mask", _U8, "prefix length", _NOT_SENT, (29, 9), "src_mask", "0:1002 src_mask", 29, "netflow.src_mask_len", "integer"),
     Column("dst_mask", _U8, "prefix length", _NOT_SENT, (30, 13), "dst_mask", "0:1002 dst_mask", 7, "netflow.dst_mask_len", "integer"),
-    Column("next_hop", ADDRESS, "address", _NOT_SENT, (62, 15), "nexthop", "0:1002 or 0:1006 nexthop", 20, "netflow.next_hop", "ip"),
+    Column("next_hop", ADDRESS, "address", _NOT_SENT, (62, 15, 63, 18), "nexthop", "0:1002 or 0:1006 nexthop", 20, "netflow.next_hop", "ip"),
     Column("bgp_next_hop", ADDRESS, "address", _NOT_SENT, (63, 18), "", "0:1003 nexthop", None, "netflow.bgp_next_hop", "ip"),
     Column("src_peer_as", _U32, "AS number before the exporter's", _NOT_SENT, (129,), "", "0:1003 src_peer_as", None, "netflow.src_peer_as", "long"),
     Column("dst_peer_as", _U32, "AS number after the exporter's", _NOT_SENT, (128,), "", "0:1003 dst_as_path, first", None, "netflow.dst_peer_as", "long"),

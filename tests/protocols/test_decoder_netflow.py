@@ -303,6 +303,36 @@ def test_the_low_bits_of_a_microsecond_time_mean_nothing(fraction: int, millisec
     assert row["first_switched_ms"] == 1_700_000_000_000 + millisecond
 
 
+@pytest.mark.parametrize(
+    ("elements", "values", "vlan", "vlan_out"),
+    [
+        ((58, 59), (0, 7), 0, 7),
+        ((58, 59), (5, 7), 5, 7),
+        ((59,), (7,), 7, 7),
+        ((59, 243), (7, 9), 9, 7),
+        ((254, 255), (0, 8), 8, 8),
+        ((243, 245), (9, 3), 9, None),
+    ],
+)
+def test_the_vlan_of_a_flow_is_the_one_it_came_in_with(
+    elements: tuple[int, ...], values: tuple[int, ...], vlan: int, vlan_out: int | None
+) -> None:
+    fields = tuple((number, 2) for number in elements)
+    (row,) = Line().take(netflow9(template(256, (*FLOW, *fields)), put(256, flow() + struct.pack(f">{len(values)}H", *values))))
+    assert (row["vlan"], row.get("vlan_out")) == (vlan, vlan_out)
+
+
+def test_the_next_hop_is_that_of_bgp_where_no_other_is_known() -> None:
+    hops = bytes((10, 0, 0, 1, 10, 0, 0, 2))
+    line = Line()
+    both = ipfix(template(256, (*FLOW, (15, 4), (18, 4)), True), put(256, flow() + hops))
+    one = ipfix(template(257, (*FLOW, (18, 4)), True), put(257, flow() + hops[4:]), sequence=1)
+    six = ipfix(template(258, (*FLOW, (63, 16)), True), put(258, flow() + bytes(15) + b"\x07"), sequence=2)
+    rows = line.take(both, one, six)
+    assert [row["next_hop"] for row in rows] == [pack_address("10.0.0.1"), pack_address("10.0.0.2"), pack_address("::7")]
+    assert [row["bgp_next_hop"] for row in rows] == [pack_address("10.0.0.2"), pack_address("10.0.0.2"), pack_address("::7")]
+
+
 def test_template_ids_come_in_any_order_and_sets_may_be_padded() -> None:
     line = Line()
     fields = template(65535, FLOW, True)[4:] + template(256, FLOW, True)[4:] + bytes(3)
