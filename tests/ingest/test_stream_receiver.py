@@ -21,7 +21,7 @@ from common.addresses import pack_address
 from common.config import Bus, Ingest, Listener, Settings
 from common.errors import ConfigError
 from ingest.chunks import Chunk, ChunkQueue
-from ingest.listeners.tcp import StreamReceiver
+from ingest.listeners.tcp import StreamReceiver, tls_context
 from ingest.service import IngestService
 from tests.ingest.packets import ipfix_flows, ipfix_template
 
@@ -203,6 +203,12 @@ def test_tls_with_a_known_client_certificate(certificates: Path) -> None:
             connection.unwrap()
         until(lambda: receiver.endings.total() == 1)
     assert dict(receiver.endings) == {"closed": 1}
+
+
+def test_nothing_older_than_tls_1_2_is_spoken(certificates: Path) -> None:
+    context = tls_context(tls_listener(certificates))
+    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert context.verify_mode == ssl.CERT_REQUIRED
 
 
 def talk(context: ssl.SSLContext, plain: socket.socket) -> None:

@@ -14,6 +14,7 @@ from common.errors import ConfigError
 from ingest.chunks import Chunk, ChunkQueue
 from ingest.listeners.bulk_receive import SLOTS, BulkReceiver, ManyAtOnce, OneByOne, bulk_receiver
 from ingest.listeners.udp import UdpReceiver, kernel_drops, open_socket
+from tests.protocols.wire import FLOW, Line, flow, netflow9, options_template, put, template
 
 LOOPBACK = pack_address("127.0.0.1")
 
@@ -55,6 +56,22 @@ def test_datagrams_arrive_whole_and_in_order_with_their_source() -> None:
         taken = take(queue, len(payloads))
     assert taken == [(LOOPBACK, payload) for payload in payloads]
     assert (receiver.received, receiver.queue_drops, receiver.socket_drops, receiver.errors) == (1002, 0, 0, 0)
+
+
+def test_options_from_one_port_hold_for_flows_from_others() -> None:
+    queue, line = ChunkQueue(1 << 20), Line()
+    payloads = (
+        netflow9(template(256, FLOW)),
+        netflow9(options_template(300, ((1, 4),), ((34, 4),)), put(300, struct.pack(">II", 0, 1000)), sequence=1),
+        netflow9(put(256, flow(1)), sequence=2),
+    )
+    with receiving([Listener(host="127.0.0.1", port=0), Listener(host="127.0.0.1", port=0)], queue) as receiver:
+        for number, payload in enumerate(payloads):
+            with sender_to(receiver.addresses[number % 2]) as sender:
+                sender.send(payload)
+                ((exporter, received),) = take(queue, 1)
+                line.feed(received, exporter=exporter)
+    assert [row["sampling_interval"] for row in line.rows()] == [1000]
 
 
 def test_ipv4_and_ipv6_listeners_side_by_side() -> None:

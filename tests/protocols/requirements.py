@@ -12,6 +12,7 @@ from typing import Final
 
 from flowpb.schema import FLOW, Column, Stage
 from ingest.elements import element_of
+from tests.protocols.traps import TRAPS, Trap
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,12 @@ REQUIREMENTS: Final[tuple[Requirement, ...]] = (
         "6.1",
         "Options templates have scope fields in a number space of their own",
         "test_sampling_by_interface_is_looked_up_by_the_input_interface",
+        "test_scopes_of_v9_options_have_any_length",
+        "test_octets_of_v9_options_that_are_no_multiple_of_four",
     ),
+    _v9("5.3, 6.2", "The id of a data set tells the template that it is read by", "test_full_cases_agree_in_order"),
+    _v9("9", "Padding is accepted in data and options, in templates and options templates", "test_padding_in_every_kind_of_v9_set"),
+    _v9("9", "There may be any number of template sets in a packet", "test_a_redefined_template_holds_from_its_place_on"),
     _v9("8", "Field types that are not known are skipped by their length", "test_unknown_elements_are_counted_once_per_template"),
     _v9(
         "9",
@@ -139,6 +145,23 @@ REQUIREMENTS: Final[tuple[Requirement, ...]] = (
         "8.1", "Withdrawals take one template, or all of a kind in a domain", "test_withdrawals_of_one_template_or_of_all_of_a_kind"
     ),
     _ipfix("8.1", "A withdrawal of what is not known does no harm", "test_zero_field_template_then_data_ends"),
+    _ipfix("8.1", "A withdrawn template is used no more", "test_data_after_a_withdrawal_waits_for_a_new_template"),
+    _ipfix(
+        "8, 10",
+        "Templates of one session or transport are not those of another",
+        "test_templates_are_scoped_by_exporter_domain_protocol_and_session",
+        "test_a_session_that_ends_takes_its_templates_along",
+        deviation="UDP has one session for each exporter, also over a restart of the collector.",
+    ),
+    _ipfix("10.1", "Other ports than the registered ones can be set", "test_a_port_that_was_asked_for_has_to_be_free"),
+    _ipfix("11", "No SSL and no TLS before 1.1", "test_nothing_older_than_tls_1_2_is_spoken"),
+    _ipfix("5.2", "Eras of NTP times are told apart", "test_every_time_element_of_ipfix"),
+    _ipfix(
+        "6.1.6",
+        "Strings are UTF-8; ill-formed ones are noticed",
+        "test_values_by_abstract_data_type",
+        deviation="The message is kept: what is ill-formed shows as U+FFFD.",
+    ),
     _ipfix("8.4", "Over UDP templates have a lifetime", "test_templates_expire_by_last_use"),
     _ipfix("8.4", "Over UDP a template may be redefined without a withdrawal", "test_a_redefined_template_holds_from_its_place_on"),
     _ipfix(
@@ -162,9 +185,7 @@ REQUIREMENTS: Final[tuple[Requirement, ...]] = (
         "test_tls_without_a_known_client_certificate_is_refused",
         deviation="TLS over TCP; DTLS over UDP is not received.",
     ),
-    _ipfix(
-        "9", "Elements that are not known do not make a message malformed", "test_unknown_elements_are_counted_once_per_template"
-    ),
+    _ipfix("9", "Elements that are not known are noted, and do no harm", "test_unknown_elements_are_counted_once_per_template"),
     _ipfix("9", "Padding in all kinds of sets is accepted", "test_template_ids_come_in_any_order_and_sets_may_be_padded"),
     _ipfix("8", "Several identical elements in a template are legal", "test_duplicate_elements_in_one_template"),
     _ipfix(
@@ -203,10 +224,22 @@ REQUIREMENTS: Final[tuple[Requirement, ...]] = (
         "RFC 5103 (bidirectional flows)", "5", "A record may have one direction only", ("test_biflow_becomes_two_directed_flows",)
     ),
     Requirement(
+        "RFC 5103 (bidirectional flows)",
+        "4, 6.3",
+        "Source and destination of a record are those of its forward direction",
+        ("test_biflow_becomes_two_directed_flows", "test_each_biflow_record_is_a_flow_in_each_direction_that_counted_something"),
+    ),
+    Requirement(
         "RFC 5610 (type information)",
         "3.9",
         "Type records describe enterprise elements by number, name and type",
         ("test_elements_described_by_their_exporter_are_known_by_name_from_then_on",),
+    ),
+    Requirement(
+        "RFC 5610 (type information)",
+        "3",
+        "They are of enterprise elements; those of the registry stay as they are",
+        ("test_elements_of_the_registry_and_of_the_operator_are_not_for_exporters_to_define",),
     ),
     Requirement("RFC 5610 (type information)", "3.1", "Unknown type values read as octets", ("test_values_by_abstract_data_type",)),
     Requirement(
@@ -225,8 +258,29 @@ REQUIREMENTS: Final[tuple[Requirement, ...]] = (
         "Frame sections are read like the frames that they are of",
         ("test_sections_of_packets_are_read_like_sampled_heads", "test_a_section_beside_counters_leaves_them_alone"),
     ),
+    Requirement(
+        "RFC 7133 (data link elements)",
+        "3",
+        "sectionOffset tells where a section begins, without it at the start",
+        ("test_a_section_that_does_not_begin_with_its_frame_is_not_read",),
+    ),
+    Requirement(
+        "RFC 7133 (data link elements)",
+        "3",
+        "sectionExportedOctets tells padding from what was observed",
+        ("test_padding_after_the_octets_that_were_observed_is_no_part_of_a_section",),
+    ),
+    Requirement(
+        "RFC 7133 (data link elements)",
+        "3",
+        "dataLinkFrameType tells the link that a frame is of",
+        ("test_frames_of_other_links_than_ethernet_are_not_read_as_such",),
+    ),
     _sflow(
-        "datagram", "Agent addresses are IPv4 or IPv6; sub-agents have sequences of their own", "test_full_cases_agree_in_order"
+        "datagram",
+        "Agent addresses are IPv4 or IPv6; sub-agents have sequences of their own",
+        "test_full_cases_agree_in_order",
+        "test_sub_agents_have_sequences_of_their_own",
     ),
     _sflow(
         "data_format",
@@ -304,6 +358,12 @@ Made from the tests by `python -m tests.protocols.requirements`; a test compares
 Statements are in our own words. Each is held by the tests named beside it, in `tests/protocols/`, those of transports in
 `tests/ingest/`.
 """
+_TRAPS: Final = """
+## Faults seen in other collectors
+
+| fault | seen in | held by |
+|---|---|---|
+"""
 _FIELDS: Final = """
 ## Fields
 
@@ -322,13 +382,17 @@ def render() -> str:
         lines += [f"\n### {source}\n\n| section | asks | held by |\n|---|---|---|\n"]
         lines += [_row(item) for item in REQUIREMENTS if item.source == source]
     fields = [_field(column) for column in FLOW if column.stage is Stage.INGEST]
-    return "".join([*lines, _FIELDS, *fields])
+    return "".join([*lines, _TRAPS, *map(_trap, TRAPS), _FIELDS, *fields])
 
 
 def _row(item: Requirement) -> str:
     held = ", ".join(f"`{name}`" for name in item.tests)
     text = " ".join(part for part in (f"**Otherwise:** {item.deviation}" if item.deviation else "", held) if part)
     return f"| {item.section} | {item.says} | {text} |\n"
+
+
+def _trap(trap: Trap) -> str:
+    return f"| {trap.fault} | {trap.seen_in} | {', '.join(f'`{name}`' for name in trap.tests)} |\n"
 
 
 def _field(column: Column) -> str:

@@ -443,6 +443,20 @@ def test_lost_samples_are_known_by_the_numbers_of_their_sources() -> None:
     assert (found.received, found.missing, found.missing_flows) == (2, 0, 0)
 
 
+def test_sub_agents_have_sequences_of_their_own() -> None:
+    line = Line()
+    sample = flow_sample(raw_header(ethernet_ipv4_tcp()))
+    for number in range(3):
+        line.feed(
+            sflow(sample, sequence=100 + number, sub_agent=1), sflow(sample, sequence=7 + 2 * number, sub_agent=2, agent=bytes(16))
+        )
+    rows = line.rows()
+    ((report,),) = line.decoder.reports(line.now_ms).values()
+    assert {item.domain: (item.received, item.missing) for item in report.sequences} == {1: (3, 0), 2: (3, 2)}
+    assert {row["exporter_addr"] for row in rows} == {EXPORTER}
+    assert {row["observation_domain"] for row in rows} == {1, 2}
+
+
 def test_samples_that_come_late_are_not_missing() -> None:
     line = Line()
     line.feed(_numbered(1, (5, 1)), _numbered(3, (5, 3)), _numbered(4, (5, 4)))

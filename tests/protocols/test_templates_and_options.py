@@ -18,6 +18,7 @@ from tests.protocols.wire import (
     netflow9,
     options_template,
     put,
+    specifiers,
     template,
 )
 
@@ -136,6 +137,48 @@ def test_withdrawals_of_one_template_or_of_all_of_a_kind(withdrawal: bytes, left
     assert len([row for row in line.decoder.templates() if row.domain == 9]) == 1
 
 
+@pytest.mark.parametrize("withdrawal", [(256, 0), (2, 0)])
+def test_data_after_a_withdrawal_waits_for_a_new_template(withdrawal: tuple[int, int]) -> None:
+    line = Line()
+    line.feed(ipfix(template(256, FLOW, True)), ipfix(put(2, struct.pack(">HH", *withdrawal)), put(256, flow(1))))
+    assert line.rows() == []
+    (row,) = line.take(ipfix(template(256, ((4, 1), *FLOW[:4], *FLOW[5:]), True), sequence=1))
+    assert row["protocol"] == 10, "read by the new template"
+
+
+def test_padding_in_every_kind_of_v9_set() -> None:
+    line = Line()
+    sets = template(256, FLOW), options_template(300, ((1, 4),), ((34, 4),)), put(300, struct.pack(">II", 0, 10)), put(256, flow(1))
+    for size in (1, 2, 3):
+        padded = [struct.pack(">HH", int.from_bytes(one[:2]), len(one) + size) + one[4:] + bytes(size) for one in sets]
+        (row,) = line.take(netflow9(*padded, sequence=size))
+        assert (row["bytes"], row["sampling_interval"]) == (1000, 10)
+    assert line.problems() == {}
+    assert len(line.decoder.option_records()) == 3
+
+
+@pytest.mark.parametrize("length", [0, 3, 4, 8])
+def test_scopes_of_v9_options_have_any_length(length: int) -> None:
+    line = Line()
+    options = options_template(300, ((2, length), (1, 0)), ((34, 4),))
+    data = put(300, (b"\x05".rjust(length, b"\0") if length else b"") + struct.pack(">I", 10))
+    (row,) = line.take(netflow9(options, data, template(256, (*FLOW, (10, 4))), put(256, flow(1) + struct.pack(">I", 5))))
+    assert row["sampling_interval"] == 10
+    assert [item.scope for item in line.decoder.samplers()] == ["interface" if length else "domain"]
+
+
+@pytest.mark.parametrize(
+    ("scopes", "options", "fields"),
+    [(6, 4, ((1, 4), (34, 4))), (0, 4, ((34, 4),)), (4, 6, ((1, 4), (34, 4))), (5, 7, ((1, 4), (34, 4)))],
+)
+def test_octets_of_v9_options_that_are_no_multiple_of_four(scopes: int, options: int, fields: tuple[tuple[int, int], ...]) -> None:
+    line = Line()
+    line.feed(netflow9(put(1, struct.pack(">HHH", 300, scopes, options) + specifiers(fields))))
+    data = put(300, bytes(4 * (len(fields) - 1)) + struct.pack(">I", 10))
+    (row,) = line.take(netflow9(data, template(256, FLOW), put(256, flow(1)), sequence=1))
+    assert row["sampling_interval"] == 10
+
+
 def test_a_withdrawn_v9_template_is_gone() -> None:
     line = Line()
     line.feed(netflow9(template(256, FLOW)), netflow9(template(256, ()), sequence=1))
@@ -149,6 +192,15 @@ def test_templates_expire_by_last_use() -> None:
     line.feed(netflow9(put(257, flow(1)), sequence=1))
     line.decoder.expire(NOW_MS + 12_000)
     assert [row.template_id for row in line.decoder.templates()] == [257]
+
+
+def test_options_outlive_their_template() -> None:
+    line = Line(Ingest(template_timeout_s=10))
+    line.feed(netflow9(options_template(300, ((1, 4),), ((34, 4),)), put(300, struct.pack(">II", 0, 10))))
+    line.decoder.expire(NOW_MS + 60_000)
+    assert line.decoder.templates() == []
+    (row,) = line.take(netflow9(template(256, FLOW), put(256, flow(1)), sequence=1))
+    assert row["sampling_interval"] == 10
 
 
 def test_too_many_templates_push_out_the_longest_unused() -> None:

@@ -124,6 +124,24 @@ def _event(event: int, there: int, back: int) -> bytes:
     return ends + struct.pack(">HHBBIIQ", 40000, 443, 6, event, there, back, NOW_MS)
 
 
+def test_mapped_addresses_are_those_of_ipv4() -> None:
+    ends = bytes(10) + b"\xff\xff" + bytes((10, 0, 0, 1)), bytes(10) + b"\xff\xff" + bytes((10, 0, 0, 2))
+    (row,) = Line().take(ipfix(template(256, ((27, 16), (28, 16), (1, 4)), True), put(256, b"".join(ends) + struct.pack(">I", 5))))
+    assert (row["src_addr"], row["dst_addr"]) == (pack_address("10.0.0.1"), pack_address("10.0.0.2"))
+
+
+def test_no_counter_has_a_label_that_senders_choose() -> None:
+    line = Line()
+    for number in range(50):
+        payload = netflow9(template(256 + number, FLOW), put(999, bytes(8)), sequence=number, domain=number)
+        line.feed(payload, netflow5(record5(), sequence=number), bytes([number] * 9), exporter=pack_address(f"10.0.0.{number}"))
+    line.rows()
+    line.decoder.reports(NOW_MS)
+    labels = {label for _, pairs in line.counters.totals for label in pairs}
+    assert {name for name, _ in labels} == {"protocol", "reason"}
+    assert len(labels) < 10
+
+
 def test_asa_updates_and_teardown_are_not_summed_twice() -> None:
     events = (_event(1, 0, 0), _event(5, 100, 40), _event(5, 50, 10), _event(5, 7, 0), _event(2, 157, 50), _event(2, 30, 20))
     rows = Line().take(netflow9(template(256, _ASA), put(256, b"".join(events))))
