@@ -71,9 +71,7 @@ def _line(case: Case, seconds: int, direct: Figures, flink: Figures | None) -> s
     hosts = " + ".join(f"{count:,}" for count in case.hosts)
     per_minute = f"{direct.documents * 60 // seconds:,}"
     budget = _BUDGETS.get((case.interfaces, case.top_k), ("-", "-"))
-    there = (
-        ("-", budget[1], "-") if flink is None else (f"{flink.us_per_flow:.2f}", budget[1], f"{flink.flows / flink.wall_s:,.0f}")
-    )
+    there = ("-", budget[1], "-") if flink is None else (f"{flink.us_per_flow:.2f}", budget[1], f"{flink.flows_per_second:,.0f}")
     split = (_split(direct), "-" if flink is None else _split(flink))
     cells = (case.exporters, case.interfaces, hosts, case.top_k, per_minute, f"{direct.us_per_flow:.2f}", budget[0], *there, *split)
     return "| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else cell for cell in cells) + " |"

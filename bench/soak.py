@@ -8,13 +8,14 @@ runner leaks a little by itself.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bench import on_flink
-from bench.cases import CASES, Entries, closing, endless
+from bench.cases import CASES, closing, endless
 from bench.memory import HEAP, Memory
-from bench.written import Sums, Written, sums_of
+from bench.written import Sums
 from common.config import Pipeline, Settings
 from flowpb.codec import Header
 
@@ -93,65 +94,29 @@ def flink(minutes: float, idle_minutes: float, rate: int = RATE, show: Show = si
     last: dict[int, Header] = {}
     due = endless(CASES[1], rate, 5, last)
     with on_flink.running(Settings(pipeline=Pipeline())) as line:
-        fed = Fed(line)
-        fed.give(next(due))
-        line.settle()
-        fed.wait(lambda: fed.written.documents > 0, "documents of the first second")
-        idle = watch(idle_minutes, fed.held, fed.state, lambda: None, show)
-        load = watch(minutes, fed.held, fed.state, lambda: fed.give(next(due)), show)
-        fed.give(list(closing(last)))
-        fed.wait(lambda: fed.written.sums == fed.sent, "documents of all that was sent", fails=False)
-        counts = {**fed.state(), "restarts": float(line.rest.checkpoints(line.job).restored)}
-        return Soak(load, fed.sent, fed.written.sums, counts, idle)
+        line.give(next(due))
+        line.wait(line.has_read, "end of the first second", _PATIENCE_S)
+        idle = watch(idle_minutes, lambda: _held(line), lambda: _state(line), lambda: None, show)
+        load = watch(minutes, lambda: _held(line), lambda: _state(line), lambda: line.give(next(due)), show)
+        line.give(list(closing(last)))
+        with suppress(TimeoutError):  # the figures tell it, too
+            line.wait(line.has_all, "documents of all that was sent", _PATIENCE_S)
+        counts = {**_state(line), "restarts": float(line.rest.checkpoints(line.job).restored)}
+        return Soak(load, line.sent, line.written.sums, counts, idle)
 
 
-@dataclass(slots=True)
-class Fed:
-    """A job on Flink, what it got, and what it has written so far."""
+def _held(line: on_flink.Line) -> dict[str, int]:
+    """Memory by process, and of the TaskManager's what its heap holds."""
+    return {**line.resident(), HEAP: line.rest.heap_bytes()}
 
-    line: on_flink.Line
-    sent: Sums = field(default_factory=Sums)
-    written: Written = field(default_factory=Written)
 
-    def give(self, part: Entries) -> None:
-        """To the job."""
-        brought = sums_of(part)
-        self.sent.flows += brought.flows
-        self.sent.octets += brought.octets
-        self.line.give(part)
-
-    def held(self) -> dict[str, int]:
-        """Memory by process, and of the TaskManager's what its heap holds."""
-        return {**self.line.resident(), HEAP: self.line.rest.heap_bytes()}
-
-    def state(self) -> dict[str, float]:
-        """The latest checkpoint, and documents so far."""
-        self._count()
-        latest = self.line.rest.checkpoints(self.line.job)
-        took, size = round(latest.latest_ms / 1_000, 2), round(latest.latest_bytes / _MB, 2)
-        sums = {"sent": self.sent.flows, "in documents": self.written.sums.flows, "documents": self.written.documents}
-        return {"checkpoint_mb": size, "checkpoint_s": took, "failed": latest.failed, **sums}
-
-    def wait(self, reached: Callable[[], bool], what: str, fails: bool = True) -> None:
-        """Until so; when it does not come, TimeoutError with what the job says, or back to the figures, which tell it, too."""
-        until = time.monotonic() + _PATIENCE_S
-        while not reached():
-            if time.monotonic() > until:
-                if not fails:
-                    return
-                said = self.line.rest.root_exception(self.line.job)[:300] or "nothing"
-                raise TimeoutError(
-                    f"no {what} within {_PATIENCE_S:.0f} s: sent {self.sent}, written {self.written.sums}, "
-                    f"{self.written.documents} documents; the job says: {said}"
-                )
-            time.sleep(_SAMPLE_S / 5)
-            self._count()
-
-    def _count(self) -> None:
-        documents = self.line.folder / "documents"
-        self.written.take_files(documents)
-        for file in (documents / "ledger").glob("*.ndjson"):
-            file.unlink()
+def _state(line: on_flink.Line) -> dict[str, float]:
+    """The latest checkpoint, and documents so far."""
+    line.count()
+    latest = line.rest.checkpoints(line.job)
+    took, size = round(latest.latest_ms / 1_000, 2), round(latest.latest_bytes / _MB, 2)
+    sums = {"sent": line.sent.flows, "in documents": line.written.sums.flows, "documents": line.written.documents}
+    return {"checkpoint_mb": size, "checkpoint_s": took, "failed": latest.failed, **sums}
 
 
 def lines(soak: Soak, every: int = 5) -> Iterator[str]:

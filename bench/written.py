@@ -31,6 +31,11 @@ class Sums:
     flows: int = 0
     octets: int = 0
 
+    def add(self, more: "Sums") -> None:
+        """Adds others to these."""
+        self.flows += more.flows
+        self.octets += more.octets
+
 
 @dataclass(slots=True)
 class Written:

@@ -59,7 +59,16 @@ def command_line(pid: int) -> bytes:
 
 def cpu_seconds(pid: int) -> float:
     """CPU time that a process has taken so far, its threads included and its children not; 0 when it is gone."""
-    stat = _proc(pid, "stat")
+    return _cpu_seconds(_proc(pid, "stat"))
+
+
+def cpu_seconds_of_threads(pid: int, named: bytes) -> float:
+    """The same of the living threads whose names start so."""
+    stats = [_proc(pid, f"task/{thread.name}/stat") for thread in Path("/proc", str(pid), "task").glob("*")]
+    return sum(_cpu_seconds(stat) for stat in stats if stat.partition(b"(")[2].startswith(named))
+
+
+def _cpu_seconds(stat: bytes) -> float:
     fields = stat.rpartition(b")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
 

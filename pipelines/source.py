@@ -38,10 +38,13 @@ from transforms.flows import NAMESPACE
 from transforms.keys import moment
 
 FOREVER: Final = 1 << 62
-_DELAY_MS: Final = 5_000
+DELAY_MS: Final = 5_000
+"""The watermark is behind the least frontier by this much."""
 _IDLE_DELAY_MS: Final = 10_000
 _IDLE_LEAD_MS: Final = 55_000
-_POLL: Final = Duration(micros=100_000)
+_AT_ONCE: Final = Duration(0)
+_LOOK_AGAIN: Final = Duration(micros=500_000)
+"""After a call that came to the end of everything. No call waits itself: all partitions of a subtask take turns in one thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +241,7 @@ class ReadBus(beam.DoFn):
         self._advance(estimator, frontiers(intake.logs).values(), at_end)
         for each, at in reached.items():
             source.release(each, at)
-        tracker.defer_remainder(_POLL)
+        tracker.defer_remainder(_LOOK_AGAIN if at_end else _AT_ONCE)
 
     def count(self, counters: Counters) -> None:
         """Counts as Beam counters, which a runner commits with the bundle."""
@@ -260,7 +263,7 @@ class ReadBus(beam.DoFn):
         offset = todo.start if todo.logs else min(todo.stop, max(todo.start, source.begin(partition)))
         ends, taken = time.monotonic() + self._max_s, 0
         while offset < todo.stop and taken < self._max_bytes and time.monotonic() < ends:
-            entries, reached = read_on(source, partition, offset, self._max_bytes, 0.05, intake.counters)
+            entries, reached = read_on(source, partition, offset, self._max_bytes, 0.0, intake.counters)
             if reached == offset:
                 break
             intake.take(entry for entry in entries if entry.offset < todo.stop)
@@ -272,7 +275,7 @@ class ReadBus(beam.DoFn):
         if not heard and not at_end:
             return
         least = min(heard, default=idle_ms)
-        behind_ms = least - _DELAY_MS if heard else idle_ms
+        behind_ms = least - DELAY_MS if heard else idle_ms
         watermark = moment(max(behind_ms, min(idle_ms, least + _IDLE_LEAD_MS)) if at_end else behind_ms)
         current = estimator.current_watermark()
         if current is None or watermark > current:

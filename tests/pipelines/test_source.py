@@ -1,6 +1,6 @@
 """Reading the bus as a splittable DoFn, call by call, as a runner would drive it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import pytest
@@ -102,3 +102,24 @@ def test_a_bounded_range_ends_where_the_bus_has_a_hole() -> None:
     reader = ReadBus("holed", lambda: Holed(MemoryLog(1)), LANES)
     emitted, left, _ = call(reader, LogRange(3, 20))
     assert (emitted, left.start) == ([], 20)
+
+
+def test_no_call_waits_at_the_end_and_the_next_one_comes_later(log: MemoryLog) -> None:
+    """All partitions of a subtask take turns: one that waited for its own would hold up those with a backlog."""
+    waited = []
+
+    class Watched(MemorySource):
+        def read(self, partition: int, offset: int, max_bytes: int, wait_s: float = 0.0) -> Sequence[Entry]:
+            waited.append(wait_s)
+            return super().read(partition, offset, max_bytes, wait_s)
+
+    reader = ReadBus(f"watched {id(log)}", lambda: Watched(log), LANES, max_bytes=1)
+    tracker = ThreadsafeRestrictionTracker(LogTracker(LogRange(0, FOREVER)))
+    rests = []
+    for _ in BATCHES[:20]:
+        list(reader.process(pack_element(0), RestrictionTrackerView(tracker), ManualWatermarkEstimator(None)))
+        left, after = tracker.deferred_status()
+        rests.append(after.micros > 100_000)
+        tracker = ThreadsafeRestrictionTracker(LogTracker(left))
+    assert set(waited) == {0.0}
+    assert rests == [False] * 19 + [True]
