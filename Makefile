@@ -24,7 +24,7 @@ demo: install
 	$(BIN)/python deploy/demo.py
 
 test: develop
-	FUZZ_SECONDS=20 tests/run checks fast fuzz servers
+	FUZZ_SECONDS=10 tests/run checks fast fuzz servers
 
 checks: develop
 	tests/run checks

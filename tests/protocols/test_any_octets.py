@@ -1,5 +1,7 @@
 """The invariant: for any octets `feed` and `drain` return, everything is flows or counted problems, and memory is bounded."""
 
+import itertools
+import math
 import struct
 from collections.abc import Sequence
 
@@ -10,6 +12,7 @@ from common.config import ExporterSettings, Ingest
 from ingest.intake import OPTIONS_KEPT
 from ingest.problems import LOGGED
 from tests.protocols.corpus import cases
+from tests.protocols.structures import compose
 from tests.protocols.wire import EXPORTER, FLOW, Line, flow, ipfix, netflow5, netflow9, options_template, put, record5, template
 
 _SEEDS = [packet.payload for packets in cases().values() for packet in packets][::7] + [
@@ -76,29 +79,35 @@ def test_state_stays_within_its_bounds(payloads: Sequence[bytes]) -> None:
     assert len(line.decoder.option_records()) <= OPTIONS_KEPT
 
 
-_OPTION_ELEMENTS = (10, 14, 34, 35, 36, 37, 48, 49, 50, 82, 95, 96, 149, 160, 234, 236, 300, 302, 303, 304, 305, 306, 309, 310)
-_FLOW_ELEMENTS = (1, 2, 8, 10, 21, 22, 27, 34, 35, 36, 37, 48, 50, 61, 70, 85, 86, 95, 136, 148, 150, 152, 154, 158, 160, 161, 231)
+_EVERYTHING = ExporterSettings(networks=("0.0.0.0/0",), keep_elements=("all",), inner_flow=True)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.data())
-def test_elements_of_any_length_and_value_do_no_harm(data: st.DataObject) -> None:
-    def fields(elements: tuple[int, ...]) -> list[tuple[int, int]]:
-        chosen = st.tuples(st.sampled_from(elements + (311, 339, 341, 346)), st.sampled_from((0, 1, 2, 3, 4, 7, 8, 9, 16, 200)))
-        return data.draw(st.lists(chosen, min_size=1, max_size=6))
-
-    def records(listed: list[tuple[int, int]]) -> bytes:
-        octet = data.draw(st.sampled_from((b"\0", b"\x01", b"\x7f", b"\xff")))
-        size = sum(length for _, length in listed)
-        return data.draw(st.just(octet * size * 2) | st.binary(min_size=size, max_size=size * 3))
-
-    line = Line(Ingest(exporter_settings=(ExporterSettings(networks=("0.0.0.0/0",), keep_elements=("all",)),)))
-    options, flows = fields(_OPTION_ELEMENTS), fields(_FLOW_ELEMENTS)
-    sets = options_template(300, ((149, 4),), options, True), put(300, bytes(4) + records(options))
-    line.feed(ipfix(*sets, template(256, flows, True), put(256, records(flows))))
-    for batch in line.decoder.drain().values():
-        batch.validate(full=True)
-    shown = line.decoder.option_records(), line.decoder.samplers(), line.decoder.names()
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.binary(min_size=8, max_size=120), min_size=1, max_size=3))
+def test_elements_of_any_length_and_value_do_no_harm(parts: Sequence[bytes]) -> None:
+    line = Line(Ingest(exporter_settings=(_EVERYTHING,)))
+    rows = 0
+    for payload in compose(b"\n\n".join(parts)):
+        line.feed(payload)
+        for batch in line.decoder.drain().values():
+            batch.validate(full=True)
+            rows += batch.num_rows
+    assert sum(report.records for lane in line.decoder.reports(line.now_ms).values() for report in lane) == rows
     again = Line()
     again.decoder.restore(line.decoder.snapshot())
-    assert (again.decoder.samplers(), again.decoder.names()) == shown[1:]
+    assert (again.decoder.samplers(), again.decoder.names()) == (line.decoder.samplers(), line.decoder.names())
+
+
+_TOGETHER = (1, 2, 23, 24, 85, 86, 136, 148, 231, 232, 233, 298, 299, 352, 483, 484, 313, 315, 409, 95, 22, 160)
+
+
+def test_elements_that_mean_something_together_are_decoded_in_any_company() -> None:
+    line = Line()
+    for number, chosen in enumerate(itertools.combinations(_TOGETHER, 3)):
+        turned = (*chosen[number % 3 :], *chosen[: number % 3])
+        fields = tuple((element, 65535 if element in (95, 313, 315, 484) else 4) for element in turned)
+        record = b"".join(b"\x09" + b"\x45" * 9 if length == 65535 else b"\0\0\0\x05" for _, length in fields)
+        line.feed(ipfix(template(300, fields, True), put(300, record * 2), sequence=2 * number))
+    rows = line.rows()
+    assert len(rows) >= 2 * math.comb(len(_TOGETHER), 3)
+    assert set(line.problems()) <= {"times_repaired"}
