@@ -12,11 +12,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flowpb.schema import BY_NAME, INGEST_SCHEMA
+from ingest.address_columns import AddressColumn, encode_addresses, encode_exporters, fixed_binary
+from ingest.distinct import make_parts
 
 Where = slice | NDArray[np.int64]
 Bools = NDArray[np.bool_]
 ALL: Final = slice(None)
-_MAPPED: Final = np.frombuffer(bytes(10) + b"\xff\xff", np.uint8)
 
 
 @dataclass(slots=True)
@@ -32,16 +33,6 @@ class NumberColumn:
 
 
 @dataclass(slots=True)
-class AddressColumn:
-    """A column of addresses: IPv4 as numbers, others as 16 octets where `wide` says so."""
-
-    narrow: NDArray[np.uint32]
-    valid: Bools
-    wide: Bools | None = None
-    octets: NDArray[np.uint8] | None = None
-
-
-@dataclass(slots=True)
 class ListColumn:
     """A column of lists of numbers: where the values of each row start in `values`, and how many they are."""
 
@@ -54,10 +45,11 @@ class ListColumn:
 
 @dataclass(slots=True)
 class Assembly:
-    """All columns of `rows` flows. `exporter_of` numbers the exporter of each row within `exporters`."""
+    """All columns of `rows` flows, which came in sets of `counts` each; `exporter_of` numbers the exporter of each set."""
 
     rows: int
-    exporter_of: NDArray[np.int32]
+    exporter_of: NDArray[np.int64]
+    counts: NDArray[np.int64]
     exporters: list[bytes]
     numbers: dict[str, NumberColumn] = field(default_factory=dict)
     addresses: dict[str, AddressColumn] = field(default_factory=dict)
@@ -93,16 +85,22 @@ class Assembly:
         if column.wide is not None:
             column.wide[rows] = False
 
-    def put_wide(self, name: str, where: Where, octets: NDArray[np.uint8], valid: Bools | None = None) -> None:
-        """Fill rows with addresses of 16 octets."""
+    def put_wide(self, name: str, where: Where, words: NDArray[np.uint64], valid: Bools | None = None) -> None:
+        """Fill rows with addresses of 16 octets: two rows of words as they are in memory. Keeps `words` if it can."""
         if valid is not None and not valid.any():
             return
+        if (valid is None or valid.all()) and self._is_all(where):
+            every = np.ones(self.rows, bool)
+            self.addresses[name] = AddressColumn(np.zeros(self.rows, np.uint32), every, every.copy(), words, owned=False)
+            return
         column = self._address(name)
-        if column.wide is None or column.octets is None:
+        if column.wide is None or column.words is None:
             column.wide = np.zeros(self.rows, bool)
-            column.octets = np.zeros((self.rows, 16), np.uint8)
+            column.words = np.zeros((2, self.rows), np.uint64)
+        if not column.owned:
+            column.words, column.owned = column.words.copy(), True
         rows = where if valid is None or valid.all() else _chosen(where, valid)
-        column.octets[rows] = octets if rows is where else octets[valid]
+        column.words[:, rows] = words if rows is where else words[:, valid]
         column.wide[rows] = True
         column.valid[rows] = True
 
@@ -131,12 +129,15 @@ class Assembly:
         whole = {name: self._arrow(name) for name in (*self.numbers, *self.lists, *self.objects)}
         names = [name for name in INGEST_SCHEMA.names if name in whole or name in self.addresses or name == "exporter_addr"]
         schema = pa.schema([INGEST_SCHEMA.field(name) for name in names])
+        lanes = np.flatnonzero(np.diff(bounds))
+        parts = make_parts(np.append(bounds[lanes], bounds[-1]))
+        encoded = {name: encode_addresses(column, parts) for name, column in self.addresses.items()}
+        encoded["exporter_addr"] = encode_exporters(self.exporter_of, self.counts, self.exporters, parts.bounds)
         result: dict[int, pa.RecordBatch] = {}
-        for lane in np.flatnonzero(np.diff(bounds)).tolist():
+        for number, lane in enumerate(lanes.tolist()):
             start, stop = int(bounds[lane]), int(bounds[lane + 1])
             columns = {name: column.slice(start, stop - start) for name, column in whole.items()}
-            columns |= {name: _encode_addresses(column, start, stop) for name, column in self.addresses.items()}
-            columns["exporter_addr"] = _encode_exporters(self.exporter_of[start:stop], self.exporters)
+            columns |= {name: parted[number] for name, parted in encoded.items()}
             result[lane] = pa.RecordBatch.from_arrays([columns[name] for name in names], schema=schema)
         return result
 
@@ -159,7 +160,7 @@ class Assembly:
         column = self.numbers[name]
         mask = None if column.valid is None or column.valid.all() else ~column.valid
         if pa.types.is_fixed_size_binary(kind):
-            return _fixed_binary(column.values, mask)
+            return fixed_binary(column.values, mask)
         return pa.array(column.values, kind, mask=mask)
 
 
@@ -174,35 +175,3 @@ def _lists(column: ListColumn) -> pa.ListArray:
 
 def _chosen(where: Where, valid: Bools) -> NDArray[np.int64]:
     return np.flatnonzero(valid) if isinstance(where, slice) else where[valid]
-
-
-def _encode_exporters(numbers: NDArray[np.int32], addresses: list[bytes]) -> pa.Array:
-    encoded = pa.array(numbers).dictionary_encode()
-    values = pa.array([addresses[number] for number in encoded.dictionary.to_pylist()], pa.binary(16))
-    return pa.DictionaryArray.from_arrays(encoded.indices, values)
-
-
-def _encode_addresses(column: AddressColumn, start: int, stop: int) -> pa.Array:
-    valid = column.valid[start:stop]
-    mask = None if valid.all() else ~valid
-    if column.wide is not None and column.octets is not None and column.wide[start:stop].any():
-        octets = column.octets[start:stop].copy()
-        narrow = ~column.wide[start:stop]
-        octets[narrow] = _mapped(column.narrow[start:stop][narrow])
-        return _fixed_binary(octets, mask).dictionary_encode()
-    encoded = pa.array(column.narrow[start:stop], mask=mask).dictionary_encode()
-    values = _fixed_binary(_mapped(encoded.dictionary.to_numpy(zero_copy_only=False)), None)
-    return pa.DictionaryArray.from_arrays(encoded.indices, values)
-
-
-def _mapped(narrow: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    octets = np.empty((len(narrow), 16), np.uint8)
-    octets[:, :12] = _MAPPED
-    octets[:, 12:] = narrow.astype(">u4").view(np.uint8).reshape(-1, 4)
-    return octets
-
-
-def _fixed_binary(octets: NDArray[np.uint8], mask: Bools | None) -> pa.Array:
-    data = pa.py_buffer(np.ascontiguousarray(octets))
-    bitmap = None if mask is None else pa.py_buffer(np.packbits(~mask, bitorder="little"))
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(octets.shape[1]), len(octets), [bitmap, data])

@@ -6,7 +6,7 @@ sets are walked in lockstep: step k reads the k-th record of every set, every le
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -19,14 +19,17 @@ Octets = NDArray[np.uint8]
 Longs = NDArray[np.int64]
 LONG_FORM: Final = 255
 """The octet of length that says that two octets of length follow (RFC 7011 section 7)."""
+_ADDRESS: Final = 16
 _MAX_TEXT: Final = 4096
+_AT_ONCE: Final = 8192
+"""Records whose fields are read together: few enough to stay in a cache meanwhile."""
 RECORDS_PER_SET: Final = 8192
 """Records of variable length that are read from one set; more than this is no traffic but an attack."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Records of one layout: `counts` of them came from each set."""
+    """Records of one layout: `counts` of them came from each set. `known` are fields that have been read, by their number."""
 
     layout: Layout
     data: Octets
@@ -34,6 +37,7 @@ class Block:
     starts: Longs | None = None
     ends: tuple[Longs, ...] = ()
     lengths: tuple[Longs, ...] = ()
+    known: dict[int, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -55,6 +59,15 @@ class Block:
         places = self._position(number)[:, None] + lengths[:, None] - width + np.arange(width)
         inside = np.arange(width) >= width - lengths[:, None]
         return np.where(inside, self.data[np.maximum(places, 0)], 0).astype(np.uint8)
+
+    def native(self, number: int) -> NDArray[Any] | None:
+        """Field `number` as unsigned integers of its own width, one of 16 octets as two rows of its words as they are; or None.
+
+        Only of many records of a fixed layout, whose fields are read together: each for itself would read all of memory again.
+        """
+        if self.starts is None and not self.known and self.rows > _AT_ONCE:
+            self.known.update(_read_fields(self.layout, self.data))
+        return self.known.get(number)
 
     def spans(self, number: int) -> tuple[Longs, Longs]:
         """Offsets in `data` and lengths of field `number`."""
@@ -91,6 +104,28 @@ def make_block(layout: Layout, sets: Sequence[bytes]) -> Block:
     if not layout.variable:
         return Block(layout, data, octets // layout.size)
     return _walk(layout, data, octets)
+
+
+def _read_fields(layout: Layout, data: Octets) -> dict[int, NDArray[Any]]:
+    """All fields that an element is found in and whose width is that of an integer, or of an IPv6 address."""
+    records = data.reshape(-1, layout.size)
+    found: dict[int, NDArray[Any]] = {}
+    parts: list[tuple[NDArray[Any], NDArray[Any]]] = []
+    for number in sorted({number for view in layout.views for number in view.index.values()}):
+        length, offset = layout.fields[number].length, layout.offsets[number]
+        octets = records[:, offset : offset + length]
+        if length in (1, 2, 4, 8):
+            found[number] = np.empty(len(records), f"u{length}")
+            parts.append((found[number], octets.view(f">u{length}")[:, 0]))
+        elif length == _ADDRESS:
+            found[number] = np.empty((2, len(records)), np.uint64)
+            parts += zip(found[number], octets.view(np.uint64).T, strict=True)
+    for start in range(0, len(records), _AT_ONCE):
+        for column, place in parts:
+            column[start : start + _AT_ONCE] = place[start : start + _AT_ONCE]
+    for column in found.values():
+        column.flags.writeable = False
+    return found
 
 
 def uint(octets: Octets, dtype: Any) -> NDArray[Any]:

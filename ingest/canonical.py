@@ -111,7 +111,7 @@ class Canonicaliser:
         rows = _place(places)
         packets, counts = _packets_in_order(places)
         exporters = table["exporter"][packets]
-        out = Assembly(rows, np.repeat(exporters.astype(np.int32), counts), pending.exporters)
+        out = Assembly(rows, exporters, counts, pending.exporters)
         _put_packet_columns(out, table, packets, counts)
         for structure in structures:
             _put_structure(structure, table, pending, out, repairs, self.totals)

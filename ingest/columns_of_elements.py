@@ -99,8 +99,9 @@ def put_addresses(rows: Rows) -> None:
     """Address columns, and the IP version: element 60, else by the family of the ends."""
     version = rows.uint(60, np.uint8) if rows.has(60) else np.zeros(rows.count, np.uint8)
     six = version == 6
-    for number in rows.present(27, 28):
-        six |= rows.octets((0, number)).any(axis=1)
+    if any(rows.has(narrow) for _, pairs in _ADDRESSES for _, narrow in pairs):
+        for number in rows.present(27, 28):
+            six |= _is_filled(rows, number)
     for name, pairs in _ADDRESSES:
         for wide, narrow in pairs:
             if _put_address(rows, name, wide, narrow, six):
@@ -120,14 +121,22 @@ def _put_address(rows: Rows, name: str, wide: int, narrow: int, six: NDArray[np.
     if has_narrow and not has_wide:
         rows.out.put_narrow(name, rows.where, rows.uint(narrow, np.uint32))
     elif has_wide and not has_narrow:
-        rows.out.put_wide(name, rows.where, rows.octets((0, wide)))
+        rows.out.put_wide(name, rows.where, rows.words(wide))
     elif has_wide:
-        octets, short = rows.octets((0, wide)), rows.uint(narrow, np.uint32)
-        is_wide = octets.any(axis=1) | (six & (short == 0))
+        words, short = rows.words(wide), rows.uint(narrow, np.uint32)
+        is_wide = _is_filled(rows, wide) | (six & (short == 0))
         rows.out.put_narrow(name, rows.where, short, ~is_wide)
         if is_wide.any():
-            rows.out.put_wide(name, rows.where, octets, is_wide)
+            rows.out.put_wide(name, rows.where, words, is_wide)
     return has_wide or has_narrow
+
+
+def _is_filled(rows: Rows, number: int) -> NDArray[np.bool_]:
+    """Where an element has an octet that is not 0."""
+    if not _is_sized(rows, number, 16):
+        return np.asarray(rows.octets((0, number)).any(axis=1))
+    high, low = rows.words(number)
+    return np.asarray((high | low) != 0)
 
 
 def _is_sized(rows: Rows, number: int, octets: int) -> bool:

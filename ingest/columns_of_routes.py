@@ -168,7 +168,7 @@ def _put_tunnel(side: str, wide: bool) -> Put:
         for end, place in (("src", records.start + 8), ("dst", records.start + 8 + width)):
             name = f"tunnel_{side}_{end}_addr"
             if wide:
-                target.out.put_wide(name, rows, octets.take(place, 16), whole)
+                target.out.put_wide(name, rows, octets.take_address(place), whole)
             else:
                 target.out.put_narrow(name, rows, samples.word(place).astype(np.uint32), whole)
         target.put(f"tunnel_{side}_protocol", records, samples.word(records.start + 4), np.uint8, whole)
@@ -206,7 +206,7 @@ def _put_address(samples: Samples, records: sflow.Items, target: Target, name: s
     target.out.put_narrow(name, rows, samples.word(place + 4).astype(np.uint32), narrow)
     if wide.any():
         octets = packet_header.Octets(samples.data, records.stop)
-        target.out.put_wide(name, rows, octets.take(place + 4, 16), wide)
+        target.out.put_wide(name, rows, octets.take_address(place + 4), wide)
     after: Longs = place + np.select([kind == 1, kind == 2], [8, 20], 4)
     return after
 

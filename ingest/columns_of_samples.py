@@ -102,7 +102,7 @@ def _put_ipv6(samples: Samples, records: sflow.Items, target: Target) -> None:
     rows = target.where(records)
     octets = packet_header.Octets(samples.data, records.stop)
     for name, place in (("src_addr", 8), ("dst_addr", 24)):
-        target.out.put_wide(name, rows, octets.take(records.start + place, 16), whole)
+        target.out.put_wide(name, rows, octets.take_address(records.start + place), whole)
     _put_ip_record(samples, records, target, 40, whole)
     target.put("ip_version", records, np.full(len(whole), 6), np.uint8, whole)
 

@@ -44,7 +44,17 @@ class Rows:
 
     def uint(self, number: int, dtype: Any = np.int64, pen: int = 0) -> NDArray[Any]:
         """An element as unsigned integers."""
-        return uint(self.octets((pen, number)), dtype)
+        values = self.block.native(self.view.index[pen, number])
+        if values is None or values.ndim > 1:
+            return uint(self.octets((pen, number)), dtype)
+        return (values if self.chosen is None else values[self.chosen]).astype(dtype, copy=False)
+
+    def words(self, number: int) -> NDArray[np.uint64]:
+        """An element of 16 octets as two rows of words, in their order and as they are in memory."""
+        words = self.block.native(self.view.index[0, number])
+        if words is None:
+            return self.octets((0, number)).view(np.uint64).T
+        return words if self.chosen is None else words[:, self.chosen]
 
     def present(self, *numbers: int) -> list[int]:
         """Those of the IANA elements that the records have."""

@@ -92,6 +92,10 @@ class Octets:
         taken: NDArray[np.uint8] = self._rows(width)[np.minimum(place, self._last)]
         return taken
 
+    def take_address(self, place: Longs) -> NDArray[np.uint64]:
+        """16 octets at each place as two rows of words, as they are in memory."""
+        return self.take(place, 16).view(np.uint64).T
+
 
 def parse_heads(data: NDArray[np.uint8], start: Longs, stop: Longs, kind: Longs, tunnels: bool = False) -> Heads:
     """Read heads [start, stop) of `data`, which has SLACK octets more; `kind` is sFlow's header_protocol of each.
@@ -195,8 +199,8 @@ def _read_ip(octets: Octets, heads: Heads, place: Longs, ether_type: Longs) -> t
         length = np.where(six, _number(head, 4, 2) + 40, length)
         length_known |= six & octets.fit(place, 6) & (length > 40)  # 0 is more than 65,535 (RFC 2675)
         _put(heads, "flow_label", word & 0xFFFFF, np.uint32, six & octets.fit(place, 4))
-        heads.wide["src_addr"] = Known(octets.take(place + 8, 16), six & octets.fit(place, 24))
-        heads.wide["dst_addr"] = Known(octets.take(place + 24, 16), six & octets.fit(place, 40))
+        heads.wide["src_addr"] = Known(octets.take_address(place + 8), six & octets.fit(place, 24))
+        heads.wide["dst_addr"] = Known(octets.take_address(place + 24), six & octets.fit(place, 40))
         extensions = _skip_extensions(octets, place + 40, _number(head, 6, 1), six & octets.fit(place, 7))
         at, protocol = np.where(six, extensions.place, at), np.where(six, extensions.protocol, protocol)
         offset, offset_known = np.where(six, extensions.offset, offset), offset_known | extensions.fragments
