@@ -16,11 +16,13 @@ import transforms.carried_state
 import transforms.carried_wide
 import transforms.flows
 from columns.enrich import Enricher
+from pipelines.document_intake import DocumentIntake
 from pipelines.intake import Intake
 from stores.parquet.manifest import Manifest
 
 STAGES: Final = (
     ("read", Intake, "take"),
+    ("parse", DocumentIntake, "take"),
     ("enrich", Enricher, "enrich_many"),
     ("lay out", transforms.flows, "lay_out_lanes"),
     ("lane state", transforms.carried_state, "step"),

@@ -72,6 +72,27 @@ def test_all_fields() -> None:
     assert not second.HasField("sampling_interval")
 
 
+def test_octets_are_those_that_protobuf_writes() -> None:
+    """Field by field: of fields in the order of their numbers, as protobuf has them, no octet is more or other."""
+    edges = [0, 1, 127, 128, 300, (1 << 32) - 1]
+    flows = batch(
+        exported_ms=[*edges, 1_700_000_000_000],
+        bytes=[*edges, (1 << 64) - 1],
+        src_port=[*edges[:5], 65_535, None],
+        direction=[0, 1, 255, None, 0, 1, 0],
+        dst_addr=["192.0.2.1", "2001:db8::1", None, "::", "10.0.0.1", "10.0.0.1", "192.0.2.1"],
+        sampling_interval=[0.0, -0.0, 1.5, float("inf"), None, 1e300, 1.0],
+        tos=[*[0, 1, 255, 184], *[None] * 3],
+        location=["", "zwölf", None, "x" * 200, "a", "a", "b"],
+        vlan=[0, 1, 4095, None, None, None, 7],
+        clock_correction_ms=[0, 5, -5, None, 0, 0, 0],
+    )
+    for document in documents_of(flows):
+        assert sorted(document) == sorted(FlowDocument.FromString(document).SerializeToString())
+    together = pa.concat_batches([flows, flows.slice(2, 1)])
+    assert documents_of(together.slice(7)) == [documents_of(flows)[2]], "of a dictionary that has more"
+
+
 def test_rows_keep_their_order_and_no_columns_are_empty_documents() -> None:
     assert [document.num_packets.value for document in parsed(batch(packets=[3, 1, 3, 2]))] == [3, 1, 3, 2]
     assert documents_of(pa.RecordBatch.from_pylist([{}, {}])) in ([], [b"", b""])
