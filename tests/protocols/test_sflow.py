@@ -1,6 +1,7 @@
 """sFlow v5 through the decoder: samples, records, heads of packets, counters, malformed ones."""
 
 import struct
+from collections.abc import Callable
 
 import pytest
 
@@ -177,6 +178,29 @@ def test_ipv6_with_a_chain_of_extension_headers() -> None:
     assert row["bytes"] == 1400
 
 
+@pytest.mark.parametrize(
+    ("first", "chain"),
+    [
+        (51, bytes((6, 4)) + bytes(22)),
+        (51, bytes((6, 1)) + bytes(10)),
+        (135, bytes((6, 1)) + bytes(14)),
+        (0, (bytes((0, 0)) + bytes(6)) * 6 + bytes((60, 0)) + bytes(6) + bytes((6, 2)) + bytes(22)),
+    ],
+    ids=["authentication", "shorter authentication", "mobility", "eight"],
+)
+def test_extension_headers_have_lengths_of_their_own(first: int, chain: bytes) -> None:
+    row = _one(ethernet(ipv6(chain + tcp(), next_header=first), 0x86DD))
+    assert (row["protocol"], row["src_port"], row["dst_port"]) == (6, 40000, 443)
+
+
+def test_every_kind_of_tag_and_of_label_is_passed_over() -> None:
+    for kind in (0x8100, 0x88A8, 0x9100, 0x9200):
+        assert _one(ethernet(ipv4(tcp()), tags=((kind, 5),)))["vlan"] == 5
+    stack = struct.pack(">I", 1001 << 12 | 1 << 8 | 64)
+    for kind in (0x8847, 0x8848):
+        assert _one(ethernet(stack + ipv4(tcp()), kind))["mpls_labels"] == [1001]
+
+
 def test_an_ipv6_packet_that_says_no_length_has_that_of_its_frame() -> None:
     row = _one(ethernet(ipv6(tcp(), length=0), 0x86DD))
     assert (row["bytes"], row["l2_bytes"], row["dst_port"]) == (1418, 1418, 443)
@@ -207,7 +231,10 @@ def test_later_fragments_have_no_ports() -> None:
     [
         (17, _UDP, {"src_port": 5000, "dst_port": 53}),
         (132, _UDP, {"src_port": 5000, "dst_port": 53}),
+        (33, _UDP, {"src_port": 5000, "dst_port": 53}),
+        (136, _UDP, {"src_port": 5000, "dst_port": 53}),
         (1, b"\x03\x05\0\0", {"icmp_type": 3, "icmp_code": 5}),
+        (58, b"\x80\x05\0\0", {"icmp_type": 128, "icmp_code": 5}),
         (50, _UDP, {"src_port": None}),
     ],
 )
@@ -220,6 +247,8 @@ def test_pppoe_and_snap_carry_ip_too() -> None:
     session = ethernet(struct.pack(">BBHHH", 0x11, 0, 1, 1402, 0x0021) + ipv4(tcp()), 0x8864)
     snap = MAC_B + MAC_A + struct.pack(">H", 1408) + bytes.fromhex("aaaa030000000800") + ipv4(tcp())
     assert _one(session)["dst_port"] == _one(snap)["dst_port"] == 443
+    six = ethernet(struct.pack(">BBHHH", 0x11, 0, 1, 1402, 0x0057) + ipv6(tcp()), 0x8864)
+    assert (_one(six)["dst_port"], _one(six)["ip_version"]) == (443, 6)
 
 
 @pytest.mark.parametrize("protocol", [11, 12])
@@ -271,16 +300,35 @@ _INNER = ipv4(tcp(), ends=bytes((172, 16, 0, 1, 172, 16, 0, 2)))
         ipv4(_INNER, 4),
         ipv4(struct.pack(">HH", 0, 0x0800) + _INNER, 47),
         ipv4(struct.pack(">HHI", 0x2000, 0x0800, 9) + _INNER, 47),
+        ipv4(struct.pack(">HHIII", 0xB000, 0x0800, 0, 9, 1) + _INNER, 47),
+        ipv4(struct.pack(">HHI", 0x2000, 0x6558, 9) + ethernet(_INNER), 47),
         ipv4(struct.pack(">HHHHII", 5000, 4789, 0, 0, 0x08000000, 77 << 8) + ethernet(_INNER), 17),
         ipv4(struct.pack(">HHHHBBHII", 5000, 6081, 0, 0, 1, 0, 0x6558, 77 << 8, 0) + ethernet(_INNER), 17),
     ],
-    ids=["ipip", "gre", "gre with key", "vxlan", "geneve"],
+    ids=["ipip", "gre", "gre with key", "gre with all options", "nvgre", "vxlan", "geneve"],
 )
 def test_the_flow_inside_a_tunnel_is_taken_where_it_is_wanted(outer: bytes) -> None:
     plain, inner = _one(ethernet(outer)), _one(ethernet(outer), inner_flow=True)
     assert plain["src_addr"] == pack_address("10.0.0.1")
     assert (inner["src_addr"], inner["dst_port"], inner["protocol"]) == (pack_address("172.16.0.1"), 443, 6)
     assert (inner["src_mac"], inner["in_if"]) == (MAC_A, 5)
+
+
+@pytest.mark.parametrize("outer", [ipv4, ipv6])
+def test_packets_of_the_other_family_are_inside_tunnels_too(outer: Callable[..., bytes]) -> None:
+    kind = 0x0800 if outer is ipv4 else 0x86DD
+    for protocol, inside, address in ((41, ipv6(tcp()), "2001:db8::1"), (4, _INNER, "172.16.0.1")):
+        row = _one(ethernet(outer(inside, protocol), kind), inner_flow=True)
+        assert (row["src_addr"], row["dst_port"], row["protocol"]) == (pack_address(address), 443, 6)
+        gre = _one(ethernet(outer(struct.pack(">HH", 0, 0x86DD if protocol == 41 else 0x0800) + inside, 47), kind), inner_flow=True)
+        assert (gre["src_addr"], gre["dst_port"]) == (pack_address(address), 443)
+
+
+def test_a_tunnel_that_is_cut_is_the_flow_outside() -> None:
+    whole = ethernet(ipv4(_INNER, 4))
+    for cut in range(34, len(whole)):
+        row = _one(whole[:cut], inner_flow=True)
+        assert row["src_addr"] == pack_address("172.16.0.1" if cut >= 54 else "10.0.0.1")
 
 
 def _counters(index: int = 9, octets: int = 1 << 40) -> bytes:
