@@ -15,7 +15,7 @@ from ingest.distinct import Distinct, Parts, Words, distinct, make_parts
 
 Bools = NDArray[np.bool_]
 Longs = NDArray[np.int64]
-_MAPPED: Final = np.frombuffer(bytes(10) + b"\xff\xff", np.uint8)
+_MAPPED: Final = np.uint64(0xFFFF << 32)
 
 
 @dataclass(slots=True)
@@ -78,10 +78,10 @@ def _cut(codes: pa.Array, values: pa.Array, starts: Longs, bounds: Longs) -> lis
 
 
 def _mapped(narrow: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    octets = np.empty((len(narrow), 16), np.uint8)
-    octets[:, :12] = _MAPPED
-    octets[:, 12:] = narrow.astype(">u4").view(np.uint8).reshape(-1, 4)
-    return octets
+    """IPv4 addresses as 16 octets (RFC 4291 section 2.5.5.2)."""
+    words = np.zeros((len(narrow), 2), ">u8")
+    words[:, 1] = narrow | _MAPPED
+    return words.view(np.uint8)
 
 
 def fixed_binary(octets: NDArray[np.uint8], mask: Bools | None) -> pa.Array:

@@ -17,6 +17,7 @@ Longs = NDArray[np.int64]
 Domain = tuple[bytes, int]
 """An exporter and its sub-agent."""
 SOURCES_KEPT: Final = 65_536
+_SOURCE_BITS: Final = 41
 _JUMP: Final = 1_000_000
 _LATE: Final = 4_096
 _MASK: Final = 0xFFFFFFFF
@@ -42,7 +43,7 @@ class SampleSequences:
         found: Counter[int] = Counter()
         if not len(samples.sequence):
             return found
-        order = np.lexsort((samples.source, samples.domain))
+        order = np.argsort(samples.domain << _SOURCE_BITS | samples.source, kind="stable")
         domain, source, sequence = samples.domain[order], samples.source[order], samples.sequence[order]
         is_first = np.ones(len(order), bool)
         is_first[1:] = (domain[1:] != domain[:-1]) | (source[1:] != source[:-1])

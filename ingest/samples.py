@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ingest.assembly import ALL, Assembly, Where
 from ingest.protocols import sflow
-from ingest.protocols.packet_header import SLACK
+from ingest.protocols.packet_header import SLACK, take_rows
 
 Bools = NDArray[np.bool_]
 Longs = NDArray[np.int64]
@@ -34,6 +34,8 @@ _PLACES: Final = (
 @dataclass(frozen=True, slots=True)
 class Samples:
     """Samples of datagrams: `data` ends with SLACK octets; kind, datagram, start and stop of each flow sample, in order.
+
+    Each datagram starts at a multiple of four octets, and `words` are those at each of them.
 
     `counters` are the counter samples (datagram, start, stop); `faults` are (datagram, offset in it) of samples that are cut, too
     short, or missing.
@@ -56,8 +58,8 @@ class Samples:
         return sources
 
     def word(self, place: Longs) -> Longs:
-        """Four octets at each place."""
-        values: Longs = self.words[np.minimum(place, len(self.words) - 1)].astype(np.int64)
+        """Four octets at each place, a multiple of four."""
+        values: Longs = self.words.take(place >> 2, mode="clip").astype(np.int64)
         return values
 
 
@@ -75,8 +77,7 @@ class Fixed(NamedTuple):
 
 
 def _read_fixed(data: NDArray[np.uint8], kind: Longs, start: Longs) -> Fixed:
-    rows = np.lib.stride_tricks.as_strided(data, (len(data) - _FIXED + 1, _FIXED), (1, 1), writeable=False)
-    words = rows[np.minimum(start, len(rows) - 1)].view(">u4")
+    words = take_rows(data, np.minimum(start, len(data) - _FIXED), _FIXED).view(">u4")
     first = int(kind[0]) if len(kind) else 0
     if bool((kind == first).all()):
         columns = {place: words[:, place].astype(np.int64) for place in dict.fromkeys(_PLACES[:, first].tolist())}
@@ -94,12 +95,14 @@ def _read_fixed(data: NDArray[np.uint8], kind: Longs, start: Longs) -> Fixed:
 
 def make_samples(payloads: list[bytes], starts: Longs, limits: Longs) -> Samples:
     """The samples of datagrams; `starts` are the octets of each one's header, `limits` the samples that it announces."""
-    data = np.frombuffer(b"".join((*payloads, bytes(SLACK))), np.uint8)
-    words = np.ndarray((len(data) - 3,), ">u4", data.data, strides=(1,))
     lengths = np.fromiter(map(len, payloads), np.int64, len(payloads))
-    stops = np.cumsum(lengths)
-    found, seen = sflow.walk(words, stops - lengths + starts, stops, limits)
-    base = stops - lengths
+    padding = -lengths & 3
+    if padding.any():
+        payloads = [payload + bytes(more) for payload, more in zip(payloads, padding.tolist(), strict=True)]
+    data = np.frombuffer(b"".join((*payloads, bytes(SLACK))), np.uint8)
+    words = data.view(">u4")
+    base = np.cumsum(lengths + padding) - lengths - padding
+    found, seen = sflow.walk(words, base + starts, base + lengths, limits)
     missing = np.flatnonzero(seen < np.minimum(limits, sflow.MAX_ITEMS))
     faults = list(zip(missing.tolist(), lengths[missing].tolist(), strict=True))
     parts: list[tuple[Longs, sflow.Items]] = []
@@ -122,7 +125,7 @@ def make_samples(payloads: list[bytes], starts: Longs, limits: Longs) -> Samples
     owner = np.concatenate([none, *(items.owner for _, items in parts)])
     start = np.concatenate([none, *(items.start for _, items in parts)])
     stop = np.concatenate([none, *(items.stop for _, items in parts)])
-    order = np.argsort(start, kind="stable")
+    order = np.argsort(start)
     kinds, start = kinds[order], start[order]
     fixed = _read_fixed(data, kinds, start)
     return Samples(

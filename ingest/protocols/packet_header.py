@@ -75,9 +75,6 @@ class Octets:
         }
         self._last = len(data) - SLACK
 
-    def _rows(self, width: int) -> NDArray[np.uint8]:
-        return np.lib.stride_tricks.as_strided(self.data, (len(self.data) - width + 1, width), (1, 1), writeable=False)
-
     def fit(self, place: Longs, width: int) -> Bools:
         """Where `width` octets are left."""
         return place + width <= self.stop
@@ -89,12 +86,18 @@ class Octets:
 
     def take(self, place: Longs, width: int) -> NDArray[np.uint8]:
         """(places, width) octets."""
-        taken: NDArray[np.uint8] = self._rows(width)[np.minimum(place, self._last)]
-        return taken
+        return take_rows(self.data, np.minimum(place, self._last), width)
 
     def take_address(self, place: Longs) -> NDArray[np.uint64]:
         """16 octets at each place as two rows of words, as they are in memory."""
         return self.take(place, 16).view(np.uint64).T
+
+
+def take_rows(data: NDArray[np.uint8], place: Longs, width: int) -> NDArray[np.uint8]:
+    """(places, width) octets. As one value each, which is copied at once: twice as fast as so many octets."""
+    values = np.ndarray((len(data) - width + 1,), f"V{width}", data.data, strides=(1,))
+    taken: NDArray[np.uint8] = values[place].view(np.uint8).reshape(-1, width)
+    return taken
 
 
 def parse_heads(data: NDArray[np.uint8], start: Longs, stop: Longs, kind: Longs, tunnels: bool = False) -> Heads:
@@ -120,7 +123,7 @@ def parse_heads(data: NDArray[np.uint8], start: Longs, stop: Longs, kind: Longs,
 
 
 def _read_ethernet(octets: Octets, heads: Heads, place: Longs, ethernet: Bools, ether_type: Longs) -> tuple[Longs, Longs]:
-    frame = octets.take(place, 14)
+    frame = octets.take(place, 18)  # with the first tag, which is the last one nearly everywhere
     heads.octets["dst_mac"] = Known(frame[:, :6], ethernet & octets.fit(place, 6))
     heads.octets["src_mac"] = Known(frame[:, 6:12], ethernet & octets.fit(place, 12))
     at = place + 12
@@ -130,10 +133,11 @@ def _read_ethernet(octets: Octets, heads: Heads, place: Longs, ethernet: Bools, 
         if not tagged.any():
             break
         if number < len(_VLANS):
-            tag = octets.read(at + 2, 2) & 0xFFF
+            tag = (octets.read(at + 2, 2) if number else _number(frame, 14, 2)) & 0xFFF
             heads.numbers[_VLANS[number]] = Known(tag.astype(np.uint16), tagged & octets.fit(at, 4))
+        below = octets.read(at + 4, 2) if number else _number(frame, 16, 2)
         at = np.where(tagged, at + 4, at)
-        found = np.where(tagged, octets.read(at, 2), found)
+        found = np.where(tagged, below, found)
     snap = ethernet & (found <= 1500)
     if snap.any():
         snap &= octets.read(at + 2, 4) == 0xAAAA0300

@@ -94,7 +94,8 @@ class Items(NamedTuple):
 def walk(words: NDArray[np.uint32], start: Longs, stop: Longs, limit: Longs) -> tuple[dict[int, Items], Longs]:
     """Items (type, length, body) between start and stop of many owners in lockstep, at most `limit` of each; and how many each had.
 
-    `words` reads four octets at any place. The k-th items of all owners are read at once; one that claims more than is left is cut.
+    Places are those of octets and multiples of four, to which XDR (RFC 4506) pads everything; `words` are those at each of them.
+    The k-th items of all owners are read at once; one that claims more than is left is cut.
     """
     owner, at = np.arange(len(start)), start
     seen = np.zeros(len(start), np.int64)
@@ -102,21 +103,25 @@ def walk(words: NDArray[np.uint32], start: Longs, stop: Longs, limit: Longs) -> 
     for number in range(MAX_ITEMS):
         live = (limit > number) & (at + 8 <= stop)
         if not live.all():
+            seen[owner[~live]] = number
             owner, at, stop, limit = owner[live], at[live], stop[live], limit[live]
         if not owner.size:
             break
-        kinds, lengths = words[at], words[at + 4].astype(np.int64)
-        ends = at + 8 + lengths
+        word = at >> 2
+        kinds, lengths = words.take(word).astype(np.int64), words.take(word + 1).astype(np.int64)
+        begins = at + 8
+        ends = begins + lengths
         whole = ends <= stop
-        items = Items(owner, at + 8, np.minimum(ends, stop), whole)
+        items = Items(owner, begins, ends if whole.all() else np.minimum(ends, stop), whole)
         first = int(kinds[0])
         if (kinds == first).all():
             found.setdefault(first, []).append(items)
         else:
             for kind in np.unique(kinds).tolist():
                 found.setdefault(kind, []).append(Items(*(part[kinds == kind] for part in items)))
-        seen[owner] = number + 1
-        at = at + 8 + (lengths + 3 & ~3)
+        at = begins + (lengths + 3 & ~3)
+    else:
+        seen[owner] = MAX_ITEMS
     return {kind: Items(*(np.concatenate(parts) for parts in zip(*items, strict=True))) for kind, items in found.items()}, seen
 
 
