@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
+from unittest.mock import patch
 
 from common.config import ExporterSettings, Ingest
 from common.errors import InputError
 from common.metrics import Counters
+from ingest import bulk
 from ingest.decoder import Datagram, Decoder
 from ingest.listeners.pcap import Capture
 from tests.protocols.corpus import cases
@@ -45,9 +47,13 @@ def check_datagrams(payloads: list[bytes]) -> None:
     decoder = Decoder(_SETTINGS, 4, Counters())
     for number, payload in enumerate(payloads, 1):
         decoder.feed(Datagram(_EXPORTER, _NOW_MS + number, payload))
+    many = Decoder(_SETTINGS, 4, Counters())
+    with patch.object(bulk, "LEAST", 2):
+        many.feed_many([Datagram(_EXPORTER, _NOW_MS + number, payload) for number, payload in enumerate(payloads, 1)])
     pending, sampled = decoder.pending_flows, any(payload[:4] == _SFLOW for payload in payloads)
-    rows = 0
-    for batch in decoder.drain().values():
+    rows, batches = 0, decoder.drain()
+    assert many.drain() == batches, "taken one by one they are others than taken together"
+    for batch in batches.values():
         batch.validate(full=True)
         rows += batch.num_rows
     assert rows <= 2 * pending

@@ -4,8 +4,11 @@ import random
 import struct
 import tracemalloc
 
+import pytest
+
 from common.addresses import pack_address
 from common.config import Ingest
+from ingest import exporters
 from tests.protocols.sflow_wire import ethernet_ipv4_tcp, flow_sample, raw_header, sflow
 from tests.protocols.wire import Line, ipfix, netflow9, options_template, put, template
 
@@ -42,6 +45,19 @@ def test_a_storm_takes_no_more_after_twice_the_time() -> None:
         tracemalloc.stop()
     assert second < first * 1.5 + (1 << 20)
     assert peak < _BOUND
+
+
+def test_all_exporters_together_hold_no_more_than_their_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporters, "HELD_OCTETS", 1 << 20)
+    line = Line()
+    options = options_template(301, ((149, 4),), ((48, 4), (50, 4)), True)
+    records = b"".join(struct.pack(">III", 0, number, 9) for number in range(200))
+    for number in range(100):
+        line.now_ms += 1
+        line.feed(ipfix(options, put(301, records)), exporter=pack_address(f"10.0.0.{number}"))
+    reports = [report for lane in line.decoder.reports(line.now_ms).values() for report in lane]
+    assert 15 <= len(reports) <= (1 << 20) // (200 * 256)
+    assert line.problems()["exporter_evicted"] == 100 - len(reports)
 
 
 def test_options_tables_of_one_exporter_stop_growing() -> None:

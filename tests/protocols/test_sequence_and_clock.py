@@ -4,7 +4,7 @@ import pytest
 
 from flowpb.flow_batch_pb2 import SequenceReport
 from ingest.clockoffset import ClockOffset
-from ingest.sequence import SequenceTracker
+from ingest.sequence import GAPS, REMEMBERED, SequenceTracker
 from tests.protocols.wire import EXPORTER, FLOW, NOW_MS, Line, flow, ipfix, netflow5, netflow9, put, record5, template
 
 
@@ -25,6 +25,25 @@ def test_a_repeated_datagram_is_dropped_and_counted() -> None:
     (report,) = (report for reports in line.decoder.reports(line.now_ms).values() for report in reports)
     assert (report.datagrams, report.duplicates, report.records) == (4, 2, 2)
     assert line.counters.value("ingest_problems_total", reason="duplicate") == 2
+
+
+@pytest.mark.parametrize("between", [0, 1, 30, 31])
+def test_a_datagram_is_known_again_after_as_many_as_are_remembered(between: int) -> None:
+    line = Line()
+    line.feed(*(netflow5(record5(), sequence=number) for number in range(100)))
+    again = [netflow5(record5(), sequence=100), *(netflow5(record5(), sequence=101 + number) for number in range(between))]
+    assert len(line.take(*again, again[0])) == 100 + 1 + between
+    assert line.problems() == {"duplicate": 1}
+
+
+def test_what_is_remembered_of_a_sequence_is_bounded() -> None:
+    line = Line()
+    line.feed(*(netflow5(record5(), sequence=3 * number) for number in range(1000)))
+    (exporter,) = line.decoder._exporters
+    (domain,) = exporter.domains.values()
+    assert REMEMBERED <= len(domain.sequence.seen) < 2 * REMEMBERED
+    assert len(domain.sequence.gaps) == GAPS
+    assert domain.sequence.missing == 2 * 999
 
 
 def test_an_exporter_whose_number_never_moves_loses_nothing() -> None:
