@@ -7,6 +7,7 @@ import pytest
 from common.config import ElementSettings, Ingest
 from common.errors import InputError
 from flowpb.schema import SamplingSource
+from ingest import options as tables
 from tests.protocols.wire import (
     EXPORTER,
     FLOW,
@@ -210,6 +211,34 @@ def test_too_many_templates_push_out_the_longest_unused() -> None:
         line.feed(netflow9(template(number, FLOW), sequence=number))
     assert [row.template_id for row in line.decoder.templates()] == [259, 260, 261]
     assert line.problems() == {"template_evicted": 3}
+
+
+def test_templates_of_very_many_fields_push_out_others() -> None:
+    line = Line(Ingest(templates_per_exporter=8))
+    for number in range(8):
+        line.now_ms += 1
+        line.feed(netflow9(template(256 + number, ((1, 4),) * 400), sequence=number))
+    assert [row.template_id for row in line.decoder.templates()] == [263]
+    assert line.problems() == {"template_evicted": 7}
+
+
+def test_a_table_that_is_full_takes_no_more_and_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "TABLE_LIMIT", 3)
+    line = Line()
+    described = b"".join(struct.pack(">IBI", 0, number, 100 + number) for number in (1, 2, 3, 4, 5, 1))
+    line.feed(netflow9(options_template(300, ((1, 4),), ((48, 1), (50, 4))), put(300, described)))
+    assert sorted((row.scope_id, row.interval) for row in line.decoder.samplers()) == [(1, 101), (2, 102), (3, 103)]
+    assert line.problems() == {"options_refused": 2}
+
+
+def test_names_of_applications_hold_for_all_domains_of_an_exporter() -> None:
+    line = Line()
+    names = options_template(301, ((1, 4),), ((95, 4), (96, 8))), put(301, struct.pack(">II8s", 0, 0x03000050, b"http"))
+    data = template(256, (*FLOW, (95, 4))), put(256, flow(1) + struct.pack(">I", 0x03000050))
+    line.feed(netflow9(*names, domain=0))
+    line.feed(netflow9(*data, domain=7))
+    line.feed(netflow9(*data, domain=7), exporter=OTHER)
+    assert {row["exporter_addr"]: row["application_name"] for row in line.rows()} == {EXPORTER: "http", OTHER: None}
 
 
 def test_zero_length_and_repeated_fields_are_no_harm() -> None:
