@@ -84,7 +84,7 @@ class Domain:
 
 @dataclass(slots=True)
 class Exporter:
-    """One exporter; the counts are since its last report."""
+    """One exporter; the counts are since its last report. `described` are the domains whose options data holds for flows."""
 
     address: bytes
     lane: int
@@ -97,6 +97,7 @@ class Exporter:
     template_count: int = 0
     held: int = 0
     parked_octets: int = 0
+    described: list[Domain] = field(default_factory=list)
     datagrams: int = 0
     duplicates: int = 0
     records: int = 0
@@ -107,7 +108,7 @@ class Exporter:
     def view_of(self, domain: Domain, configured: int | None) -> SamplingView:
         """The sampling that holds for flows of a domain; made anew after options data has changed it."""
         if domain.view is None:
-            others = (other.facts for other in self.domains.values() if other is not domain)
+            others = (other.facts for other in self.described if other is not domain)
             domain.view = make_view(domain.facts, others, configured)
         return domain.view
 
@@ -115,6 +116,7 @@ class Exporter:
         """Options data of one domain can hold for others."""
         for domain in self.domains.values():
             domain.view = domain.drain = None
+        self.described = [domain for domain in self.domains.values() if domain.facts.describe_flows]
 
 
 @dataclass(slots=True)
@@ -168,7 +170,8 @@ class Exporters:
         exporter.template_count -= len(domain.templates)
         exporter.held -= domain.held
         self.held -= domain.held
-        exporter.forget_views()
+        if domain.facts.describe_flows:
+            exporter.forget_views()
 
     def put_template(self, exporter: Exporter, domain: Domain, template: Template) -> int:
         """Bring a template into force; how many others were pushed out by the bounds."""

@@ -92,6 +92,11 @@ class Facts:
         return _ENTRY_OCTETS * (self.samplers + len(self.interfaces) + len(self.applications) + len(self.vrfs))
 
     @property
+    def describe_flows(self) -> bool:
+        """Whether there is anything that a SamplingView is made of."""
+        return bool(self.default or self.by_id or self.by_interface or self.by_exporter or self.applications)
+
+    @property
     def samplers(self) -> int:
         """Samplers in the tables, without the default."""
         return len(self.by_id) + len(self.by_interface) + len(self.by_exporter)

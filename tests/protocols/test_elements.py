@@ -61,9 +61,14 @@ def test_values_by_abstract_data_type(kind: str, octets: bytes, value: Value) ->
 
 def test_lists_within_lists_end() -> None:
     octets = b""
-    for _ in range(9):
-        octets = struct.pack(">BHH", 3, 291, 65535) + bytes([len(octets)]) + octets
-    assert isinstance(value_of(Element(0, 291, "basicList", "basicList"), octets), list)
+    for _ in range(8000):
+        octets = struct.pack(">BHHBH", 3, 291, 65535, 255, len(octets)) + octets
+    assert len(octets) < 65535
+    value, depth = value_of(Element(0, 291, "basicList", "basicList"), octets), 0
+    while isinstance(value, list):
+        assert value[:2] == ["allOf", "basicList"]
+        value, depth = value[2], depth + 1
+    assert (depth, value) == (4, octets[32:].hex())
 
 
 def test_option_values_are_shown_by_their_type() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from common.addresses import pack_address
 from common.config import Ingest
-from ingest import exporters
+from ingest import canonical, exporters, sample_sequences, totals
 from tests.protocols.sflow_wire import ethernet_ipv4_tcp, flow_sample, raw_header, sflow
 from tests.protocols.wire import Line, ipfix, netflow9, options_template, put, template
 
@@ -58,6 +58,23 @@ def test_all_exporters_together_hold_no_more_than_their_bound(monkeypatch: pytes
     reports = [report for lane in line.decoder.reports(line.now_ms).values() for report in lane]
     assert 15 <= len(reports) <= (1 << 20) // (200 * 256)
     assert line.problems()["exporter_evicted"] == 100 - len(reports)
+
+
+def test_what_is_remembered_of_flows_and_structures_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(totals, "FLOWS_KEPT", 50)
+    monkeypatch.setattr(canonical, "_LAYOUT_FIELDS", 300)
+    monkeypatch.setattr(sample_sequences, "SOURCES_KEPT", 20)
+    line = Line()
+    for number in range(120):
+        fields = ((8, 4), (85, 8), *(((210, 1 + number),) * 3))
+        line.feed(ipfix(template(256, fields, True), put(256, struct.pack(">IQ", number, 9) + bytes(3 * (1 + number)))))
+        line.feed(sflow(flow_sample(raw_header(ethernet_ipv4_tcp()), source=number), sequence=number))
+        line.rows()
+    canonicaliser = line.decoder._canonicaliser
+    assert len(canonicaliser.totals.reported) == 50
+    assert canonicaliser.fields <= 300
+    assert len(canonicaliser.layouts) == 60
+    assert len(canonicaliser.sample_sequences.expected) == 20
 
 
 def test_options_tables_of_one_exporter_stop_growing() -> None:

@@ -253,6 +253,13 @@ def test_a_template_without_octets_is_refused() -> None:
     assert line.problems() == {"template_malformed": 1, "template_missing": 1}
 
 
+def test_what_follows_the_end_of_a_message_is_no_part_of_it() -> None:
+    line = Line()
+    message = ipfix(template(256, FLOW, True), put(256, flow(1)))
+    assert len(line.take(message + put(256, flow(2)))) == 1
+    assert line.problems() == {"length_mismatch": 1}
+
+
 def test_a_bad_set_costs_itself_and_not_its_neighbours() -> None:
     line = Line()
     broken = put(0, struct.pack(">HHHH", 300, 9, 1, 4))
