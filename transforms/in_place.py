@@ -10,7 +10,7 @@ import pickle
 from functools import cache, partial
 from inspect import isfunction
 from types import MethodType
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import apache_beam as beam
 from apache_beam.coders import Coder, registry
@@ -46,13 +46,24 @@ def stays_in_place(element: _Class) -> _Class:
 
 
 class KnownDoFn(beam.DoFn):
-    """A DoFn whose methods Beam looks at once, by the hook that it has for that: `_inspect_` and the method's name."""
+    """A DoFn whose methods Beam looks at once, by the hook that it has for that: `_inspect_` and the method's name.
+
+    Where Beam looks for state it goes through `dir`, which therefore leaves out what every DoFn inherits.
+    """
+
+    _own_names: ClassVar[list[str]]
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         for name in dir(cls):
             if isfunction(function := getattr(cls, name)):
                 setattr(cls, f"_inspect_{name}", partial(_arguments, function))
+        own = (vars(each) for each in cls.__mro__ if each not in beam.DoFn.__mro__)
+        cls._own_names = sorted({name for names in own for name in names if not name.startswith("__")})
+
+    def __dir__(self) -> list[str]:
+        """Names of what the class adds to or replaces of `DoFn`, and of what the instance has."""
+        return [*self._own_names, *vars(self)]
 
 
 def _arguments(function: Any) -> tuple[list[str], list[Any]]:
