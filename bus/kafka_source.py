@@ -133,11 +133,13 @@ class _Connection:
         known.move(offset)
         return known
 
-    def fetch(self, timeout_s: float) -> None:
-        """Wait for records of any partition and file them."""
+    def fetch(self, timeout_s: float) -> bool:
+        """Wait for records of any partition and file them; whether any came."""
+        records: Mapping[TopicPartition, Sequence[Any]] = {}
         try:
             with located(self.target, "cannot be read"):
-                self._file(self.client.poll(timeout_ms=int(timeout_s * 1000)))
+                records = self.client.poll(timeout_ms=int(timeout_s * 1000))
+                self._file(records)
         except BusError as error:
             if not isinstance(error.__cause__, errors.OffsetOutOfRangeError):
                 raise
@@ -145,6 +147,15 @@ class _Connection:
             for name in error.__cause__.args[0]:
                 self._known.pop(name.partition, None)
             self._assign()
+        return bool(records)
+
+    def renewed(self) -> "_Connection":
+        """Another one in the place of this, which is closed; raises BusError, and then nothing has changed."""
+        fresh = _Connection(self.target)
+        anew = None not in (fresh._topic_id, self._topic_id) and fresh._topic_id != self._topic_id
+        fresh.generation = self.generation + anew
+        self.client.close(autocommit=False, timeout_ms=0)
+        return fresh
 
     def resume(self, known: _Partition) -> None:
         if known.paused and known.kept_bytes < _KEPT_BYTES:
@@ -252,8 +263,11 @@ class KafkaSource:
             if left <= 0 and (known is None or offset >= connection.bound(partition, oldest=False)):
                 return []
             if time.monotonic() > answer_by:
-                raise BusError(f"{self._target}: {self._target.topic}/{partition} does not give offset {offset} that it has")
-            connection.fetch(max(0.01, min(left, 0.2)) if left > 0 else 0.2)
+                self._connection = connection.renewed()
+                what = f"{self._target.topic}/{partition} does not give offset {offset} that it has, within {_ANSWER_S:g} s"
+                raise BusError(f"{self._target}: {what}: connected anew")
+            if connection.fetch(max(0.01, min(left, 0.2)) if left > 0 else 0.2):
+                answer_by = max(answer_by, time.monotonic() + _ANSWER_S)
 
     def offset_at(self, partition: int, time_ms: int) -> int:
         """Offset of the first record that a broker took at `time_ms` or later, or the end."""

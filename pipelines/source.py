@@ -12,6 +12,7 @@ of do not hold it; what they bring at first is judged by a frontier of at least 
 window that is closed already (docs/explanation/numbers.md, 2 and 9).
 """
 
+import logging
 import struct
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -29,11 +30,13 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP, Duration
 
 from bus.contract import Source
 from columns.log import LaneLog
+from common.errors import BusError
+from common.logs import Limited
 from common.metrics import Counters
 from flowpb.groupings import FINAL_DELAY_MS
 from pipelines.document_intake import DocumentIntake
 from pipelines.intake import Intake, frontiers, read_on
-from pipelines.standing import gauges_of, lag_of
+from pipelines.standing import Lag, gauges_of, lag_of
 from transforms.flows import NAMESPACE
 from transforms.keys import moment
 
@@ -43,6 +46,8 @@ DELAY_MS: Final = 5_000
 _IDLE_DELAY_MS: Final = 10_000
 _IDLE_LEAD_MS: Final = 55_000
 _AT_ONCE: Final = Duration(0)
+_WHEN_AWAY: Final = Duration(micros=1_000_000)
+_told: Final = Limited(logging.getLogger(__name__), period_s=60.0)
 _LOOK_AGAIN: Final = Duration(micros=500_000)
 """After a call that came to the end of everything. No call waits itself: all partitions of a subtask take turns in one thread."""
 
@@ -214,24 +219,25 @@ class ReadBus(beam.DoFn):
         partition, _, _, stride, _ = _ELEMENT.unpack(element)
         source = self._source(partition)
         todo: LogRange = tracker.current_restriction()
-        if todo.start >= todo.stop or (todo.stop < FOREVER and source.end(partition) <= todo.start):
-            estimator.set_watermark(MAX_TIMESTAMP)
-            tracker.try_claim(Claim(todo.start, todo.logs, finishes=True))
-            return
         reported = estimator.current_watermark()
         least_frontier_ms = 0 if reported is None else max(0, reported.micros // 1000 - FINAL_DELAY_MS)
         intake = self._kind({lane: LaneLog.unpack(log) for lane, log in todo.logs}, self._lanes, least_frontier_ms)
-        offset = self._read(source, partition, todo, intake)
-        added = range(partition + stride, source.partitions, stride) if stride else range(0)
-        grown = tuple(self._read_added(source, each, todo.grown[n : n + 1], intake) for n, each in enumerate(added))
-        reached = {partition: offset, **dict(zip(added, grown, strict=True))}
-        lags = [lag_of(source, each, at, intake.read_ms.get(each)) for each, at in reached.items()]
+        try:
+            if todo.start >= todo.stop or (todo.stop < FOREVER and source.end(partition) <= todo.start):
+                estimator.set_watermark(MAX_TIMESTAMP)
+                tracker.try_claim(Claim(todo.start, todo.logs, finishes=True))
+                return
+            reached, lags = self._take(source, (partition, stride), todo, intake)
+        except BusError as error:
+            self._wait(error, tracker)
+            return
         at_end = all(lag.records == 0 for lag in lags)
         if at_end and isinstance(intake, DocumentIntake):
             for each in reached:
                 intake.idle(each, time.time_ns() // 1_000_000 - _IDLE_DELAY_MS)
         logs = tuple((lane, log.pack()) for lane, log in sorted(intake.logs.items()))
-        if not tracker.try_claim(Claim(offset, logs, grown=grown or todo.grown)):
+        offset, *grown = reached.values()
+        if not tracker.try_claim(Claim(offset, logs, grown=tuple(grown) or todo.grown)):
             return
         self.count(intake.counters)
         self.show(gauges_of(lags, intake.logs))
@@ -242,6 +248,23 @@ class ReadBus(beam.DoFn):
         for each, at in reached.items():
             source.release(each, at)
         tracker.defer_remainder(_LOOK_AGAIN if at_end else _AT_ONCE)
+
+    def _take(self, source: Source, place: tuple[int, int], todo: LogRange, intake: Intake) -> tuple[dict[int, int], list[Lag]]:
+        """Takes what there is, of the element's partition first; returns where it came to by partition, and their lags."""
+        partition, stride = place
+        reached = {partition: self._read(source, partition, todo, intake)}
+        added = range(partition + stride, source.partitions, stride) if stride else range(0)
+        for number, each in enumerate(added):
+            reached[each] = self._read_added(source, each, todo.grown[number : number + 1], intake)
+        return reached, [lag_of(source, each, at, intake.read_ms.get(each)) for each, at in reached.items()]
+
+    def _wait(self, error: BusError, tracker: Any) -> None:
+        """Nothing was claimed, so all of it is left for later: a job that began anew would only ask the same again."""
+        _told.warning("bus", f"{error}; trying again in {_WHEN_AWAY.micros // 1_000_000} s")
+        failed = Counters()
+        failed.add("pipeline_bus_errors_total")
+        self.count(failed)
+        tracker.defer_remainder(_WHEN_AWAY)
 
     def count(self, counters: Counters) -> None:
         """Counts as Beam counters, which a runner commits with the bundle."""

@@ -13,6 +13,7 @@ from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError
 
+from bus import kafka_source
 from bus.draining import SpoolingProducer
 from bus.kafka import KafkaProducer
 from bus.kafka_client import MAX_MESSAGE_BYTES, KafkaTarget
@@ -200,6 +201,62 @@ def test_reading_many_large_partitions_at_once_keeps_every_entry(kafka: KafkaSer
                 found += values(entries)
                 offsets[partition] += len(entries)
     assert sorted(found) == [bytes([number]) * 500_000 for number in range(80)]
+
+
+class Clock:
+    """Stands still unless it is moved."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def waiting(kafka: KafkaServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[KafkaSource, Clock]]:
+    """A source of a topic with an entry in each of two partitions, of which nothing was read yet."""
+    target = fresh(kafka, partitions=2)
+    with closing(KafkaProducer(target)) as producer:
+        for lane in range(2):
+            producer.send(lane, b"%d" % lane)
+        producer.flush(10)
+    clock = Clock()
+    with closing(KafkaSource(target)) as source:
+        monkeypatch.setattr(kafka_source, "time", clock)
+        yield source, clock
+        monkeypatch.undo()
+
+
+@on_kafka
+def test_a_connection_that_gives_nothing_is_made_anew(waiting: tuple[KafkaSource, Clock]) -> None:
+    source, clock = waiting
+    stuck = source._open()
+
+    def nothing(timeout_s: float) -> bool:
+        clock.now_s += max(2.0, timeout_s)
+        return False
+
+    stuck.fetch = nothing  # type: ignore[method-assign]
+    with pytest.raises(BusError, match=r"/0 does not give offset 0 that it has, within 5 s: connected anew$"):
+        source.read(0, 0, 1)
+    assert source._open() is not stuck
+    assert [values(source.read(partition, 0, 1)) for partition in range(2)] == [[b"0"], [b"1"]]
+
+
+@on_kafka
+def test_what_comes_of_other_partitions_shows_that_the_broker_answers(waiting: tuple[KafkaSource, Clock]) -> None:
+    source, clock = waiting
+    connection = source._open()
+    fetch = connection.fetch
+    turns = iter(range(4))
+
+    def others_first(timeout_s: float) -> bool:
+        clock.now_s += 2.0
+        return True if next(turns, None) is not None else fetch(timeout_s)
+
+    connection.fetch = others_first  # type: ignore[method-assign]
+    assert values(source.read(0, 0, 1)) == [b"0"]
 
 
 @on_kafka

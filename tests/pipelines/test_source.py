@@ -10,6 +10,7 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP
 
 from bus.contract import Entry
 from bus.memory import MemoryLog, MemorySource
+from common.errors import BusError
 from common.metrics import Counters
 from pipelines.source import FOREVER, LogRange, LogTracker, ReadBus, pack_element
 from tests.pipelines.line import LANES, entries_of
@@ -66,6 +67,33 @@ def test_what_is_gone_is_counted_and_the_job_goes_on(log: MemoryLog) -> None:
     emitted, left, _ = call(reader, left)
     assert (len(emitted), left.start) == (15, 40)
     assert reader.counted.as_map() == {GONE: 5, "pipeline_batches_total": 35}
+
+
+class Away(MemorySource):
+    """Does not answer some questions, in the middle of a call as well."""
+
+    def __init__(self, log: MemoryLog, *silent: int) -> None:
+        super().__init__(log)
+        self.asked, self.silent = 0, silent
+
+    def read(self, partition: int, offset: int, max_bytes: int, wait_s: float = 0.0) -> Sequence[Entry]:
+        self.asked += 1
+        if self.asked in self.silent:
+            raise BusError("kafka is away")
+        return super().read(partition, offset, max_bytes if self.asked > 2 else 1, wait_s)
+
+
+def test_a_bus_that_is_away_is_waited_for(log: MemoryLog, caplog: pytest.LogCaptureFixture) -> None:
+    reader = Counting(log)
+    reader._opener = lambda: Away(log, 1, 3)
+    emitted, left, estimator = call(reader, LogRange(0, FOREVER))
+    assert (emitted, left, estimator.current_watermark()) == ([], LogRange(0, FOREVER), None)
+    emitted, left, estimator = call(reader, left)  # one batch is read, and then nothing
+    assert (emitted, left, estimator.current_watermark()) == ([], LogRange(0, FOREVER), None)
+    emitted, left, _ = call(reader, left)
+    assert (len(emitted), left.start) == (20, 20)
+    assert reader.counted.as_map() == {"pipeline_bus_errors_total": 2, "pipeline_batches_total": 20}
+    assert [line.message for line in caplog.records] == ["kafka is away; trying again in 1 s"]
 
 
 def test_repeats_and_poison_are_counted(log: MemoryLog) -> None:
