@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from stores.addresses import address_texts
 Ints = NDArray[np.int64]
 _SIGNED_MAX: Final = (1 << 63) - 1
 _CODES: Final = 1 << 62
+_FEW: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,34 @@ class Coded:
     def rows(self) -> pa.StringArray:
         """The text of each row."""
         return self.texts.take(pa.array(self.code))
+
+
+Part: TypeAlias = Any
+"""What a row's text is made of: a text for all rows, Coded by distinct values, or a column of each row's own."""
+
+
+def join_rows(parts: Sequence[Part]) -> pa.StringArray:
+    """The parts of each row in one text, null as nothing.
+
+    What all rows have costs as much as a column, so it goes to the distinct texts behind it, where these are few.
+    """
+    found: list[Any] = []
+    constant = ""
+    for part in parts:
+        if isinstance(part, str):
+            constant += part
+        elif not isinstance(part, Coded):
+            found += [constant, part] if constant else [part]
+            constant = ""
+        elif (part.code == part.code[0]).all():
+            constant += part.texts[int(part.code[0])].as_py() or ""
+        elif constant and len(part.texts) * _FEW <= len(part.code):
+            found.append(Coded(part.code, pc.binary_join_element_wise(constant, pc.fill_null(part.texts, ""), "")).rows())
+            constant = ""
+        else:
+            found += [constant, part.rows()] if constant else [part.rows()]
+            constant = ""
+    return pc.binary_join_element_wise(*found, constant, "", null_handling="replace", null_replacement="")
 
 
 def text_of(value: Any) -> str | None:
@@ -86,12 +115,12 @@ def wrap(name: str, coded: Coded) -> Coded:
     return Coded(coded.code, pc.if_else(pc.equal(coded.texts, ""), "", whole))
 
 
-def numbers(name: str, column: pa.Array) -> list[Any]:
+def numbers(name: str, column: pa.Array) -> list[Part]:
     """Pieces of a column of integers that are mostly distinct; what a signed field cannot hold becomes the largest that it can."""
     if column.type == pa.uint64():
         column = pc.min_element_wise(column, pa.scalar(_SIGNED_MAX, pa.uint64()), skip_nulls=False)
     head, text = f',"{name}":', column.cast(pa.string())
-    return [pc.binary_join_element_wise(head, text, "")] if column.null_count else [pa.scalar(head), text]
+    return [pc.binary_join_element_wise(head, text, "")] if column.null_count else [head, text]
 
 
 def structures(name: str, column: pa.Array) -> Any:

@@ -21,7 +21,7 @@ from stores.elasticsearch.documents import Documents
 from stores.elasticsearch.fields import LISTED, NAMED, RawField, Together, raw_columns
 from stores.elasticsearch.intervals import Judged, judge
 from stores.elasticsearch.layout import DAY_MS, RAW, days_of, index_at
-from stores.elasticsearch.pieces import Coded
+from stores.elasticsearch.pieces import Coded, Part
 from stores.elasticsearch.selection import without
 from stores.elasticsearch.target import Target
 from stores.judged import JudgedBatch
@@ -89,11 +89,11 @@ def _lines(target: Target, batches: Sequence[JudgedBatch]) -> pa.StringArray:
     top = [field for field in fields if not field.object and field.column != "exported_ms"]
     flow = [field for field in fields if field.object == "netflow" and field.column != "delta_switched_ms"]
     nodes = [
-        pieces.wrap(name, _together([field for field in fields if field.object == name], columns, opennms)).rows()
+        pieces.wrap(name, _together([field for field in fields if field.object == name], columns, opennms))
         for name in ("node_exporter", "node_src", "node_dst")
         if any(field.object == name for field in fields)
     ]
-    return pc.binary_join_element_wise(
+    parts: list[Part] = [
         *_action(batches, sizes),
         arrays["exported_ms"].cast(pa.string()),
         *_members(top, columns, opennms),
@@ -106,10 +106,8 @@ def _lines(target: Target, batches: Sequence[JudgedBatch]) -> pa.StringArray:
         "}",
         *nodes,
         "}\n",
-        "",
-        null_handling="replace",
-        null_replacement="",
-    )
+    ]
+    return pieces.join_rows(parts)
 
 
 def _combined(batches: Sequence[JudgedBatch]) -> pa.Table:
@@ -133,18 +131,18 @@ def _times(judged: Judged) -> dict[str, pa.Array]:
     }
 
 
-def _action(batches: Sequence[JudgedBatch], sizes: Sequence[int]) -> list[Any]:
+def _action(batches: Sequence[JudgedBatch], sizes: Sequence[int]) -> list[Part]:
     """Everything up to the first value of the document."""
     names = (json.dumps(f"{b.collector}-{b.epoch}-{b.lane}-{b.seq}-", ensure_ascii=False)[:-1] for b in batches)
     heads = pa.array([f'{{"create":{{"_id":{name}' for name in names])
     rows = np.concatenate([np.arange(n) if b.numbers is None else b.numbers for n, b in zip(sizes, batches, strict=True)])
-    batch = pa.array(np.repeat(np.arange(len(sizes)), sizes))
-    return [heads.take(batch), pa.array(rows).cast(pa.string()), pa.scalar('"}}\n{"@timestamp":')]
+    batch = np.repeat(np.arange(len(sizes)), sizes)
+    return [Coded(batch, heads), pa.array(rows).cast(pa.string()), '"}}\n{"@timestamp":']
 
 
-def _members(fields: Sequence[RawField], columns: Columns, opennms: bool) -> list[Any]:
+def _members(fields: Sequence[RawField], columns: Columns, opennms: bool) -> list[Part]:
     """Pieces of one object: those of combinations, then those of each flow alone."""
-    found: list[Any] = [pa.scalar(',"@version":"1"')] if opennms and fields and not fields[0].object else []
+    found: list[Part] = [',"@version":"1"'] if opennms and fields and not fields[0].object else []
     for together in Together:
         chosen = [field for field in fields if field.together is together]
         if together is Together.NOTHING:
@@ -153,7 +151,7 @@ def _members(fields: Sequence[RawField], columns: Columns, opennms: bool) -> lis
                 nested = pa.types.is_nested(column.type)
                 found += [pieces.structures(field.name, column)] if nested else pieces.numbers(field.name, column)
         elif chosen:
-            found.append(_together(chosen, columns, opennms).rows())
+            found.append(_together(chosen, columns, opennms))
     return found
 
 
@@ -172,20 +170,20 @@ def _member(field: RawField, columns: Columns, opennms: bool) -> Coded:
     return pieces.member(field.name, columns.code(field.column))
 
 
-def _late(judged: Judged) -> pa.StringArray:
+def _late(judged: Judged) -> Coded:
     said = pa.array(["", ',"late":true', ',"late":true,"ancient":true'])
-    return said.take(pa.array(judged.late.astype(np.int64) + judged.ancient))
+    return Coded(judged.late.astype(np.int64) + judged.ancient, said)
 
 
-def _hosts(columns: Columns) -> list[Any]:
+def _hosts(columns: Columns) -> list[Part]:
     """Both ends, as many as there are, the destination first as OpenNMS has them."""
-    first, second = (columns.address(name).rows() for name in reversed(ENDS))
-    both = not (first.null_count or second.null_count)
-    between = pa.scalar(",") if both else pc.if_else(pc.and_(first.is_valid(), second.is_valid()), ",", "")
-    return [pa.scalar(',"hosts":['), first, between, second, pa.scalar("]")]
+    first, second = (columns.address(name) for name in reversed(ENDS))
+    both = (first.code > 0) & (second.code > 0)
+    between: Part = "," if both.all() else Coded(both.astype(np.int64), pa.array(["", ","]))
+    return [',"hosts":[', first, between, second, "]"]
 
 
-def _conversations(columns: Columns) -> list[Any]:
+def _conversations(columns: Columns) -> list[Part]:
     """The conversation key of docs/explanation/numbers.md 6, JSON as a text in JSON."""
     location, protocol, application = (_coded(columns, *each) for each in _KEYED)
     return [
@@ -206,13 +204,12 @@ def _twice(text: str) -> str:
     return json.dumps(json.dumps(text, ensure_ascii=False), ensure_ascii=False)[1:-1]
 
 
-def _within(before: str, coded: Coded, after: str) -> Any:
-    """The value of each row between two texts."""
-    texts = pc.binary_join_element_wise(before, pc.fill_null(coded.texts, _MISSING), after, "")
-    return texts[0] if len(texts) == 1 else Coded(coded.code, texts).rows()
+def _within(before: str, coded: Coded, after: str) -> Coded:
+    """The values between two texts."""
+    return Coded(coded.code, pc.binary_join_element_wise(before, pc.fill_null(coded.texts, _MISSING), after, ""))
 
 
-def _ends(columns: Columns) -> tuple[pa.StringArray, pa.StringArray]:
+def _ends(columns: Columns) -> tuple[Coded, Coded]:
     """Texts of both addresses, quoted twice, the lower of their 16 octets first, null before all; a comma behind each."""
     coded = [columns.address(name) for name in ENDS]
     high, low = zip(*(_words(columns.arrays[name].dictionary if name in columns.arrays else None) for name in ENDS), strict=True)
@@ -224,7 +221,7 @@ def _ends(columns: Columns) -> tuple[pa.StringArray, pa.StringArray]:
     texts = pc.binary_join_element_wise(texts, ",", "")
     destination = destination + len(coded[0].texts)
     lower, upper = np.where(swap, destination, source), np.where(swap, source, destination)
-    return texts.take(pa.array(lower)), texts.take(pa.array(upper))
+    return Coded(lower, texts), Coded(upper, texts)
 
 
 def _words(dictionary: pa.Array | None) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

@@ -3,6 +3,7 @@
 import json
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from common.addresses import pack_address
 from flowpb.schema import FLOW
 from stores.elasticsearch.fields import raw_fields
+from stores.elasticsearch.pieces import Coded, join_rows
 from stores.elasticsearch.raw import CHUNK, raw_documents
 from stores.elasticsearch.target import Target
 from stores.elasticsearch.templates import templates
@@ -197,3 +199,14 @@ def test_every_field_is_mapped(profile: str) -> None:
         for head in heads:
             mapping = mapping[head]["properties"]
         assert mapping[last]["type"] == field.es_type
+
+
+def test_rows_are_joined_of_constants_distinct_texts_and_columns() -> None:
+    few = Coded(np.array([0, 1, 2, 1] * 3), pa.array([None, "a", "b"]))
+    many = Coded(np.arange(12), pa.array([None, *map(str, range(1, 12))]))
+    same = Coded(np.ones(12, np.int64), pa.array([None, "s"]))
+    none = Coded(np.zeros(12, np.int64), pa.nulls(1, pa.string()))
+    own = pa.array([None, *"bcdefghijkl"])
+    rows = join_rows(["<", same, few, ",", many, none, "/", few, own, ">"]).to_pylist()
+    texts = ["", "a", "b", "a"] * 3
+    assert rows == [f"<s{texts[n]},{n or ''}/{texts[n]}{own[n].as_py() or ''}>" for n in range(12)]
