@@ -9,8 +9,7 @@ from typing import Final
 import numpy as np
 
 from ingest.clockoffset import MINUTE_MS
-from ingest.crowd import Crowd, can_repeat, marks_of
-from ingest.heads import Arrived
+from ingest.crowd import Crowd
 from ingest.intake import Intake
 from ingest.protocols import netflow9, sflow
 from ingest.protocols.message import Longs
@@ -20,22 +19,23 @@ _UPTIME: Final = 1 << 32
 _NEVER: Final = 1 << 60
 
 
-def go_on(crowd: Crowd, arrived: Arrived) -> None:
+def go_on(crowd: Crowd) -> None:
     """Sequences of all domains, and what is remembered of their last datagrams."""
+    arrived = crowd.arrived
     version, sequence = arrived.version[crowd.at], arrived.heads.sequence[crowd.at]
     sampled = version == sflow.VERSION
     units = np.where((version == netflow9.VERSION) | sampled, 1, crowd.records)
     flows = np.where(sampled, 0, crowd.records)
     following = sequence + units & _SEQUENCE
-    kinds, starts, stops = crowd.groups(crowd.domain)
+    owners, starts, stops = crowd.groups(crowd.domain)
     jumps = np.cumsum(np.concatenate([[0], sequence[1:] != following[:-1]]))
     smooth = jumps[starts] == jumps[stops - 1]
     sums = [np.add.reduceat(part, starts) for part in (units, flows)]
     columns = (starts, stops, smooth, sequence[starts], following[stops - 1], *sums)
-    marks = marks_of(crowd, arrived)
-    for kind, start, stop, is_smooth, *whole in zip(kinds, *(column.tolist() for column in columns), strict=True):
-        tracker = kind.domain.sequence
-        if can_repeat(kind, arrived):
+    marks = crowd.marks()
+    for owner, start, stop, is_smooth, *whole in zip(owners, *(column.tolist() for column in columns), strict=True):
+        tracker = owner.domain.sequence
+        if crowd.can_repeat(owner):
             tracker.remember(marks[start:stop])
         if not is_smooth or not tracker.advance_far(*whole):
             part = slice(start, stop)
@@ -43,23 +43,23 @@ def go_on(crowd: Crowd, arrived: Arrived) -> None:
                 tracker.advance(*each)
 
 
-def observe(crowd: Crowd, arrived: Arrived) -> Longs:
+def observe(crowd: Crowd) -> Longs:
     """Clocks of all exporters, and when each was heard; the correction of each datagram. sFlow has no time of export."""
-    at = crowd.at
+    arrived, at = crowd.arrived, crowd.at
     received, version = arrived.received_ms[at], arrived.version[at]
     exported = arrived.heads.exported_ms[at]
     exported = np.where(exported, exported, received)
     timed = version != sflow.VERSION
-    kinds, starts, stops = crowd.groups(crowd.exporter)
+    owners, starts, stops = crowd.groups(crowd.exporter)
     minute = np.maximum.reduceat(np.where(timed, received // MINUTE_MS, -1), starts)
     least = np.minimum.reduceat(np.where(timed, (received - exported) // 1000 * 1000, _NEVER), starts)
     newest = np.maximum.reduceat(at, starts)
     columns = (starts, stops, minute, least, arrived.received_ms[newest], arrived.version[newest])
     correction = np.zeros(len(at), np.int64)
-    for kind, start, stop, last_minute, difference, last_ms, last_version in zip(
-        kinds, *(column.tolist() for column in columns), strict=True
+    for owner, start, stop, last_minute, difference, last_ms, last_version in zip(
+        owners, *(column.tolist() for column in columns), strict=True
     ):
-        exporter = kind.exporter
+        exporter = owner.exporter
         exporter.datagrams += stop - start
         exporter.last_ms, exporter.version = last_ms, last_version
         if last_minute < 0:
@@ -73,20 +73,21 @@ def observe(crowd: Crowd, arrived: Arrived) -> Longs:
     return np.where(timed, correction, 0)
 
 
-def sources(crowd: Crowd, arrived: Arrived, intake: Intake) -> Longs:
+def sources(crowd: Crowd, intake: Intake) -> Longs:
     """The number of the source of each datagram within this drain."""
-    kinds, starts, stops = crowd.groups(crowd.domain)
-    received = arrived.received_ms[crowd.at[starts]].tolist()
-    numbers = [intake.source_of(kind.exporter, kind.domain, first) for kind, first in zip(kinds, received, strict=True)]
+    owners, starts, stops = crowd.groups(crowd.domain)
+    received = crowd.arrived.received_ms[crowd.at[starts]].tolist()
+    numbers = [intake.source_of(owner.exporter, owner.domain, first) for owner, first in zip(owners, received, strict=True)]
     return np.repeat(np.array(numbers, np.int64), stops - starts)
 
 
-def uptimes(crowd: Crowd, arrived: Arrived) -> Longs:
+def uptimes(crowd: Crowd) -> Longs:
     """Uptimes of exporters at the time of export: of the header, or by when their options data says that they booted."""
-    uptime = arrived.heads.uptime_ms[crowd.at]
-    boots = [None if kind is None else kind.domain.facts.boot_ms for kind in crowd.kinds]
+    heads = crowd.arrived.heads
+    uptime = heads.uptime_ms[crowd.at]
+    boots = [None if owner is None else owner.domain.facts.boot_ms for owner in crowd.owners]
     if all(boot is None for boot in boots):
         return uptime
-    known = np.array([boot is not None for boot in boots])[crowd.kind]
-    boot = np.array([boot or 0 for boot in boots], np.int64)[crowd.kind]
-    return np.where(known & (uptime < 0), (arrived.heads.exported_ms[crowd.at] - boot) % _UPTIME, uptime)
+    known = np.array([boot is not None for boot in boots])[crowd.domain]
+    boot = np.array([boot or 0 for boot in boots], np.int64)[crowd.domain]
+    return np.where(known & (uptime < 0), (heads.exported_ms[crowd.at] - boot) % _UPTIME, uptime)

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from ingest import accounts
-from ingest.crowd import Crowd, look_at, plain_of
+from ingest.crowd import Crowd, Part, look_at, plain_of
 from ingest.datagram import Datagram
 from ingest.heads import make_arrived
 from ingest.intake import Intake
@@ -52,7 +52,7 @@ class Bulk:
         vain = 0
         while len(left) >= LEAST and vain < _VAIN:
             crowd = look_at(self._arrived, self._intake, left)
-            others = np.sort(crowd.at[~plain_of(crowd, self._arrived)])[::-1]
+            others = np.sort(crowd.at[~plain_of(crowd)])[::-1]
             first_other = np.full(len(self._arrived.addresses), _NEVER)
             first_other[self._arrived.exporter[others]] = others  # of several the last one written stays: the earliest
             ready = crowd.at < first_other[crowd.exporter]
@@ -67,52 +67,53 @@ class Bulk:
         arrived = self._arrived
         at, heads = crowd.at, arrived.heads
         received, exported = arrived.received_ms[at], heads.exported_ms[at]
-        accounts.go_on(crowd, arrived)
+        accounts.go_on(crowd)
         columns = [
-            accounts.sources(crowd, arrived, self._intake),
+            accounts.sources(crowd, self._intake),
             received,
             np.where(exported, exported, received),
-            accounts.observe(crowd, arrived),
-            accounts.uptimes(crowd, arrived),
+            accounts.observe(crowd),
+            accounts.uptimes(crowd),
             *(part[at] for part in (heads.sequence, heads.records, heads.sampling)),
         ]
         order = np.argsort(at)
         packet = self._intake.pending.add_packets(np.stack(columns)[:, order])
-        self._add(crowd, order, packet)
+        rank = np.empty(len(arrived.payloads), np.int64)
+        rank[at[order]] = np.arange(packet, packet + len(at))
+        self._add(crowd.part, rank[arrived.sets.owner[crowd.part.sets]])
         counts, octets = np.bincount(arrived.version[at]), np.bincount(arrived.version[at], arrived.lengths[at])
         for version in np.flatnonzero(counts).tolist():
             self.datagrams[version] += int(counts[version])
             self.octets[version] += int(octets[version])
 
-    def _add(self, crowd: Crowd, order: Longs, packet: int) -> None:
-        """Records of all datagrams into the pending ones, structure by structure; `packet` is the number of the first one."""
-        at, kind, records = crowd.at[order], crowd.kind[order], crowd.records[order]
-        last_ms = np.zeros(len(crowd.kinds), np.int64)
-        last_ms[kind] = self._arrived.received_ms[at]  # of several the last one written stays: the latest
-        kinds = np.flatnonzero(np.bincount(kind, minlength=len(crowd.kinds)))
+    def _add(self, part: Part, packets: Longs) -> None:
+        """Records of all sets into the pending ones, structure by structure; `packets` are the numbers of their datagrams."""
+        last_ms = np.zeros(len(part.templates), np.int64)
+        received_ms = self._arrived.received_ms[self._arrived.sets.owner[part.sets]]
+        last_ms[part.kind] = received_ms  # of several the last one written stays: the latest
+        kinds = np.flatnonzero(np.bincount(part.kind, minlength=len(part.templates)))
         numbers: dict[bytes, int] = {}
-        structure = np.zeros(len(crowd.kinds), np.int64)
+        structure = np.zeros(len(part.templates), np.int64)
         for number, used_ms in zip(kinds.tolist(), last_ms[kinds].tolist(), strict=True):
-            template = crowd.template(number)
+            template = part.templates[number]
             if template is not None:
                 template.used_ms = used_ms
             structure[number] = numbers.setdefault(b"" if template is None else template.spec, len(numbers))
-        of_each = structure[kind]
-        places = np.argsort(of_each, kind="stable") if len(numbers) > 1 else np.arange(len(at))
+        of_each = structure[part.kind]
+        places = np.argsort(of_each, kind="stable") if len(numbers) > 1 else np.arange(len(packets))
         for chosen in np.split(places, np.flatnonzero(np.diff(of_each[places])) + 1):
-            template = crowd.template(int(kind[chosen[0]]))
-            self._add_structure(template, at[chosen], records[chosen], (packet + chosen).tolist())
+            template = part.templates[int(part.kind[chosen[0]])]
+            self._add_structure(template, part.only(chosen), packets[chosen].tolist())
 
-    def _add_structure(self, template: Template | None, at: Longs, records: Longs, packets: list[int]) -> None:
-        pending, heads = self._intake.pending, self._arrived.heads
-        arrivals = (self._first + at * _ARRIVALS).tolist()
-        payloads = [self._arrived.payloads[number] for number in at.tolist()]
-        starts = heads.start[at]
+    def _add_structure(self, template: Template | None, part: Part, packets: list[int]) -> None:
+        pending, sets = self._intake.pending, self._arrived.sets
+        owner, starts = sets.owner[part.sets], sets.start[part.sets]
+        arrivals = (self._first + owner * _ARRIVALS + sets.place[part.sets]).tolist()
+        payloads = [self._arrived.payloads[number] for number in owner.tolist()]
         if template is None:
-            samples = np.minimum(heads.records[at], (self._arrived.lengths[at] - starts) // sflow.LEAST_SAMPLE)
+            samples = np.minimum(self._arrived.heads.records[owner], (self._arrived.lengths[owner] - starts) // sflow.LEAST_SAMPLE)
             pending.add_sampled(packets, arrivals, payloads, starts.tolist(), int(samples.sum()))
         else:
-            stops = starts + records * template.size
-            parts = zip(payloads, starts.tolist(), stops.tolist(), strict=True)
-            sets = [payload[start:stop] for payload, start, stop in parts]
-            pending.add_sets(template.spec, packets, arrivals, sets, int(records.sum()))
+            parts = zip(payloads, starts.tolist(), part.stop.tolist(), strict=True)
+            octets = [payload[start:stop] for payload, start, stop in parts]
+            pending.add_sets(template.spec, packets, arrivals, octets, int(part.records.sum()))

@@ -259,7 +259,7 @@ class Intake:
         _, start, stop = span
         octets = message.payload[start:stop]
         records, taken = measure(octets, template.gaps)
-        if len(octets) - taken >= max(template.size, 4) and any(octets[taken:]):
+        if is_cut(template, octets, taken):
             text = f"template {template.id}: record {records + 1} of the set does not end before the set does"
             self._note(message, Fault(Reason.RECORD_TRUNCATED, start + taken, text, template.id))
         return octets[:taken], records
@@ -367,3 +367,8 @@ class Intake:
 
     def _note(self, message: Message, fault: Fault) -> None:
         self.note(message.exporter, message.header.version, message.header.domain, message.received_ms, fault)
+
+
+def is_cut(template: Template, octets: bytes, taken: int) -> bool:
+    """Whether what is left of a set after its whole records, of variable length, is a record that does not end: no padding."""
+    return len(octets) - taken >= max(template.size, 4) and any(octets[taken:])

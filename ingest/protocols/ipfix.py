@@ -11,7 +11,7 @@ import numpy as np
 
 from ingest.problems import Reason
 from ingest.protocols.message import Fault, Header, Headers, Longs, Span, make_header
-from ingest.protocols.sets import FIRST_DATA_SET, SET_HEADER, Definition, is_one_data_set, malformed, read_fields
+from ingest.protocols.sets import FIRST_DATA_SET, SET_HEADER, Definition, are_data_sets, malformed, read_fields
 
 VERSION: Final = 10
 TEMPLATE_SET: Final = 2
@@ -30,10 +30,11 @@ def parse_header(payload: bytes) -> Header | Fault:
 
 
 def read_headers(words: Longs, lengths: Longs) -> Headers:
-    """Headers of IPFIX messages, from their first words (word, message); plain are those of one data set and right length."""
+    """Headers of IPFIX messages, from their first words (word, message); plain: of right length, and the first set is data."""
     first, seconds, sequence, domain, head = words[:5]
     end = HEADER.size + (head & 0xFFFF)
-    plain = is_one_data_set(head >> 16, end, lengths) & (first & 0xFFFF == lengths)
+    is_data = are_data_sets(head >> 16, head & 0xFFFF, end, lengths)
+    plain = (is_data & (first & 0xFFFF == lengths)).astype(np.int64)
     start, none = np.full(len(lengths), HEADER.size + SET_HEADER.size), np.zeros(len(lengths), np.int64)
     return Headers(plain, none - 1, none - 1, seconds * 1000, sequence, domain, start, end, none, head >> 16)
 

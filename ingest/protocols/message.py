@@ -52,7 +52,7 @@ def make_header(fields: HeaderFields) -> Header:
 class Headers(NamedTuple):
     """Headers of many datagrams of one protocol, one number each, as in Header; `set_id` is 0 where the protocol has no sets.
 
-    `plain` is 1 where records of one kind, from `start` to `end`, are all that follows the header; else the rest means nothing.
+    `plain` is 1 where records of one kind follow the header, from `start` to `end`; else the rest means nothing.
     """
 
     plain: Longs

@@ -12,7 +12,7 @@ import numpy as np
 from ingest.elements import SCOPE_PEN
 from ingest.problems import Reason
 from ingest.protocols.message import Fault, Header, Headers, Longs, Span, make_header
-from ingest.protocols.sets import FIRST_DATA_SET, SET_HEADER, Definition, is_one_data_set, malformed, read_fields
+from ingest.protocols.sets import FIRST_DATA_SET, SET_HEADER, Definition, are_data_sets, malformed, read_fields
 
 VERSION: Final = 9
 TEMPLATE_SET: Final = 0
@@ -30,10 +30,10 @@ def parse_header(payload: bytes) -> Header | Fault:
 
 
 def read_headers(words: Longs, lengths: Longs) -> Headers:
-    """Headers of v9 datagrams, from their first words (word, datagram); plain are those of one data set."""
+    """Headers of v9 datagrams, from their first words (word, datagram); plain are those whose first set is data."""
     first, uptime, seconds, sequence, source, head = words[:6]
     end = _HEADER.size + (head & 0xFFFF)
-    plain = is_one_data_set(head >> 16, end, lengths)
+    plain = are_data_sets(head >> 16, head & 0xFFFF, end, lengths).astype(np.int64)
     start, none = np.full(len(lengths), _HEADER.size + SET_HEADER.size), np.zeros(len(lengths), np.int64)
     return Headers(plain, first & 0xFFFF, uptime, seconds * 1000, sequence, source, start, end, none, head >> 16)
 

@@ -8,6 +8,7 @@ import struct
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ingest.problems import Reason
 from ingest.protocols.message import Fault, Longs, Span
@@ -48,9 +49,10 @@ def walk_sets(payload: bytes, start: int, end: int) -> tuple[list[Span], list[Fa
     return spans, faults
 
 
-def is_one_data_set(set_id: Longs, end: Longs, lengths: Longs) -> Longs:
-    """1 where the first set of a message is a data set after which, at `end`, no other set follows in its `lengths` octets."""
-    return ((set_id >= FIRST_DATA_SET) & (end <= lengths) & (lengths - end < SET_HEADER.size)).astype(np.int64)
+def are_data_sets(set_id: Longs, octets: Longs, end: Longs, lengths: Longs) -> NDArray[np.bool_]:
+    """Which sets of so many octets are data sets that end, at `end`, within the octets of their messages."""
+    found: NDArray[np.bool_] = (set_id >= FIRST_DATA_SET) & (octets >= SET_HEADER.size) & (end <= lengths)
+    return found
 
 
 def read_fields(payload: bytes, offset: int, stop: int, count: int, enterprise: bool) -> tuple[list[Field], int] | None:

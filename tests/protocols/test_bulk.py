@@ -32,6 +32,7 @@ from tests.protocols.wire import (
 
 _EXPORTERS: Final = tuple(pack_address(f"192.0.2.{number}") for number in range(1, 6))
 _LONG: Final = (*FLOW, (130, 4), (210, 3))
+_VARIABLE: Final = ((371, 65535), *FLOW, (371, 65535))
 _MEDIATOR: Final = ExporterSettings(networks=("192.0.2.5/32",), identity="exporter_address")
 _BY_AGENT: Final = ExporterSettings(networks=("192.0.2.4/32",), identity="agent_address")
 
@@ -73,16 +74,26 @@ class _Sender:
         records = self._chance.randint(1, 4)
         body = b"".join(flow(number % 200 + place) for place in range(records)) + bytes(self._chance.choice((0, 0, 3)))
         which = self._chance.random()
+        if which > 0.9:
+            names = [self._chance.randbytes(self._chance.choice((0, 3, 3, 300))) for _ in range(2 * records)]
+            texts = [(bytes([len(name)]) if len(name) < 255 else b"\xff\1\x2c") + name for name in names]
+            body = b"".join(texts[2 * place] + flow(place) + texts[2 * place + 1] for place in range(records))
+            padding = bytes(self._chance.choice((0, 0, 0, 3, 40))) or self._chance.choice((b"", b"", b"", b"\xfe" * 40))
+            first = [template(257, _VARIABLE, is_ipfix)] if self._chance.random() < 0.1 else []
+            return [*first, *[put(257, body + padding)] * self._chance.randint(1, 2)], records
         if which < 0.04:
             return [template(256, fields, is_ipfix)], 0
         if which < 0.06:
             return [template(256, fields, is_ipfix), put(256, body)], records
         if which < 0.08:
-            return [put(256, body), put(256, body)], 2 * records
+            return [put(256, body)] * self._chance.choice((2, 2, 3, 70)), 2 * records
         if which < 0.10:
             described = options_template(300, ((149 if is_ipfix else 1, 4),), ((34, 4), (160 if is_ipfix else 35, 8)), is_ipfix)
             return [described, put(300, struct.pack(">IIQ", 1, number, NOW_MS - 900_000))], int(is_ipfix)
-        return [put(256 if which < 0.98 else 999, body)], records
+        if which < 0.12:
+            short = self._chance.choice((struct.pack(">HH", 256, 2), put(256, body)[: self._chance.randrange(40)]))
+            return [put(256, body), short] if self._chance.random() < 0.7 else [short], records
+        return [put(256 if which < 0.88 else 999, body)], records
 
     def _v9(self, number: int) -> bytes:
         sets, _ = self._sets(number, is_ipfix=False)
