@@ -19,7 +19,7 @@ from common.metrics import Counters
 from flowpb.flow_batch_pb2 import ExporterReport
 from flowpb.lanes import lane_of
 from flowpb.schema import ProtocolVersion
-from ingest import bulk, reports, snapshots, tables
+from ingest import bulk, reports, salvage, snapshots, tables
 from ingest.canonical import Canonicaliser, Reading
 from ingest.choices import Choices
 from ingest.datagram import Datagram
@@ -155,7 +155,8 @@ class Decoder:
         self._count()
         if pending.is_empty:
             return {}
-        drained = self._canonicaliser.drain(pending)
+        drained, lost = salvage.drain(pending, self._canonicaliser.drain)
+        self._note_lost(pending, lost)
         self._take_readings(pending, drained.readings)
         self._note_missing_samples(pending, drained.missing_samples)
         self._note_samples(pending, drained.faults, watch)
@@ -286,6 +287,16 @@ class Decoder:
                 domain, received_ms = int(table["domain"][packet]), int(table["received_ms"][packet])
                 self._intake.note(exporter, _SFLOW_VERSION, domain, received_ms, fault)
                 watch(Datagram(exporter.address, received_ms, pending.payload_of(packet)), 1)
+
+    def _note_lost(self, pending: Pending, lost: Sequence[salvage.Lost]) -> None:
+        table = pending.packet_table() if lost else None
+        for packet, error in lost:
+            assert table is not None
+            exporter = self._exporters.get(pending.exporters[int(table["exporter"][packet])])
+            if exporter is not None:
+                fault = Fault(Reason.UNDECODABLE, 0, f"records could not be made into flows, a fault of Nephrite: {error}")
+                version, domain, received_ms = (int(table[name][packet]) for name in ("version", "domain", "received_ms"))
+                self._intake.note(exporter, version, domain, received_ms, fault)
 
     def _take_readings(self, pending: Pending, readings: list[Reading]) -> None:
         if not readings:

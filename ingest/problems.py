@@ -34,6 +34,7 @@ class Reason(StrEnum):
     UNKNOWN_ELEMENT = "unknown_element"
     SAMPLE_MALFORMED = "sample_malformed"
     READINGS_DROPPED = "readings_dropped"
+    UNDECODABLE = "undecodable"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from common.metrics import Counters
 from ingest import bulk
 from ingest.decoder import Datagram, Decoder
 from ingest.listeners.pcap import Capture
+from ingest.problems import Reason
 from tests.protocols.corpus import cases
 from tests.protocols.structures import compose
 
@@ -58,6 +59,7 @@ def check_datagrams(payloads: list[bytes]) -> None:
         rows += batch.num_rows
     assert rows <= 2 * pending
     assert sampled or pending <= rows
+    assert all(problem.reason is not Reason.UNDECODABLE for problem in decoder.problems(1 << 30)), decoder.problems()[-1]
     assert decoder.pending_flows == 0
     now_ms = _NOW_MS + len(payloads)
     decoder.expire(now_ms)

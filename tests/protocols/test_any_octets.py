@@ -53,6 +53,7 @@ def test_any_octets_become_flows_or_counted_problems(payloads: Sequence[bytes]) 
         line.now_ms += 1
     pending = line.decoder.pending_flows
     batches = line.decoder.drain()
+    assert line.rows() == []
     rows = sum(batch.num_rows for batch in batches.values())
     assert rows <= 2 * pending
     for batch in batches.values():
@@ -92,6 +93,7 @@ def test_elements_of_any_length_and_value_do_no_harm(parts: Sequence[bytes]) -> 
         for batch in line.decoder.drain().values():
             batch.validate(full=True)
             rows += batch.num_rows
+        assert line.rows() == []
     assert sum(report.records for lane in line.decoder.reports(line.now_ms).values() for report in lane) == rows
     again = Line()
     again.decoder.restore(line.decoder.snapshot())

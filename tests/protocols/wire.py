@@ -8,6 +8,7 @@ from common.addresses import pack_address
 from common.config import Ingest
 from common.metrics import Counters
 from ingest.decoder import Datagram, Decoder
+from ingest.problems import Reason
 
 EXPORTER: Final = pack_address("192.0.2.1")
 OTHER: Final = pack_address("192.0.2.2")
@@ -88,8 +89,10 @@ class Line:
             self.decoder.feed(Datagram(exporter, self.now_ms, payload, session))
 
     def rows(self) -> list[dict[str, Any]]:
-        """Flows that wait, as rows."""
-        return [row for batch in self.decoder.drain().values() for row in batch.to_pylist()]
+        """Flows that wait, as rows; nothing may have raised."""
+        rows = [row for batch in self.decoder.drain().values() for row in batch.to_pylist()]
+        assert all(problem.reason is not Reason.UNDECODABLE for problem in self.decoder.problems()), self.decoder.problems()[-1]
+        return rows
 
     def take(self, *payloads: bytes, exporter: bytes = EXPORTER, session: int = 0) -> list[dict[str, Any]]:
         """Feed, and the flows that came of it."""
