@@ -172,5 +172,5 @@ def _measure(arrived: Arrived, part: Part, template: Template, places: Longs) ->
         start = int(sets.start[number])
         octets = arrived.payloads[int(sets.owner[number])][start : int(sets.stop[number])]
         records, taken = measure(octets, template.gaps)
-        part.records[place] = 0 if is_cut(template, octets, taken) else records
+        part.records[place] = 0 if is_cut(template, octets, records, taken) else records
         part.stop[place] = start + taken

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Final
 
 from common.config import Ingest
-from ingest.blocks import measure
+from ingest.blocks import RECORDS_PER_SET, measure
 from ingest.choices import Choices
 from ingest.elements import Element, is_known
 from ingest.evictions import Evictions
@@ -259,7 +259,7 @@ class Intake:
         _, start, stop = span
         octets = message.payload[start:stop]
         records, taken = measure(octets, template.gaps)
-        if is_cut(template, octets, taken):
+        if is_cut(template, octets, records, taken):
             text = f"template {template.id}: record {records + 1} of the set does not end before the set does"
             self._note(message, Fault(Reason.RECORD_TRUNCATED, start + taken, text, template.id))
         return octets[:taken], records
@@ -369,6 +369,7 @@ class Intake:
         self.note(message.exporter, message.header.version, message.header.domain, message.received_ms, fault)
 
 
-def is_cut(template: Template, octets: bytes, taken: int) -> bool:
-    """Whether what is left of a set after its whole records, of variable length, is a record that does not end: no padding."""
-    return len(octets) - taken >= max(template.size, 4) and any(octets[taken:])
+def is_cut(template: Template, octets: bytes, records: int, taken: int) -> bool:
+    """Whether what is left of a set after its whole records, of variable length, is one that does not end, or is one too many."""
+    left = len(octets) - taken
+    return left >= max(template.size, 4) and (records == RECORDS_PER_SET or any(octets[taken:]))

@@ -103,7 +103,7 @@ def make_samples(payloads: list[bytes], starts: Longs, limits: Longs) -> Samples
     words = data.view(">u4")
     base = np.cumsum(lengths + padding) - lengths - padding
     found, seen = sflow.walk(words, base + starts, base + lengths, limits)
-    missing = np.flatnonzero(seen < np.minimum(limits, sflow.MAX_ITEMS))
+    missing = np.flatnonzero(seen < limits)
     faults = list(zip(missing.tolist(), lengths[missing].tolist(), strict=True))
     parts: list[tuple[Longs, sflow.Items]] = []
     counters: list[tuple[int, int, int]] = []

@@ -9,6 +9,7 @@ from common.addresses import pack_address
 from common.config import Ingest
 from flowpb.lanes import lane_of
 from flowpb.schema import Direction, ProtocolVersion, SamplingSource
+from ingest.blocks import RECORDS_PER_SET
 from ingest.decoder import Datagram
 from tests.protocols.wire import (
     EXPORTER,
@@ -154,6 +155,15 @@ def test_records_with_fields_of_variable_length_are_walked_and_padding_is_skippe
     assert [row["bytes"] for row in rows] == [1000, 2000]
     assert [row["tos"] for row in rows] == [0x10, 0x20]
     assert line.problems() == {}
+
+
+@pytest.mark.parametrize("octet", [b"\0", b"\x01"])
+def test_more_records_of_variable_length_than_are_read_are_counted(octet: bytes) -> None:
+    line = Line()
+    size = 1 + octet[0]
+    line.feed(ipfix(template(256, ((96, 65535),), ipfix=True), put(256, octet * (RECORDS_PER_SET + 100) * size)))
+    assert len(line.rows()) == RECORDS_PER_SET
+    assert line.problems() == {"record_truncated": 1}
 
 
 def test_a_record_of_variable_length_that_ends_too_late_costs_itself() -> None:

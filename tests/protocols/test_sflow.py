@@ -534,6 +534,25 @@ def test_a_sample_that_claims_too_much_costs_itself() -> None:
     assert sorted(places) == [("sample_malformed", 28 + len(good)), ("sample_malformed", 28 + len(good)), ("truncated_header", 4)]
 
 
+def test_samples_beyond_those_that_are_read_are_counted() -> None:
+    line = Line()
+    good = flow_sample(raw_header(ethernet_ipv4_tcp()))
+    assert len(line.take(sflow(*[item(77, b"")] * 1023, good, good))) == 1
+    assert line.problems() == {"sample_malformed": 1}
+    many = [item(77, b"")] * 1100
+    assert [row.get("src_addr") for row in line.take(sflow(flow_sample(*many, raw_header(ethernet_ipv4_tcp())), sequence=2))] == [
+        None
+    ]
+
+
+def test_a_gateway_record_that_is_cut_keeps_what_comes_before() -> None:
+    address = struct.pack(">I4s", 1, bytes((10, 0, 3, 1)))
+    for words, found in ((0, (None, None)), (1, (None, None)), (2, (7, None)), (3, (7, 8))):
+        record = item(1003, address + struct.pack(">III", 6, 7, 8)[: 4 * words])
+        (row,) = Line().take(sflow(flow_sample(raw_header(ethernet_ipv4_tcp()), record, item(77, b"\5" * 40))))
+        assert (row["bgp_next_hop"], row.get("src_as"), row.get("src_peer_as")) == (pack_address("10.0.3.1"), *found)
+
+
 def test_samples_of_other_enterprises_and_unknown_records_are_skipped() -> None:
     line = Line()
     unknown = item(4413 << 12 | 1, bytes(20))
