@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pytest
 from bus.draining import SpoolingProducer
 from bus.kafka import KafkaProducer
 from bus.kafka_client import KafkaTarget
-from bus.kafka_source import KafkaSource, close_pool
+from bus.kafka_source import KafkaSource
 from bus.spool import SpoolLimits
 from common.errors import BusError
 from common.metrics import Counters
@@ -28,16 +28,6 @@ PARTITIONS = 2
 LIMITS = SpoolLimits(segment_bytes=1 << 20)
 BOUND_S = 0.3
 pytestmark = [pytest.mark.server("kafka"), pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def broker(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    """A broker of this module's own, to be stopped at will."""
-    server = KafkaServer(tmp_path_factory.mktemp("faulty"))
-    server.start()
-    yield server
-    close_pool()
-    server.wipe()
 
 
 @pytest.fixture

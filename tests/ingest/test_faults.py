@@ -8,14 +8,13 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from bus.contract import Producer
-from bus.kafka_source import close_pool
 from bus.open import open_producer, open_source
 from common.clock import wall_clock
 from common.config import Bus, Ingest, Listener, Settings
@@ -27,16 +26,6 @@ from tests.ingest.load import PROGRAM, ROOT, Reader, Sender, Tally, ingest_proce
 from tests.ingest.packets import v5, v9_flows, v9_template
 from tests.ingest.test_service import until
 from tests.servers.kafka import KafkaServer
-
-
-@pytest.fixture(scope="module")
-def broker(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    """A broker of this module's own, to be stopped at will."""
-    server = KafkaServer(tmp_path_factory.mktemp("faulty"))
-    server.start()
-    yield server
-    close_pool()
-    server.wipe()
 
 
 @pytest.mark.server("kafka")

@@ -109,16 +109,6 @@ def test_killed_over_a_spool(tmp_path: Path, victims: list[Victim], seed: int) -
     assert (reader.repeats, reader.holes) == (0, 0)
 
 
-@pytest.fixture(scope="module")
-def broker(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    """A broker of this module's own, to be stopped at will."""
-    server = KafkaServer(tmp_path_factory.mktemp("killed"))
-    server.start()
-    yield server
-    close_pool()
-    server.wipe()
-
-
 def until_direct(bus: Bus, folder: Path, epochs: int) -> None:
     """Wait until the last of so many processes hands its batches to Kafka as they come: then only the client has some of them."""
     with closing(open_source(bus, folder)) as source:

@@ -2,7 +2,6 @@
 
 import threading
 import uuid
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from kafka.admin import KafkaAdminClient, NewPartitions
 
 from bus.kafka import KafkaProducer
 from bus.kafka_client import KafkaTarget
-from bus.kafka_source import KafkaSource, close_pool
+from bus.kafka_source import KafkaSource
 from ingest.loadgen.batches import BusEntry
 from pipelines.direct import MicroBatches, Work
 from stores.parquet.manifest import Manifest
@@ -24,16 +23,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]
-
-
-@pytest.fixture
-def broker(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    """A broker of this test's own, to be stopped at will."""
-    server = KafkaServer(tmp_path_factory.mktemp("away"))
-    server.start()
-    yield server
-    close_pool()
-    server.wipe()
 
 
 def send(target: KafkaTarget, entries: list[BusEntry]) -> None:

@@ -36,6 +36,18 @@ def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     server.wipe()
 
 
+@pytest.fixture(scope="module")
+def broker(kafka: "KafkaServer", tmp_path_factory: pytest.TempPathFactory) -> "Iterator[KafkaServer]":
+    """A broker of the module's own, to be stopped at will."""
+    from bus.kafka_source import close_pool
+
+    server = type(kafka)(tmp_path_factory.mktemp("broker"))
+    server.start()
+    yield server
+    close_pool()
+    server.wipe()
+
+
 @pytest.fixture(scope="session")
 def kafka_secured(kafka: "KafkaServer", tmp_path_factory: pytest.TempPathFactory) -> "Iterator[KafkaServer]":
     """A second broker, with TLS and SASL listeners; topics behind them by `secured_url`."""
