@@ -17,6 +17,8 @@ from typing import Any, Final
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from bus.contract import partition_of
+from bus.kafka_client import KafkaTarget
+from bus.lane_map import home_partitions
 from common.config import Bus, Pipeline, Series, Settings
 from flink.job import Documents, job_builder
 from flink.rest import JobId
@@ -103,6 +105,7 @@ class Rig:
     def begin(self) -> None:
         """A topic where every lane was heard once, a store that is set up, and the job on one subtask."""
         self.topic = self.kafka.new_topic(PARTITIONS, HOLD)
+        home_partitions(KafkaTarget((self.kafka.bootstrap,), self.topic), PARTITIONS)  # as the first collector does
         place = f"elasticsearch://127.0.0.1:{self.elasticsearch.port}"
         self._client = Client.open(Target.parse(f"{place}?prefix={self.elasticsearch.new_prefix()}&replicas=false"))
         list(install(self.client, {}))
