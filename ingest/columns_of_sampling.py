@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from flowpb.schema import SamplingSource
 from ingest.blocks import Longs
-from ingest.options import Sampler, SamplingView
+from ingest.options import LEAST_PROBABILITY, Sampler, SamplingView
 from ingest.rows import Rows
 
 _SHIFT: Final = 1 << 32
@@ -142,7 +142,7 @@ def _from_record(rows: Rows, sampling: _Sampling) -> None:
         interval = np.where(interval == 0, _ratio(rows, 309, 310, plus=False), interval)
     if rows.has(311) and (octets := rows.octets((0, 311))).shape[1] == _FLOAT64:
         probability = np.ascontiguousarray(octets).view(">f8")[:, 0].astype(np.float64)
-        usable = (interval == 0) & (probability > 0) & (probability <= 1)
+        usable = (interval == 0) & (probability >= LEAST_PROBABILITY) & (probability <= 1)
         interval = np.divide(1.0, probability, out=interval.copy(), where=usable)
     algorithm = np.zeros(rows.count, np.uint8)
     for number in rows.present(304):

@@ -32,6 +32,8 @@ Values = dict[Key, bytes]
 _SCOPE_INTERFACE: Final = (SCOPE_PEN, 2)
 _INTERFACE: Final = (_SCOPE_INTERFACE, (0, 10), (0, 14))
 _SAMPLER_ID: Final = ((0, 48), (0, 302))
+LEAST_PROBABILITY: Final = 2.0**-32
+"""No sampler takes fewer packets than this."""
 _EXPORTER: Final = ((0, 130), (0, 131))
 _HASH_RANGES: Final = (329, 330, 331, 332)
 """Lowest and highest value of a hash, and those between which packets are selected (RFC 5477 section 8.3)."""
@@ -173,7 +175,7 @@ def read_sampler(values: Values) -> Sampler | None:
         interval = number(values, (0, 310)) / size
     if not interval and len(values.get((0, 311), b"")) == 8:
         (probability,) = struct.unpack(">d", values[0, 311])
-        interval = 1 / probability if 0 < probability <= 1 else 0.0
+        interval = 1 / probability if LEAST_PROBABILITY <= probability <= 1 else 0.0
     if not interval and all((0, element) in values for element in _HASH_RANGES):
         low, high, chosen_low, chosen_high = (number(values, (0, element)) for element in _HASH_RANGES)
         interval = (high - low + 1) / (chosen_high - chosen_low + 1) if low <= chosen_low <= chosen_high <= high else 0.0

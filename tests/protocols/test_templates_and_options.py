@@ -457,6 +457,7 @@ def test_applications_get_the_name_that_options_gave_them() -> None:
         (((311, 8), (304, 2)), struct.pack(">dH", 0.01, 4), 100, 4),
         (((311, 8),), struct.pack(">d", 0.0), None, None),
         (((311, 8),), struct.pack(">d", float("nan")), None, None),
+        (((311, 8),), struct.pack(">d", 5e-324), None, None),
         (((311, 8),), struct.pack(">d", -0.5), None, None),
         (((311, 4),), struct.pack(">f", 0.25), None, None),
     ],
