@@ -20,19 +20,22 @@ from ingest.protocols import sflow
 from ingest.protocols.message import Longs
 from ingest.templates import Template
 
-LEAST: Final = 64
-"""With fewer datagrams than this, taking them one by one costs less."""
+LEAST: Final = 256
+"""With fewer datagrams than this, of some dozens of exporters, taking them one by one costs less."""
 MOST: Final = 4096
 """So many are looked at together; a key has room for as many exporters."""
+PAUSE: Final = 4
+"""So often datagrams are taken one by one after most could not be taken together, since to look costs too."""
 _ARRIVALS: Final = 1 << 16
 """Places in the order of arrival that one datagram may take up: it has fewer records."""
-_VAIN: Final = 2
-"""Looks after each other that may find less than LEAST; the first one of all finds only new exporters."""
 _NEVER: Final = 1 << 60
 
 
 class Bulk:
-    """At most MOST datagrams of one session on their way in; `datagrams` and `octets` are those taken in here, by version."""
+    """At most MOST datagrams of one session on their way in; `datagrams` and `octets` are those taken in here, by version.
+
+    `in_vain` says afterwards that most had to be taken alone.
+    """
 
     def __init__(self, intake: Intake, datagrams: Sequence[Datagram], addresses: Sequence[bytes]) -> None:
         self._intake = intake
@@ -41,6 +44,7 @@ class Bulk:
         intake.pending.arrivals += len(datagrams) * _ARRIVALS
         self.datagrams: Counter[int] = Counter()
         self.octets: Counter[int] = Counter()
+        self.in_vain = False
 
     def arrival(self, number: int) -> int:
         """Place of a datagram in the order of arrival."""
@@ -49,8 +53,8 @@ class Bulk:
     def take(self) -> Iterator[int]:
         """Take in what can be. A number that this gives is that of a datagram to be taken alone, before the next is asked for."""
         left = np.arange(len(self._arrived.payloads))
-        vain = 0
-        while len(left) >= LEAST and vain < _VAIN:
+        is_worth = True
+        while is_worth and len(left) >= LEAST:
             crowd = look_at(self._arrived, self._intake, left)
             others = np.sort(crowd.at[~plain_of(crowd)])[::-1]
             first_other = np.full(len(self._arrived.addresses), _NEVER)
@@ -58,9 +62,11 @@ class Bulk:
             ready = crowd.at < first_other[crowd.exporter]
             if ready.any():
                 self._take_in(crowd.only(ready))
-            vain = vain + 1 if np.count_nonzero(ready) < LEAST else 0
+            is_first = len(left) == len(self._arrived.payloads)
+            is_worth = bool(np.count_nonzero(ready) >= LEAST) or (is_first and None in crowd.owners)  # who is new is known next
             yield from np.sort(first_other[first_other < _NEVER]).tolist()
             left = left[left > first_other[self._arrived.exporter[left]]]
+        self.in_vain = len(left) > len(self._arrived.payloads) // 2
         yield from left.tolist()
 
     def _take_in(self, crowd: Crowd) -> None:

@@ -79,6 +79,7 @@ class Decoder:
         self._readings: deque[InterfaceReading] = deque()
         self._datagrams: Counter[int] = Counter()
         self._octets: Counter[int] = Counter()
+        self._pause = 0
 
     def feed(self, datagram: Datagram) -> None:
         """Take one datagram in. Its flows wait for `drain`, its options are in force for them already."""
@@ -110,7 +111,8 @@ class Decoder:
                 self._feed_some(same[start : start + bulk.MOST], watch)
 
     def _feed_some(self, datagrams: Sequence[Datagram], watch: Watch) -> None:
-        if len(datagrams) < bulk.LEAST:
+        self._pause = max(0, self._pause - 1)
+        if len(datagrams) < bulk.LEAST or self._pause:
             for datagram in datagrams:
                 self._feed_watched(datagram, watch)
             return
@@ -124,6 +126,7 @@ class Decoder:
         self._pending.arrivals = crowd.arrival(len(datagrams))
         self._datagrams.update(crowd.datagrams)
         self._octets.update(crowd.octets)
+        self._pause = bulk.PAUSE if crowd.in_vain else 0
 
     def _feed_watched(self, datagram: Datagram, watch: Watch) -> None:
         before = self._pending.flows

@@ -170,6 +170,7 @@ def _compare(datagrams: Sequence[Datagram], settings: Ingest, chance: random.Ran
 @pytest.mark.parametrize("seed", range(24))
 def test_any_traffic_is_the_same_in_bulk_and_one_by_one(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk, "LEAST", 2 + seed % 3 * 10)
+    monkeypatch.setattr(bulk, "PAUSE", seed % 4 // 3)
     settings = Ingest(exporter_settings=(_MEDIATOR, _BY_AGENT)) if seed % 2 else Ingest()
     assert _compare(list(_traffic(seed)), settings, random.Random(seed), most=300) > 300
 
@@ -177,6 +178,7 @@ def test_any_traffic_is_the_same_in_bulk_and_one_by_one(seed: int, monkeypatch: 
 @pytest.mark.parametrize("seed", range(4))
 def test_all_of_the_corpus_is_the_same_in_bulk_and_one_by_one(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk, "LEAST", 2)
+    monkeypatch.setattr(bulk, "PAUSE", 0)
     chance = random.Random(seed)
     queues = [list(packets) for packets in cases().values()]
     datagrams: list[Datagram] = []
@@ -188,7 +190,7 @@ def test_all_of_the_corpus_is_the_same_in_bulk_and_one_by_one(seed: int, monkeyp
     assert _compare(datagrams, Ingest(), chance, most=400) > 500
 
 
-def test_nearly_all_of_ordinary_traffic_is_taken_in_bulk(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nearly_all_of_ordinary_traffic_is_taken_in_bulk() -> None:
     alone: list[Datagram] = []
     decoder = Decoder(Ingest(), 16, Counters())
     first = [Datagram(exporter, NOW_MS, netflow9(template(256, FLOW))) for exporter in _EXPORTERS]
@@ -205,13 +207,14 @@ def test_nearly_all_of_ordinary_traffic_is_taken_in_bulk(monkeypatch: pytest.Mon
 def test_what_is_watched_is_told_with_its_flows() -> None:
     seen: list[tuple[bytes, int]] = []
     decoder = Decoder(Ingest(), 16, Counters())
-    good = [Datagram(_EXPORTERS[0], NOW_MS, netflow5(record5(), record5(), sequence=2 * number)) for number in range(200)]
+    good = [Datagram(_EXPORTERS[0], NOW_MS, netflow5(record5(), record5(), sequence=2 * number)) for number in range(400)]
     bad = Datagram(_EXPORTERS[1], NOW_MS, netflow5(record5(), count=5))
     decoder.feed_many([*good[:150], bad, *good[150:]], lambda datagram, flows: seen.append((datagram.exporter, flows)))
     assert seen == [(_EXPORTERS[0], 2), (_EXPORTERS[1], 1)]
 
 
-def test_a_gap_after_datagrams_in_bulk_is_certain_again() -> None:
+def test_a_gap_after_datagrams_in_bulk_is_certain_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "LEAST", 64)
     line = Line()
     waiting = ipfix(put(999, bytes(40)), sequence=0)
     line.feed(ipfix(template(256, FLOW, ipfix=True)), waiting)
