@@ -8,6 +8,7 @@ try.
 from typing import Any, Final
 
 import pyarrow as pa
+from kafka.partitioner.default import murmur2
 from kafka.producer import KafkaProducer
 
 from bus.kafka_client import KafkaTarget, connect, ensure_topic, located
@@ -15,6 +16,11 @@ from common.errors import BusError
 from flowpb.document_out import documents_of
 
 _FLUSH_S: Final = 10.0
+
+
+def place_of(key: bytes, partitions: int) -> int:
+    """Where Kafka's clients put a key; theirs is asked for each message anew, and takes a fifth of its time."""
+    return int(murmur2(key) & 0x7FFFFFFF) % partitions
 
 
 class DocumentTopic:
@@ -34,9 +40,13 @@ class DocumentTopic:
     def hand_over(self, flows: pa.RecordBatch) -> None:
         """Give flows to the client; raises BusError."""
         client = self._connected()
+        topic = self._target.topic
         with located(self._target, "does not take flow documents"):
-            for exporter, document in zip(flows.column("exporter_addr").to_pylist(), documents_of(flows), strict=True):
-                self._sent.append(client.send(self._target.topic, value=document, key=exporter))
+            exporters = flows.column("exporter_addr").to_pylist()
+            count = len(client.partitions_for(topic))
+            places = {exporter: place_of(exporter, count) for exporter in set(exporters)}
+            for exporter, document in zip(exporters, documents_of(flows), strict=True):
+                self._sent.append(client.send(topic, value=document, key=exporter, partition=places[exporter]))
 
     def flush(self) -> None:
         """Wait until all is acknowledged; raises BusError for the first that is not."""

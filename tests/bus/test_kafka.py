@@ -203,6 +203,43 @@ def test_reading_many_large_partitions_at_once_keeps_every_entry(kafka: KafkaSer
     assert sorted(found) == [bytes([number]) * 500_000 for number in range(80)]
 
 
+@on_kafka
+def test_a_reader_that_goes_back_is_given_a_partition_that_was_paused(kafka: KafkaServer) -> None:
+    target = fresh(kafka, partitions=1)
+    with closing(KafkaProducer(target)) as producer:
+        for number in range(12):
+            producer.send(0, bytes([number]) * 500_000)
+        producer.flush(20)
+    with closing(KafkaSource(target)) as source:
+        assert values(source.read(0, 0, 1)) == [bytes(500_000)]
+        connection = source._open()
+        while not connection._known[0].paused:
+            connection.fetch(0.2)
+        connection.stand_at(0, 0)
+        assert (connection._known[0].paused, connection.client.paused()) == (False, set())
+        assert values(source.read(0, 0, 1)) == [bytes(500_000)]
+
+
+@on_kafka
+def test_small_entries_of_partitions_that_are_paused_in_turns_all_come(kafka: KafkaServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that gave nothing for a while would be an error here."""
+    monkeypatch.setattr(kafka_source, "_KEPT_BYTES", 50_000)
+    target, count = fresh(kafka, partitions=3), 3_000
+    with closing(KafkaProducer(target)) as producer:
+        for number in range(count):
+            for lane in range(3):
+                producer.send(lane, b"%0200d" % number)
+            if number % 500 == 499:
+                producer.flush(20)
+    offsets = [0] * 3
+    with closing(KafkaSource(target)) as source:
+        while sum(offsets) < 3 * count:
+            for partition in range(3):
+                entries = source.read(partition, offsets[partition], 50_000)
+                assert values(entries) == [b"%0200d" % n for n in range(offsets[partition], offsets[partition] + len(entries))]
+                offsets[partition] += len(entries)
+
+
 class Clock:
     """Stands still unless it is moved."""
 

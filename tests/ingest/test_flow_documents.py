@@ -1,10 +1,13 @@
 """FlowDocuments out: every field where OpenNMS expects it, nothing where nothing was exported, and a real topic."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
+from kafka.partitioner import DefaultPartitioner
 
+from bus.document_topic import place_of
 from bus.kafka_client import KafkaTarget, connect
 from common.addresses import pack_address
 from common.errors import ConfigError
@@ -96,6 +99,17 @@ def test_octets_are_those_that_protobuf_writes() -> None:
 def test_rows_keep_their_order_and_no_columns_are_empty_documents() -> None:
     assert [document.num_packets.value for document in parsed(batch(packets=[3, 1, 3, 2]))] == [3, 1, 3, 2]
     assert documents_of(pa.RecordBatch.from_pylist([{}, {}])) in ([], [b"", b""])
+
+
+def test_an_exporter_is_where_every_client_puts_its_key() -> None:
+    keys = [pack_address(f"2001:db8::{n:x}") for n in range(200)]
+    for count in (1, 3, 16):
+        there = set(range(count))
+        cluster = SimpleNamespace(
+            topics=lambda: {"t"}, partitions_for_topic=lambda _, s=there: s, available_partitions_for_topic=lambda _, s=there: s
+        )
+        theirs = [DefaultPartitioner().partition("t", key, key, b"", b"", cluster) for key in keys]
+        assert [place_of(key, count) for key in keys] == theirs
 
 
 def test_a_url_that_is_not_kafka_is_refused(tmp_path: Path) -> None:
