@@ -187,16 +187,18 @@ class Pending:
 
     def packet_table(self) -> "PacketTable":
         """The datagrams as columns."""
-        self._close_block()
-        packets = np.concatenate(self.blocks, axis=1) if self.blocks else np.zeros((PACKET_FIELDS, 0), np.int64)
+        packets = np.concatenate([*self.blocks, self._last_block()], axis=1)
         sources = np.array(self.sources, np.int64).reshape(-1, len(_SOURCE)).T.copy()
         return PacketTable(packets, sources)
 
     def _close_block(self) -> None:
         if self.packets:
-            self.blocks.append(np.array(self.packets, np.int64).reshape(-1, PACKET_FIELDS).T)
+            self.blocks.append(self._last_block())
             self.numbered += self.blocks[-1].shape[1]
             self.packets = []
+
+    def _last_block(self) -> NDArray[np.int64]:
+        return np.array(self.packets, np.int64).reshape(-1, PACKET_FIELDS).T
 
 
 @dataclass(frozen=True, slots=True)
