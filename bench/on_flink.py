@@ -36,11 +36,12 @@ from flink.succession import wait_until_it_runs
 from flowpb.codec import decode_header
 from pipelines.source import DELAY_MS
 
-_PATIENCE_S: Final = 900.0
+_PATIENCE_S: Final = 180.0
 _POLL_S: Final = 0.5
 _JVMS: Final = ("jobmanager", "taskmanager")
 _COMPILERS: Final = (b"C1 ", b"C2 ")
 JIT: Final = "JIT"
+_NO_JOB: Final = JobId("")
 _AS_THEY_COME: Final = 2 / 3
 """Of the traffic: a part for each second of it. The rest is given at once, as a backlog."""
 _FRESH_METRICS: Final = {"metrics.fetcher.update-interval": "500"}
@@ -74,9 +75,9 @@ class Line:
     """A running job over a folder, what it was given, and what it has written so far."""
 
     cluster: Cluster
-    job: JobId
     producer: SpoolProducer
     folder: Path
+    job: JobId = _NO_JOB
     sent: Sums = field(default_factory=Sums)
     written: Written = field(default_factory=Written)
     marks: dict[int, int] = field(default_factory=dict)
@@ -157,8 +158,14 @@ def pair() -> str:
 
 
 @contextmanager
-def running(settings: Settings, change: Callable[[FlinkOptions], FlinkOptions] = lambda options: options) -> Iterator[Line]:
-    """A cluster and a job for the length of a block."""
+def running(
+    settings: Settings, first: Entries, change: Callable[[FlinkOptions], FlinkOptions] = lambda options: options
+) -> Iterator[Line]:
+    """A cluster and a job for the length of a block.
+
+    `first` is on the bus before the job begins, and has something of every lane: a partition that nobody was ever heard of in
+    follows the clock, beside which traffic of years ago is late.
+    """
     runner = runner_jar(cache_folder())
     home = install(runner.pair.flink, cache_folder())
     with ExitStack() as stack:
@@ -173,9 +180,12 @@ def running(settings: Settings, change: Callable[[FlinkOptions], FlinkOptions] =
         options = FlinkOptions(cluster.rest_url, runner.path, parallelism=1, worker_env=inherited_worker_env())
         opener = functools.partial(open_kept, str(folder / "bus"))
         builder = builder_over(settings, Documents(str(folder / "documents")), opener, [element_of(lane) for lane in range(LANES)])
-        job = submit(builder, change(options))
-        wait_until_it_runs(cluster.rest, job)
-        yield Line(cluster, job, producer, folder)
+        line = Line(cluster, producer, folder)
+        line.give(first)
+        line.job = submit(builder, change(options))
+        wait_until_it_runs(cluster.rest, line.job)
+        line.wait(line.has_read, "end of the first second")
+        yield line
 
 
 def run(due: Iterable[Entries], settings: Settings, change: Callable[[FlinkOptions], FlinkOptions] = replace) -> Figures:
@@ -187,9 +197,7 @@ def run(due: Iterable[Entries], settings: Settings, change: Callable[[FlinkOptio
     warm, *timely, last = due
     backlog = timely[round(len(timely) * _AS_THEY_COME) :]
     del timely[-len(backlog) :]
-    with running(settings, change) as line:
-        line.give(warm)
-        line.wait(line.has_read, "end of the first second")
+    with running(settings, warm, change) as line:
         before, flows = line.cpu_s(), line.sent.flows
         started = time.monotonic()
         for number, part in enumerate(timely):

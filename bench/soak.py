@@ -93,9 +93,7 @@ def flink(minutes: float, idle_minutes: float, rate: int = RATE, show: Show = si
     """An idle job, then the same job under load; at its end all windows are closed. Raises TimeoutError when nothing is written."""
     last: dict[int, Header] = {}
     due = endless(CASES[1], rate, 5, last)
-    with on_flink.running(Settings(pipeline=Pipeline())) as line:
-        line.give(next(due))
-        line.wait(line.has_read, "end of the first second", _PATIENCE_S)
+    with on_flink.running(Settings(pipeline=Pipeline()), next(due)) as line:
         idle = watch(idle_minutes, lambda: _held(line), lambda: _state(line), lambda: None, show)
         load = watch(minutes, lambda: _held(line), lambda: _state(line), lambda: line.give(next(due)), show)
         line.give(list(closing(last)))
