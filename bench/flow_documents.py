@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from bench.pipeline import LANES, Figures
+from bench.pipeline import LANES, Figures, generated
 from bench.stages import REST, timed
 from bus.contract import Source
 from bus.document_topic import DocumentTopic
@@ -34,15 +34,11 @@ from common.clock import wall_clock
 from common.config import Pipeline, Settings
 from flowpb.codec import decode
 from flowpb.document_out import documents_of
-from ingest.loadgen.batches import BusEntry
-from ingest.loadgen.builtin import BUILTIN
-from ingest.loadgen.run import Player
 from pipelines.aggregate import Outputs
 from pipelines.direct import MicroBatches
 from pipelines.embedded import work_of
 from stores.parquet.manifest import Manifest
 
-RATE: Final = 100_000
 PARTITIONS: Final = 4
 _SECONDS: Final = 10
 _BEFORE_S: Final = 60
@@ -52,17 +48,8 @@ _TOGETHER: Final = 50_000
 
 def traffic(seconds: int) -> Iterator[pa.RecordBatch]:
     """Flows of the scenario `bench` that end a minute ago: a topic's clock is the one that judges them."""
-    scenario = BUILTIN["bench"].model_copy(update={"rate": RATE, "duration_s": seconds})
-    found: list[pa.RecordBatch] = []
-
-    def keep(entry: BusEntry) -> bool:
-        flows = decode(entry.value)[1]
-        found.extend([flows] if flows.num_rows else [])
-        return True
-
-    start_ms = wall_clock() - (seconds + _BEFORE_S) * 1_000
-    Player(scenario, start_ms, lambda _task, _reached: None, lambda: False).to_bus(keep, with_answer=False)
-    yield from found
+    found = (decode(value)[1] for _, value in generated(seconds, wall_clock() - (seconds + _BEFORE_S) * 1_000))
+    yield from (flows for flows in found if flows.num_rows)
 
 
 def enriched_flows(batches: Sequence[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -21,7 +21,6 @@ from typing import Final
 from bench.cases import LANES, Entries
 from bench.pipeline import Figures
 from bench.written import Sums, Written, sums_of
-from bus.segments import Released
 from bus.spool import SpoolLimits, SpoolProducer
 from bus.spool_source import SpoolSource
 from common.config import Settings
@@ -51,13 +50,9 @@ _FRESH_METRICS: Final = {"metrics.fetcher.update-interval": "500"}
 class KeptSpool(SpoolSource):
     """A spool that keeps what was read: a job that goes back to its last checkpoint reads it again."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, LANES)
-        self._reached = Released(path)
-
     def release(self, partition: int, offset: int) -> None:
         """Only written down."""
-        self._reached.put(partition, offset)
+        self._released.put(partition, offset)
 
     @property
     def is_read(self) -> bool:
@@ -67,7 +62,7 @@ class KeptSpool(SpoolSource):
 
 def open_kept(path: str) -> KeptSpool:
     """In whichever process asks."""
-    return KeptSpool(Path(path))
+    return KeptSpool(Path(path), LANES)
 
 
 @dataclass(slots=True)

@@ -81,7 +81,7 @@ def measure(capture: Path | None, seconds: int) -> dict[str, Any]:
     }
 
 
-def generated(seconds: int) -> Entries:
+def generated(seconds: int, start_ms: int = START_MS) -> Entries:
     """Bus entries of the scenario `bench` at RATE."""
     scenario = BUILTIN["bench"].model_copy(update={"rate": RATE, "duration_s": seconds})
     entries: list[tuple[int, bytes]] = []
@@ -90,7 +90,7 @@ def generated(seconds: int) -> Entries:
         entries.append((entry.lane, entry.value))
         return True
 
-    Player(scenario, START_MS, lambda _task, _reached: None, lambda: False).to_bus(keep, with_answer=False)
+    Player(scenario, start_ms, lambda _task, _reached: None, lambda: False).to_bus(keep, with_answer=False)
     return entries
 
 
